@@ -1,0 +1,56 @@
+/* sim.h: steering the simulated loop: machines, their disks, the network between them, time, and the adversary.
+ *
+ * One struct sim is a whole world driven from one seed in one thread: loops of simulated machines, virtual time that jumps
+ * to the next event, streams with delay, loss of connection and partitions, disks whose unsynced writes may be lost, torn
+ * or kept in any order by a crash. The same seed and the same program give the same trace, byte for byte.
+ */
+#pragma once
+#include "loop/disk.h"
+#include "loop/loop.h"
+#include "loop/stream.h"
+
+struct sim;
+struct sim_machine;
+
+MUST_USE enum error sim_new(uint64_t seed, struct sim **sim);
+void sim_free(struct sim *sim);
+
+/* A machine has an address (its name resolves to it), a wall clock, a disk. Machines live as long as the sim. */
+MUST_USE enum error sim_machine_new(struct sim *sim, const char *host, struct sim_machine **machine);
+struct disk *sim_machine_disk(struct sim_machine *machine);
+/* Instead of loop_new. Lanes of its loops run jobs with virtual delays. */
+MUST_USE enum error sim_loop_new(struct sim_machine *machine, struct loop **loop);
+
+/* Everything the machine runs is gone at once: loops, streams, timers, messages, lanes are dropped without callbacks (the
+ * caller frees or leaks the node's memory: see sim_machine_crash's arena note in sim.c), peers see resets after a delay. The
+ * disk keeps what was synced and, of the rest, what the adversary leaves: each unsynced 4 KiB page write is kept, lost or
+ * torn, metadata operations (create, rename, unlink, truncate) since the directory's last sync are kept or lost as a prefix. */
+void sim_machine_crash(struct sim_machine *machine);
+/* kill -9: as crash, but the kernel survives: all writes stay. */
+void sim_machine_kill(struct sim_machine *machine);
+
+/* Runs events until virtual time has advanced by `ms` or until nothing is left. */
+void sim_run_ms(struct sim *sim, int64_t ms);
+/* Runs until check(context) is true; false when `limit_ms` of virtual time went by. */
+bool sim_run_until(struct sim *sim, bool (*check)(void *context), void *context, int64_t limit_ms);
+int64_t sim_now_ms(const struct sim *sim);
+
+/* The adversary. */
+struct random;
+struct random *sim_random(struct sim *sim);
+void sim_net_delay(struct sim *sim, int64_t min_us, int64_t max_us);
+void sim_net_cut(struct sim *sim, struct sim_machine *a, struct sim_machine *b, bool is_cut);
+/* Resets one connection chosen at random; false when there is none. */
+bool sim_net_reset_one(struct sim *sim);
+void sim_disk_full(struct sim_machine *machine, bool is_full);
+/* The next `count` syncs take `delay_ms` each, or fail. */
+void sim_disk_slow(struct sim_machine *machine, int64_t delay_ms, int count);
+void sim_disk_fail_sync(struct sim_machine *machine, int count);
+void sim_wall_jump(struct sim_machine *machine, int64_t ms);
+/* The machine's loops do nothing for `ms` (SIGSTOP). */
+void sim_machine_pause(struct sim_machine *machine, int64_t ms);
+
+/* A hash over every event so far (time, kind, machine, sizes): equal runs have equal traces. */
+uint64_t sim_trace(const struct sim *sim);
+/* Events are also written as readable lines while set. */
+void sim_trace_to(struct sim *sim, void (*line)(void *context, const char *text), void *context);
