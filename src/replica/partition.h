@@ -1,0 +1,65 @@
+/* partition.h: one local replica of a partition: its role, its high watermark, and who waits for it.
+ *
+ * A partition learns its role only through LeaderAndIsr and StopReplica (replica/replicas.h), whoever the controller is.
+ *
+ * Owner    the partition's home loop; only that loop calls anything here. Its requests from other loops arrive by
+ *          loop_post. partition_home may be read on any thread.
+ * Waiting  nothing blocks: a waiter is an intrusive item that is run on the home loop, after the call that woke it has
+ *          returned (never from inside partition_append).
+ * Source   facts/cluster.md 4.3-4.5, 5; KIP-101, KIP-207, KIP-227, KIP-966.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "base/uuid.h"
+#include "storage/log.h"
+
+struct partition;
+struct loop;
+
+enum partition_role { PARTITION_OFFLINE, PARTITION_FOLLOWER, PARTITION_LEADER };
+
+struct slice partition_topic(const struct partition *partition);
+int32_t partition_index(const struct partition *partition);
+const struct uuid *partition_topic_id(const struct partition *partition);
+enum partition_role partition_role_of(const struct partition *partition);
+int32_t partition_leader(const struct partition *partition); /* broker id, -1 */
+int32_t partition_leader_epoch(const struct partition *partition);
+int32_t partition_epoch(const struct partition *partition); /* the state znode's version */
+struct loop *partition_home(const struct partition *partition);
+struct log *partition_log(struct partition *partition);
+int64_t partition_high_watermark(const struct partition *partition);
+int64_t partition_last_stable_offset(const struct partition *partition);
+
+/* What a request says of the leader epoch it knows: -1 = nothing. ERR_FENCED_LEADER_EPOCH, ERR_UNKNOWN_LEADER_EPOCH,
+ * ERR_NOT_LEADER_OR_FOLLOWER (when must_lead), ERR_KAFKA_STORAGE_ERROR. */
+MUST_USE enum error partition_check(const struct partition *partition, int32_t current_leader_epoch, bool must_lead);
+
+/* As leader. required_acks 0, 1 or -1: for -1 ERR_NOT_ENOUGH_REPLICAS before writing when the ISR is below
+ * min.insync.replicas. Advances the high watermark where the ISR is this broker alone, and wakes waiters (deferred). */
+MUST_USE enum error partition_append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
+                                     enum append_origin origin, int64_t now_ms, struct log_appended *appended);
+
+/* Reads for a consumer (isolation decides the limit) or a replica (log end). */
+enum partition_reader { READ_UNCOMMITTED, READ_COMMITTED, READ_AS_REPLICA };
+MUST_USE enum error partition_read(struct partition *partition, enum partition_reader reader, int64_t offset, size_t max_bytes,
+                                   bool min_one_batch, struct log_slice *slice);
+int64_t partition_read_limit(const struct partition *partition, enum partition_reader reader);
+
+/* Waits: run(waiter, OK) once the high watermark is >= offset (replication reached it), or run(waiter, err) when this
+ * broker stops leading at the epoch in which the wait began (ERR_NOT_LEADER_OR_FOLLOWER). */
+struct partition_waiter {
+    struct list link; /* initialise with list_init, or zero */
+    int64_t offset;
+    void (*run)(struct partition_waiter *waiter, enum error err);
+    bool is_waiting;
+};
+void partition_wait_committed(struct partition *partition, struct partition_waiter *waiter, int64_t offset);
+/* Runs once when more may be readable (append for replicas, high watermark or last stable offset for consumers), the role
+ * changed, or the log start moved. Level it yourself: check before waiting. */
+void partition_wait_change(struct partition *partition, struct partition_waiter *waiter);
+void partition_wait_cancel(struct partition_waiter *waiter);
