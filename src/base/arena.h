@@ -28,5 +28,4 @@ void *arena_zalloc(struct arena *arena, size_t size);
 void *arena_array(struct arena *arena, size_t count, size_t size);
 /* A copy, NUL-terminated beyond its size. Null stays null. Without memory: null. */
 struct slice arena_copy(struct arena *arena, struct slice s);
-struct slice arena_printf(struct arena *arena, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+struct slice arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,8 +1,4 @@
 /* base_test.c: chosen cases, then random lives against plain models. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +8,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/random.h"
+#include "base/test.h"
 #include "base/text.h"
 #include "base/uuid.h"
 #include "base/vec.h"

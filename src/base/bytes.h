@@ -1,7 +1,8 @@
 /* bytes.h: views of memory, shared buffers, and big-endian numbers.
  *
- * struct slice   a loan: bytes somebody else keeps alive. data == NULL is null (size 0), which is not "empty".
- * struct bytes   counted memory that many readers share, e.g. a received frame or an answer being sent.
+ * struct slice   a loan: bytes somebody else keeps alive. data == NULL is null (size 0), which is not
+ * "empty". struct bytes   counted memory that many readers share, e.g. a received frame or an answer being
+ * sent.
  */
 #pragma once
 #include <stdbool.h>
@@ -47,7 +48,7 @@ void slice_text(struct slice s, char *out, size_t size);
 struct bytes {
     size_t size;
     size_t capacity;
-    int references; /* __atomic */
+    int references;                                        /* __atomic */
     void (*free_hook)(struct bytes *bytes, void *context); /* called before the memory goes; may be NULL */
     void *free_context;
     uint8_t data[];

@@ -1,6 +1,7 @@
 /* diag.h: what we tell the operator: one logfmt line each on standard error.
  *
- *     ts=2026-11-22T10:00:00.123Z level=warn msg="could not roll log \"orders-0\": no space left on the device"
+ *     ts=2026-11-22T10:00:00.123Z level=warn msg="could not roll log \"orders-0\": no space left on the
+ * device"
  *
  * error  wants a person     warn  was survived     info  a change of role     debug  a request
  * Any thread; a line is one write(2). The level and the sink are the only mutable statics in the program.
@@ -20,7 +21,7 @@ void diag(enum diag_level level, const char *format, ...) __attribute__((format(
 #define diag_error(...) diag(DIAG_ERROR, __VA_ARGS__)
 #define diag_warn(...) diag(DIAG_WARN, __VA_ARGS__)
 #define diag_info(...) diag(DIAG_INFO, __VA_ARGS__)
-#define diag_debug(...)                                                                            \
-    do {                                                                                           \
-        if (diag_enabled(DIAG_DEBUG)) diag(DIAG_DEBUG, __VA_ARGS__);                               \
+#define diag_debug(...)                                                                                      \
+    do {                                                                                                     \
+        if (diag_enabled(DIAG_DEBUG)) diag(DIAG_DEBUG, __VA_ARGS__);                                         \
     } while (0)

@@ -1,4 +1,5 @@
-/* list.h: doubly linked lists whose links live in the things they list. A zeroed head must be list_init'ed. */
+/* list.h: doubly linked lists whose links live in the things they list. A zeroed head must be list_init'ed.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,8 +10,8 @@ struct list {
 
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 /* Walks a list; the current item may be removed while walking. */
-#define LIST_EACH(head, item)                                                                      \
-    for (struct list *item = (head)->next, *item##_next = item->next; item != (head);              \
+#define LIST_EACH(head, item)                                                                                \
+    for (struct list *item = (head)->next, *item##_next = item->next; item != (head);                        \
          item = item##_next, item##_next = item->next)
 
 static inline void list_init(struct list *list)

@@ -42,7 +42,8 @@ static bool same_key(const struct map_slot *slot, uint64_t hash, const uint8_t *
     return slot->key && memcmp(slot->key, key, size_or_number) == 0;
 }
 
-static struct map_slot *find(const struct map *map, uint64_t hash, const uint8_t *key, uint64_t size_or_number)
+static struct map_slot *find(const struct map *map, uint64_t hash, const uint8_t *key,
+                             uint64_t size_or_number)
 {
     if (map->capacity == 0) return NULL;
     for (size_t i = hash & (map->capacity - 1);; i = (i + 1) & (map->capacity - 1)) {
@@ -72,7 +73,8 @@ static bool grow(struct map *map)
     return true;
 }
 
-static enum error put(struct map *map, uint64_t hash, const uint8_t *key, uint64_t size_or_number, void *value)
+static enum error put(struct map *map, uint64_t hash, const uint8_t *key, uint64_t size_or_number,
+                      void *value)
 {
     assert(value);
     struct map_slot *slot = find(map, hash, key, size_or_number);

@@ -1,5 +1,6 @@
 /* text.h: a growing buffer for text or bytes (JSON, tables, znodes, encoded frames off the hot path).
- * A failed growth sets `failed` and drops what follows, so a writer checks once, at the end. Zeroed = empty. */
+ * A failed growth sets `failed` and drops what follows, so a writer checks once, at the end. Zeroed = empty.
+ */
 #pragma once
 #include <stdarg.h>
 #include <stdbool.h>

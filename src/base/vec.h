@@ -23,7 +23,7 @@ static inline bool vec_grow(void **items, size_t *capacity, size_t wanted, size_
     return true;
 }
 
-#define VEC_RESERVE(items, count, capacity)                                                        \
+#define VEC_RESERVE(items, count, capacity)                                                                  \
     vec_grow((void **)&(items), &(capacity), (size_t)(count) + 1, sizeof *(items))
-#define VEC_RESERVE_N(items, count, capacity, n)                                                   \
+#define VEC_RESERVE_N(items, count, capacity, n)                                                             \
     vec_grow((void **)&(items), &(capacity), (size_t)(count) + (size_t)(n), sizeof *(items))

@@ -1,13 +1,13 @@
-/* disk.h: files and directories. Synchronous calls, for the page cache is memory; what may block (fsync, cold reads) is
- * called from a lane's worker.
+/* disk.h: files and directories. Synchronous calls, for the page cache is memory; what may block (fsync, cold
+ * reads) is called from a lane's worker.
  *
- * A struct file is a counted handle on a path. Its descriptor is opened when needed and may be closed again when many
- * files are in use (least recently used first; one with unsynced bytes is synced before); nobody above notices. A rename
- * through disk_rename of an open file must be followed by file_renamed.
+ * A struct file is a counted handle on a path. Its descriptor is opened when needed and may be closed again
+ * when many files are in use (least recently used first; one with unsynced bytes is synced before); nobody
+ * above notices. A rename through disk_rename of an open file must be followed by file_renamed.
  *
  * Threads  any thread may call anything here; two threads may use one file at once as pread/pwrite allow.
- * Errors   ERR_DISK_FULL, ERR_NOT_FOUND, ERR_EXISTS, ERR_DENIED, ERR_LIMIT, else ERR_IO. A failed file_sync is final for
- *          that file's unsynced bytes: never retry, take the directory offline.
+ * Errors   ERR_DISK_FULL, ERR_NOT_FOUND, ERR_EXISTS, ERR_DENIED, ERR_LIMIT, else ERR_IO. A failed file_sync
+ * is final for that file's unsynced bytes: never retry, take the directory offline.
  */
 #pragma once
 #include <stdbool.h>
@@ -42,8 +42,10 @@ void file_release(struct file **file);
 /* Reads up to size bytes; *got < size only at the end of the file. */
 MUST_USE enum error file_pread(struct file *file, void *into, size_t size, int64_t position, size_t *got);
 /* Only what the page cache has: ERR_AGAIN when it would wait for the disk (preadv2 RWF_NOWAIT). */
-MUST_USE enum error file_pread_cached(struct file *file, void *into, size_t size, int64_t position, size_t *got);
-/* True when the whole range seems to be in memory, so that sendfile would not block. Cheap and approximate. */
+MUST_USE enum error file_pread_cached(struct file *file, void *into, size_t size, int64_t position,
+                                      size_t *got);
+/* True when the whole range seems to be in memory, so that sendfile would not block. Cheap and approximate.
+ */
 bool file_is_cached(struct file *file, int64_t position, size_t size);
 /* All or nothing to the caller: on error the file may hold a part (cut it back with file_truncate). */
 MUST_USE enum error file_pwrite(struct file *file, const void *data, size_t size, int64_t position);
@@ -60,8 +62,10 @@ void file_renamed(struct file *file, const char *new_path);
 const char *file_path(const struct file *file);
 
 /* Whole small files. */
-MUST_USE enum error disk_read_file(struct disk *disk, const char *path, size_t max_size, struct bytes **bytes);
-/* path.tmp, write, fsync, rename over, fsync of the directory: readers see the old or the new, never a mixture. */
+MUST_USE enum error disk_read_file(struct disk *disk, const char *path, size_t max_size,
+                                   struct bytes **bytes);
+/* path.tmp, write, fsync, rename over, fsync of the directory: readers see the old or the new, never a
+ * mixture. */
 MUST_USE enum error disk_write_file_atomic(struct disk *disk, const char *path, struct slice content);
 MUST_USE enum error disk_rename(struct disk *disk, const char *from, const char *to);
 MUST_USE enum error disk_unlink(struct disk *disk, const char *path);
@@ -77,14 +81,16 @@ struct disk_entry {
     int64_t size;
 };
 /* Sorted by name; without "." and "..". Free with disk_list_free. */
-MUST_USE enum error disk_list(struct disk *disk, const char *path, struct disk_entry **entries, size_t *count);
+MUST_USE enum error disk_list(struct disk *disk, const char *path, struct disk_entry **entries,
+                              size_t *count);
 void disk_list_free(struct disk_entry *entries, size_t count);
 
-/* An exclusive lock on a file, held until released or the process ends (POSIX record lock, as Java's FileLock).
- * ERR_BUSY when another process has it. */
+/* An exclusive lock on a file, held until released or the process ends (POSIX record lock, as Java's
+ * FileLock). ERR_BUSY when another process has it. */
 struct disk_lock;
 MUST_USE enum error disk_lock(struct disk *disk, const char *path, struct disk_lock **lock);
 void disk_unlock(struct disk_lock **lock);
 
 /* Free and total bytes of the file system that holds `path`. */
-MUST_USE enum error disk_space(struct disk *disk, const char *path, int64_t *free_bytes, int64_t *total_bytes);
+MUST_USE enum error disk_space(struct disk *disk, const char *path, int64_t *free_bytes,
+                               int64_t *total_bytes);

@@ -1,11 +1,13 @@
 /* loop.h: event loops, time, timers, messages between loops, worker lanes.
  *
  * The only door to threads, sockets, files, clocks and randomness. It exists twice behind the same headers
- * (loop.h, stream.h, disk.h): over libuv and the kernel (loop.c, stream.c, disk.c), and over a seeded simulation
- * (sim*.c, with loop/sim.h to steer it). Everything above runs unchanged on either; the linker chooses.
+ * (loop.h, stream.h, disk.h): over libuv and the kernel (loop.c, stream.c, disk.c), and over a seeded
+ * simulation (sim*.c, with loop/sim.h to steer it). Everything above runs unchanged on either; the linker
+ * chooses.
  *
- * Threads  a loop is one thread. Every function here is called on that loop's thread unless it says "any thread".
- * Time     loop_now_* is monotonic, read once per turn of the loop; loop_wall_ms is UTC and may jump.
+ * Threads  a loop is one thread. Every function here is called on that loop's thread unless it says "any
+ * thread". Time     loop_now_* is monotonic, read once per turn of the loop; loop_wall_ms is UTC and may
+ * jump.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,7 +20,8 @@ struct loop;
 
 /* Descriptors of one node, shared between sockets and the file cache, so that neither starves the other. */
 struct descriptors;
-/* limit 0: RLIMIT_NOFILE (raised to its hard limit first). NULL without memory. Freed after loops and disk. */
+/* limit 0: RLIMIT_NOFILE (raised to its hard limit first). NULL without memory. Freed after loops and disk.
+ */
 struct descriptors *descriptors_new(size_t limit);
 void descriptors_free(struct descriptors *descriptors);
 
@@ -50,11 +53,11 @@ struct loop_message {
     void (*run)(struct loop_message *message);
 };
 
-/* Any thread. `message` must live until run; run is on `to`'s thread, in posting order of each sender. Posts are
- * batched: one wake-up however many wait. */
+/* Any thread. `message` must live until run; run is on `to`'s thread, in posting order of each sender. Posts
+ * are batched: one wake-up however many wait. */
 void loop_post(struct loop *to, struct loop_message *message);
-/* Own loop only: run once at the end of this turn, before the loop sleeps (flush answers, close batches). A message
- * that is already deferred must not be deferred again. */
+/* Own loop only: run once at the end of this turn, before the loop sleeps (flush answers, close batches). A
+ * message that is already deferred must not be deferred again. */
 void loop_defer(struct loop *loop, struct loop_message *message);
 
 /* --- timers --- */

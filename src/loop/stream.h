@@ -1,14 +1,15 @@
 /* stream.h: byte streams between nodes and clients: TCP, or TLS on it, or simulated.
  *
- *   reading   pull: on_readable says there is something; stream_read copies what is there into the caller's memory. A
- *             stream with reading off costs no wake-up and holds no buffer.
- *   writing   a queue of pieces (counted bytes, or a range of a file). stream_write only queues; the loop sends all that
- *             was queued in a turn at its end, in as few system calls as the pieces allow (writev for bytes and small
- *             file slices, sendfile for large ones; through a buffer for TLS).
- *   closing   stream_close at any time, also from within a callback; no callback comes after it. Queued bytes are dropped.
+ *   reading   pull: on_readable says there is something; stream_read copies what is there into the caller's
+ * memory. A stream with reading off costs no wake-up and holds no buffer. writing   a queue of pieces
+ * (counted bytes, or a range of a file). stream_write only queues; the loop sends all that was queued in a
+ * turn at its end, in as few system calls as the pieces allow (writev for bytes and small file slices,
+ * sendfile for large ones; through a buffer for TLS). closing   stream_close at any time, also from within a
+ * callback; no callback comes after it. Queued bytes are dropped.
  *
  * Threads  a stream belongs to its loop. Limits: the caller watches stream_unsent_bytes and stops reading.
- * Errors   on_closed(err) once, when the peer closed (ERR_EOF) or something failed. The caller then calls stream_close.
+ * Errors   on_closed(err) once, when the peer closed (ERR_EOF) or something failed. The caller then calls
+ * stream_close.
  */
 #pragma once
 #include <stdbool.h>
@@ -46,8 +47,8 @@ uint16_t listener_port(const struct listener *listener);
 void listener_pause(struct listener *listener, bool is_paused);
 void listener_close(struct listener **listener);
 
-/* Resolves and connects; on_connected comes later, once: OK with a stream to set events on, or the error. Cancel with
- * stream_connect_cancel (no callback comes then). timeout_ms covers names and TCP together. */
+/* Resolves and connects; on_connected comes later, once: OK with a stream to set events on, or the error.
+ * Cancel with stream_connect_cancel (no callback comes then). timeout_ms covers names and TCP together. */
 struct connecting;
 MUST_USE enum error stream_connect(struct loop *loop, const char *host, uint16_t port, int64_t timeout_ms,
                                    void (*on_connected)(void *context, enum error err, struct stream *stream),
@@ -55,15 +56,17 @@ MUST_USE enum error stream_connect(struct loop *loop, const char *host, uint16_t
 void stream_connect_cancel(struct connecting **connecting);
 
 void stream_set_events(struct stream *stream, const struct stream_events *events, void *context);
-/* Off at first. While on, on_readable is called each turn in which unread bytes are there (level-triggered). */
+/* Off at first. While on, on_readable is called each turn in which unread bytes are there (level-triggered).
+ */
 void stream_set_reading(struct stream *stream, bool is_reading);
 /* OK with *got > 0; ERR_AGAIN; ERR_EOF when the peer has finished; else the failure. */
 MUST_USE enum error stream_read(struct stream *stream, void *into, size_t capacity, size_t *got);
 
 /* Takes over one reference of `bytes`. */
 MUST_USE enum error stream_write(struct stream *stream, struct bytes *bytes, size_t offset, size_t size);
-/* Takes over one reference of `file` (file_retain) and sends size bytes from `position`. If the file turns out to be
- * shorter, the stream closes with ERR_IO. `released` (may be NULL) is called when the piece is sent or dropped. */
+/* Takes over one reference of `file` (file_retain) and sends size bytes from `position`. If the file turns
+ * out to be shorter, the stream closes with ERR_IO. `released` (may be NULL) is called when the piece is sent
+ * or dropped. */
 MUST_USE enum error stream_write_file(struct stream *stream, struct file *file, int64_t position, size_t size,
                                       void (*released)(void *context), void *context);
 size_t stream_unsent_bytes(const struct stream *stream);
@@ -74,8 +77,9 @@ void stream_close(struct stream **stream);
 struct loop *stream_loop(const struct stream *stream);
 void stream_peer(const struct stream *stream, struct address *address);
 void stream_local(const struct stream *stream, struct address *address);
-/* Moves an idle stream (nothing unsent, reading off, no events pending) to another loop: detach on the old loop, attach on
- * the new one's thread. */
+/* Moves an idle stream (nothing unsent, reading off, no events pending) to another loop: detach on the old
+ * loop, attach on the new one's thread. */
 struct detached_stream;
 MUST_USE enum error stream_detach(struct stream **stream, struct detached_stream **detached);
-MUST_USE enum error stream_attach(struct loop *loop, struct detached_stream **detached, struct stream **stream);
+MUST_USE enum error stream_attach(struct loop *loop, struct detached_stream **detached,
+                                  struct stream **stream);

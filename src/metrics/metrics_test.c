@@ -1,0 +1,64 @@
+/* metrics_test.c: the numbers add up, and the text is what Prometheus reads. */
+#include <string.h>
+
+#include "base/random.h"
+#include "base/test.h"
+#include "metrics/metrics.h"
+
+static double answer(void *context)
+{
+    return *(double *)context;
+}
+
+static void the_same_series_is_the_same_counter(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new();
+    struct counter *a = metrics_counter(m, "x_total", "help", "t=\"1\"");
+    assert_ptr_equal(a, metrics_counter(m, "x_total", "help", "t=\"1\""));
+    assert_ptr_not_equal(a, metrics_counter(m, "x_total", "help", "t=\"2\""));
+    counter_add(a, 41);
+    counter_add(a, 1);
+    double depth = 2.5;
+    metrics_gauge(m, "depth", "how deep", "", answer, &depth);
+    struct text out = {0};
+    metrics_write(m, &out);
+    assert_string_equal(
+        out.data, "# HELP x_total help\n# TYPE x_total counter\nx_total{t=\"1\"} 42\nx_total{t=\"2\"} 0\n"
+                  "# HELP depth how deep\n# TYPE depth gauge\ndepth 2.5\n");
+    text_free(&out);
+    metrics_free(m);
+}
+
+static void quantiles_are_within_a_quarter(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new();
+    struct histogram *h = metrics_histogram(m, "d_seconds", "help", "");
+    assert_int_equal(histogram_quantile(h, 0.5), 0);
+    for (int i = 1; i <= 100000; i++) histogram_record(h, i);
+    assert_int_equal(histogram_count(h), 100000);
+    double wanted[] = {0.001, 0.5, 0.9, 0.99, 1.0};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        double exact = wanted[i] * 100000, got = (double)histogram_quantile(h, wanted[i]);
+        assert_true(got >= exact && got <= exact * 1.25 + 1);
+    }
+    histogram_record(h, INT64_MAX);
+    histogram_record(h, -5);
+    assert_int_equal(histogram_count(h), 100002);
+    struct text out = {0};
+    metrics_write(m, &out);
+    assert_non_null(strstr(out.data, "d_seconds_bucket{le=\"+Inf\"} 100002\n"));
+    assert_non_null(strstr(out.data, "d_seconds_count 100002\n"));
+    text_free(&out);
+    metrics_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_series_is_the_same_counter),
+        cmocka_unit_test(quantiles_are_within_a_quarter),
+    };
+    return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
+}
