@@ -1,0 +1,111 @@
+/* keeper.h: the coordination service: znodes, sessions and watches, as ZooKeeper's clients know them.
+ *
+ *     ZooKeeper clients --> listener --\
+ *                                       >-- server (sessions, watches, order) -- quorum (log, snapshots) --
+ * machine our own broker --> local door ---/
+ *
+ * A keeper lives on one loop. It logs each write through quorum/ before it applies and answers it; reads are
+ * answered from the tree in the order of their session. Both doors carry the same bytes: ZooKeeper's frames,
+ * over the wire with a length before each, through the local door without.
+ *
+ * Files    plain files `keeper-*` in config.data_dir, never a directory (Apache Kafka's loader dies of a
+ * foreign one). Threads  everything here is called on the keeper's loop, and calls back there. Disk work runs
+ * on config.lane. Errors   a failed fsync ends writing for good: each open session is cut, later ones are
+ * refused, `failed` is called once. The way out is a restart, which recovers what was synced. Source
+ * facts/keeper.md.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+struct keeper;
+struct loop;
+struct lane;
+struct disk;
+
+/* Names and defaults as in zoo.cfg; keeper_config_init sets the defaults. Strings are copied by keeper_open.
+ */
+struct keeper_config {
+    const char *data_dir;             /* must exist or be creatable */
+    int32_t server_id;                /* 1..254, the top byte of session ids */
+    int32_t tick_time_ms;             /* tickTime, 3000 */
+    int32_t min_session_timeout_ms;   /* -1: two ticks */
+    int32_t max_session_timeout_ms;   /* -1: twenty ticks */
+    int32_t max_client_cnxns;         /* per address, 60; 0: no limit */
+    int32_t max_cnxns;                /* in all, 0: no limit */
+    int32_t listen_backlog;           /* -1: 50 */
+    int32_t jute_max_buffer;          /* longest frame taken, 0xfffff */
+    int32_t global_outstanding_limit; /* writes in flight before sockets are read no more, 1000 */
+    int64_t snap_count;               /* entries between snapshots, 100000 */
+    int64_t snap_size_bytes;          /* or bytes of log, whichever comes first; 256 MiB */
+    bool force_sync;                  /* forceSync, true: fdatasync before an answer */
+    bool extended_types;              /* extendedTypesEnabled, false: TTL znodes answer -6 */
+    bool skip_acl;                    /* skipACL, false */
+    const char *super_digest;         /* DigestAuthenticationProvider.superDigest, NULL: none */
+    const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
+    bool admits_read_only;            /* readonlymode.enabled: isro joins the whitelist */
+};
+
+void keeper_config_init(struct keeper_config *config);
+
+struct keeper_events {
+    /* Once, after keeper_open returned OK: recovered and serving (then keeper_listen and the local door
+     * work), or why not (then only keeper_close works). */
+    void (*ready)(void *context, enum error err);
+    /* At most once: the log failed; `err` is what the disk said. May be NULL. */
+    void (*failed)(void *context, enum error err);
+};
+
+/* Begins to recover on `lane` (one worker; its own or one shared with other syncs). An error means nothing
+ * was begun. `loop`, `disk`, `lane` and `events` outlive the keeper. Sessions that an earlier process opened
+ * through the local door are closed in the log before `ready`. */
+MUST_USE enum error keeper_open(const struct keeper_config *config, struct loop *loop, struct disk *disk,
+                                struct lane *lane, const struct keeper_events *events, void *context,
+                                struct keeper **keeper);
+
+/* After ready. host "" or NULL: all addresses; port 0: any free one. May be called several times. */
+MUST_USE enum error keeper_listen(struct keeper *keeper, const char *host, uint16_t port);
+/* Of the first listener; 0 when there is none. */
+uint16_t keeper_port(const struct keeper *keeper);
+
+/* Cuts clients, lets writes that are on their way to the disk finish, then frees the keeper and calls
+ * `closed` (may be NULL) in a later turn of the loop. No other callback comes after this call. Clears the
+ * pointer; NULL is fine, and then `closed` is not called. */
+void keeper_close(struct keeper **keeper, void (*closed)(void *context), void *context);
+
+/* --- the local door --- */
+struct keeper_local;
+
+struct keeper_local_events {
+    /* One frame from the keeper: ConnectResponse first, then answers and watch events. A loan. */
+    void (*on_frame)(void *context, struct slice frame);
+    /* Once: the keeper closed this connection (session expired or refused, log failed, malformed frame). The
+     * handle is still to be closed with keeper_local_close. Not called after keeper_local_close or
+     * keeper_close. */
+    void (*on_closed)(void *context);
+};
+
+/* A new connection, without a session yet: the first frame sent is a ConnectRequest. Sessions opened here end
+ * with the process. Callbacks never come from within a call of ours but in the same turn's end or a later
+ * turn. `events` is copied. ERR_CLOSED after a failure of the log. */
+MUST_USE enum error keeper_local_connect(struct keeper *keeper, const struct keeper_local_events *events,
+                                         void *context, struct keeper_local **local);
+/* The bytes of one frame, as on the wire but without its length; copied. Ignored once the keeper has closed
+ * it. */
+MUST_USE enum error keeper_local_send(struct keeper_local *local, struct slice frame);
+/* The connection is gone; its session lives on until it expires, as with a socket. Clears the pointer; NULL
+ * is fine. After keeper_close the handle is gone already and must not be used. */
+void keeper_local_close(struct keeper_local **local);
+
+/* --- figures, for metrics --- */
+struct keeper_stats {
+    int64_t zxid;
+    int64_t znode_count, watch_count, ephemeral_count, session_count, connection_count;
+    int64_t outstanding, packets_received, packets_sent, approximate_data_bytes;
+    int64_t log_syncs, log_bytes; /* since start */
+};
+void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats);
