@@ -38,6 +38,7 @@ struct message_field {
     uint8_t kind;                    /* enum field_kind, of the elements where is_array */
     bool is_array, is_pointer;       /* is_pointer: a struct that may be null */
     bool is_classic;                 /* its lengths stay classic in flexible versions (client_id) */
+    bool is_tagged;                  /* in some versions */
     bool is_late;                    /* a release that takes earlier versions does not know this tag */
     uint16_t tag;
     uint32_t offset;            /* in the C struct */
@@ -72,6 +73,18 @@ struct message_type {
     int16_t min_version, max_version;
     int16_t flexible_from; /* INT16_MAX = never */
 };
+
+/* Every array field has this shape; message.h says so. */
+struct any_array {
+    void *items;
+    int32_t count;
+};
+
+/* Of one element in memory. */
+size_t message_field_element_size(const struct message_field *field);
+/* Whether `field` of `value`, a struct of type s, is at its default. */
+bool message_field_is_default(const struct message_struct *s, const struct message_field *field,
+                              const void *value);
 
 /* Sorted by name, with its count: for message_type_named. */
 extern const struct message_type *const message_types[];
