@@ -107,6 +107,7 @@ struct statelog_op {
     struct list link, clock_link;
     int64_t end_offset, deadline_ms;
     int32_t last_delta;
+    enum error refusal;
 };
 
 /* Writes `entries`, all or none, in one batch. Without entries it is a barrier: done(OK) when all that was
