@@ -37,17 +37,25 @@ int64_t partition_last_stable_offset(const struct partition *partition);
 
 /* What a request says of the leader epoch it knows: -1 = nothing. ERR_FENCED_LEADER_EPOCH, ERR_UNKNOWN_LEADER_EPOCH,
  * ERR_NOT_LEADER_OR_FOLLOWER (when must_lead), ERR_KAFKA_STORAGE_ERROR. */
-MUST_USE enum error partition_check(const struct partition *partition, int32_t current_leader_epoch, bool must_lead);
+MUST_USE enum error partition_check(const struct partition *partition, int32_t current_leader_epoch,
+                                    bool must_lead);
 
 /* As leader. required_acks 0, 1 or -1: for -1 ERR_NOT_ENOUGH_REPLICAS before writing when the ISR is below
  * min.insync.replicas. Advances the high watermark where the ISR is this broker alone, and wakes waiters (deferred). */
-MUST_USE enum error partition_append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
-                                     enum append_origin origin, int64_t now_ms, struct log_appended *appended);
+MUST_USE enum error partition_append(struct partition *partition, uint8_t *batches, size_t size,
+                                     int16_t required_acks, enum append_origin origin, int64_t now_ms,
+                                     struct log_appended *appended);
+
+/* A client's one batch, with what records_check() found in it. */
+struct records_report;
+MUST_USE enum error partition_append_produced(struct partition *partition, uint8_t *batch, size_t size,
+                                              int16_t required_acks, const struct records_report *report,
+                                              int64_t now_ms, struct log_appended *appended);
 
 /* Reads for a consumer (isolation decides the limit) or a replica (log end). */
 enum partition_reader { READ_UNCOMMITTED, READ_COMMITTED, READ_AS_REPLICA };
-MUST_USE enum error partition_read(struct partition *partition, enum partition_reader reader, int64_t offset, size_t max_bytes,
-                                   bool min_one_batch, struct log_slice *slice);
+MUST_USE enum error partition_read(struct partition *partition, enum partition_reader reader, int64_t offset,
+                                   size_t max_bytes, bool min_one_batch, struct log_slice *slice);
 int64_t partition_read_limit(const struct partition *partition, enum partition_reader reader);
 
 /* Waits: run(waiter, OK) once the high watermark is >= offset (replication reached it), or run(waiter, err) when this
@@ -57,9 +65,28 @@ struct partition_waiter {
     int64_t offset;
     void (*run)(struct partition_waiter *waiter, enum error err);
     bool is_waiting;
+    /* partition's: */
+    bool is_local_only;   /* waits for this broker's disk, not for the high watermark */
+    int32_t leader_epoch; /* when the wait began */
 };
 void partition_wait_committed(struct partition *partition, struct partition_waiter *waiter, int64_t offset);
+/* The same, but for our own disk alone: what acks=1 asks for where flush.messages=1. Runs at once elsewhere. */
+void partition_wait_durable(struct partition *partition, struct partition_waiter *waiter, int64_t offset);
+bool partition_syncs_before_ack(const struct partition *partition);
 /* Runs once when more may be readable (append for replicas, high watermark or last stable offset for consumers), the role
  * changed, or the log start moved. Level it yourself: check before waiting. */
 void partition_wait_change(struct partition *partition, struct partition_waiter *waiter);
 void partition_wait_cancel(struct partition_waiter *waiter);
+
+/* Where this leader's epoch began: until the high watermark is there, a new leader does not know the latest offset that
+ * clients may be told (KIP-207). */
+int64_t partition_epoch_start_offset(const struct partition *partition);
+/* What the topic's configuration says; set again whenever it changes. */
+void partition_set_min_insync_replicas(struct partition *partition, int32_t count);
+void partition_set_sync_before_ack(struct partition *partition, bool is_on); /* flush.messages = 1 */
+/* min.insync.replicas, but never more than there are replicas. */
+int32_t partition_effective_min_insync(const struct partition *partition);
+int32_t partition_isr_count(const struct partition *partition);
+/* A follower asked for records from `offset` on, so it has all before it. */
+void partition_follower_fetched(struct partition *partition, int32_t broker_id, int64_t offset,
+                                int64_t now_ms);

@@ -1,0 +1,500 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "replica/partition_state.h"
+
+static void wake_run(struct loop_message *message);
+
+enum error partition_new(struct slice topic, int32_t index, int32_t self_id, struct loop *home,
+                         struct partition **partition)
+{
+    struct partition *made = calloc(1, sizeof *made);
+    if (!made) return ERR_NOMEM;
+    made->topic = slice_dup(topic);
+    if (!made->topic) {
+        free(made);
+        return ERR_NOMEM;
+    }
+    made->topic_size = topic.size;
+    made->index = index;
+    made->self_id = self_id;
+    made->home = home;
+    made->role = PARTITION_OFFLINE;
+    made->leader = -1;
+    made->leader_epoch = -1;
+    made->controller_epoch = -1;
+    made->partition_epoch = -1;
+    made->min_insync_replicas = 1;
+    made->wake.run = wake_run;
+    list_init(&made->committed_waiters);
+    list_init(&made->change_waiters);
+    *partition = made;
+    return OK;
+}
+
+void partition_free(struct partition *partition)
+{
+    assert(partition_is_quiet(partition));
+    assert(list_empty(&partition->committed_waiters) && list_empty(&partition->change_waiters));
+    free(partition->replicas);
+    free(partition->isr);
+    free(partition->remotes);
+    free(partition->topic);
+    free(partition);
+}
+
+bool partition_syncs_before_ack(const struct partition *partition)
+{
+    return partition->sync_before_ack;
+}
+
+int32_t partition_isr_count(const struct partition *partition)
+{
+    return partition->isr_count;
+}
+
+bool partition_is_quiet(const struct partition *partition)
+{
+    return !partition->is_wake_deferred;
+}
+
+/* --- what it is --- */
+
+struct slice partition_topic(const struct partition *partition)
+{
+    return (struct slice){(const uint8_t *)partition->topic, partition->topic_size};
+}
+
+int32_t partition_index(const struct partition *partition)
+{
+    return partition->index;
+}
+
+const struct uuid *partition_topic_id(const struct partition *partition)
+{
+    return &partition->topic_id;
+}
+
+enum partition_role partition_role_of(const struct partition *partition)
+{
+    return partition->role;
+}
+
+int32_t partition_leader(const struct partition *partition)
+{
+    return partition->leader;
+}
+
+int32_t partition_leader_epoch(const struct partition *partition)
+{
+    return partition->leader_epoch;
+}
+
+int32_t partition_epoch(const struct partition *partition)
+{
+    return partition->partition_epoch;
+}
+
+struct loop *partition_home(const struct partition *partition)
+{
+    return partition->home;
+}
+
+struct log *partition_log(struct partition *partition)
+{
+    return partition->log;
+}
+
+int64_t partition_high_watermark(const struct partition *partition)
+{
+    return __atomic_load_n(&partition->high_watermark, __ATOMIC_RELAXED);
+}
+
+int64_t partition_last_stable_offset(const struct partition *partition)
+{
+    int64_t high_watermark = partition_high_watermark(partition);
+    return partition->log ? log_last_stable_offset(partition->log) : high_watermark;
+}
+
+int64_t partition_epoch_start_offset(const struct partition *partition)
+{
+    return partition->epoch_start_offset;
+}
+
+void partition_set_min_insync_replicas(struct partition *partition, int32_t count)
+{
+    partition->min_insync_replicas = count;
+}
+
+void partition_set_sync_before_ack(struct partition *partition, bool is_on)
+{
+    partition->sync_before_ack = is_on;
+    if (is_on && partition->log) log_flush(partition->log);
+}
+
+/* --- waking --- */
+
+/* Bytes that a power cut would take count for nothing where the topic wants them synced. */
+static int64_t local_end(const struct partition *partition)
+{
+    return partition->sync_before_ack ? log_synced_end_offset(partition->log)
+                                      : log_end_offset(partition->log);
+}
+
+static void wake_soon(struct partition *partition)
+{
+    if (partition->is_wake_deferred) return;
+    partition->is_wake_deferred = true;
+    loop_defer(partition->home, &partition->wake);
+}
+
+static void waiter_run(struct partition_waiter *waiter, enum error err)
+{
+    list_remove(&waiter->link);
+    waiter->is_waiting = false;
+    waiter->run(waiter, err);
+}
+
+/* Waiters are moved to a list of our own first: those who wait again from within run must not be run again in this
+ * round, and one may cancel another. */
+static void run_all(struct list *waiters, enum error err)
+{
+    struct list ready;
+    list_init(&ready);
+    LIST_EACH(waiters, item)
+    {
+        list_remove(item);
+        list_push_back(&ready, item);
+    }
+    while (!list_empty(&ready)) waiter_run(CONTAINER_OF(ready.next, struct partition_waiter, link), err);
+}
+
+static void wake_run(struct loop_message *message)
+{
+    struct partition *partition = CONTAINER_OF(message, struct partition, wake);
+    partition->is_wake_deferred = false;
+
+    bool is_leading = partition->role == PARTITION_LEADER;
+    int64_t high_watermark = partition_high_watermark(partition);
+    struct list ready;
+    list_init(&ready);
+    LIST_EACH(&partition->committed_waiters, item)
+    {
+        struct partition_waiter *waiter = CONTAINER_OF(item, struct partition_waiter, link);
+        bool is_same = is_leading && waiter->leader_epoch == partition->leader_epoch;
+        int64_t reached = waiter->is_local_only && partition->log ? local_end(partition) : high_watermark;
+        if (is_same && reached < waiter->offset) continue;
+        list_remove(item);
+        list_push_back(&ready, item);
+    }
+    while (!list_empty(&ready)) {
+        struct partition_waiter *waiter = CONTAINER_OF(ready.next, struct partition_waiter, link);
+        bool is_same = is_leading && waiter->leader_epoch == partition->leader_epoch;
+        enum error err = is_same ? OK : ERR_NOT_LEADER_OR_FOLLOWER;
+        if (is_same && !waiter->is_local_only &&
+            partition->isr_count < partition_effective_min_insync(partition)) {
+            err = ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+        }
+        waiter_run(waiter, err);
+    }
+
+    if (partition->has_changed) {
+        partition->has_changed = false;
+        run_all(&partition->change_waiters, OK);
+    }
+    if (partition->on_quiet && partition_is_quiet(partition)) {
+        partition->on_quiet(partition->on_quiet_context, partition);
+    }
+}
+
+static void wake_changed(struct partition *partition)
+{
+    partition->has_changed = true;
+    if (!list_empty(&partition->committed_waiters) || !list_empty(&partition->change_waiters))
+        wake_soon(partition);
+}
+
+static void wait_for(struct partition *partition, struct partition_waiter *waiter, int64_t offset,
+                     int64_t reached)
+{
+    assert(!waiter->is_waiting);
+    waiter->offset = offset;
+    waiter->leader_epoch = partition->leader_epoch;
+    waiter->is_waiting = true;
+    list_push_back(&partition->committed_waiters, &waiter->link);
+    if (partition->role != PARTITION_LEADER || reached >= offset) wake_soon(partition);
+}
+
+void partition_wait_committed(struct partition *partition, struct partition_waiter *waiter, int64_t offset)
+{
+    waiter->is_local_only = false;
+    wait_for(partition, waiter, offset, partition_high_watermark(partition));
+}
+
+void partition_wait_durable(struct partition *partition, struct partition_waiter *waiter, int64_t offset)
+{
+    waiter->is_local_only = true;
+    wait_for(partition, waiter, offset, partition->log ? local_end(partition) : offset);
+}
+
+void partition_wait_change(struct partition *partition, struct partition_waiter *waiter)
+{
+    assert(!waiter->is_waiting);
+    waiter->is_waiting = true;
+    list_push_back(&partition->change_waiters, &waiter->link);
+    /* Changes up to now are the caller's to have looked at: it checked before waiting. */
+    if (!partition->is_wake_deferred) partition->has_changed = false;
+}
+
+void partition_wait_cancel(struct partition_waiter *waiter)
+{
+    if (!waiter->is_waiting) return;
+    list_remove(&waiter->link);
+    waiter->is_waiting = false;
+}
+
+/* --- the high watermark --- */
+
+int32_t partition_effective_min_insync(const struct partition *partition)
+{
+    return partition->min_insync_replicas < partition->replica_count ? partition->min_insync_replicas
+                                                                     : partition->replica_count;
+}
+
+static bool is_in(const int32_t *ids, int32_t count, int32_t id)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (ids[i] == id) return true;
+    }
+    return false;
+}
+
+static void set_high_watermark(struct partition *partition, int64_t offset)
+{
+    __atomic_store_n(&partition->high_watermark, offset, __ATOMIC_RELAXED);
+    log_set_high_watermark(partition->log, offset);
+    wake_changed(partition);
+}
+
+/* KIP-966: too small an ISR moves nothing, so that what readers saw survives the loss of those few. */
+static void advance_high_watermark(struct partition *partition)
+{
+    if (partition->role != PARTITION_LEADER || !partition->log) return;
+    if (partition->isr_count < partition_effective_min_insync(partition)) return;
+
+    int64_t committed = local_end(partition);
+    for (int32_t i = 0; i < partition->remote_count; i++) {
+        const struct remote_replica *remote = &partition->remotes[i];
+        if (!is_in(partition->isr, partition->isr_count, remote->broker_id)) continue;
+        if (remote->log_end_offset < committed) committed = remote->log_end_offset;
+    }
+    if (committed > partition_high_watermark(partition)) set_high_watermark(partition, committed);
+}
+
+void partition_follower_fetched(struct partition *partition, int32_t broker_id, int64_t offset,
+                                int64_t now_ms)
+{
+    if (partition->role != PARTITION_LEADER || !partition->log) return;
+    for (int32_t i = 0; i < partition->remote_count; i++) {
+        struct remote_replica *remote = &partition->remotes[i];
+        if (remote->broker_id != broker_id) continue;
+        int64_t end = log_end_offset(partition->log);
+        if (offset >= end)
+            remote->last_caught_up_ms = now_ms;
+        else if (offset >= remote->leader_end_at_fetch && remote->last_fetch_ms > 0) {
+            remote->last_caught_up_ms = remote->last_fetch_ms;
+        }
+        remote->log_end_offset = offset;
+        remote->last_fetch_ms = now_ms;
+        remote->leader_end_at_fetch = end;
+        advance_high_watermark(partition);
+        return;
+    }
+}
+
+/* Our own disk caught up: on the home loop, by log_on_synced. */
+static void synced(void *context, struct log *log)
+{
+    struct partition *partition = context;
+    if (!partition->sync_before_ack) return;
+    if (!list_empty(&partition->committed_waiters)) wake_soon(partition);
+    advance_high_watermark(partition);
+}
+
+/* --- requests --- */
+
+enum error partition_check(const struct partition *partition, int32_t current_leader_epoch, bool must_lead)
+{
+    if (!partition->log || log_is_offline(partition->log)) return ERR_KAFKA_STORAGE_ERROR;
+    if (current_leader_epoch >= 0) {
+        if (current_leader_epoch < partition->leader_epoch) return ERR_FENCED_LEADER_EPOCH;
+        if (current_leader_epoch > partition->leader_epoch) return ERR_UNKNOWN_LEADER_EPOCH;
+    }
+    if (partition->role == PARTITION_OFFLINE) return ERR_NOT_LEADER_OR_FOLLOWER;
+    if (must_lead && partition->role != PARTITION_LEADER) return ERR_NOT_LEADER_OR_FOLLOWER;
+    return OK;
+}
+
+static enum error append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
+                         const struct log_append *asked, struct log_appended *appended)
+{
+    enum error err = partition_check(partition, -1, true);
+    if (err != OK) return err;
+    if (required_acks == -1 && partition->isr_count < partition_effective_min_insync(partition)) {
+        return ERR_NOT_ENOUGH_REPLICAS;
+    }
+
+    struct log_append how = *asked;
+    how.leader_epoch = partition->leader_epoch;
+    err = log_append(partition->log, batches, size, &how, appended);
+    if (err != OK) return err;
+    if (appended->is_duplicate) return OK;
+    if (partition->sync_before_ack) log_flush(partition->log);
+    advance_high_watermark(partition);
+    wake_changed(partition);
+    return OK;
+}
+
+enum error partition_append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
+                            enum append_origin origin, int64_t now_ms, struct log_appended *appended)
+{
+    struct log_append how = {.origin = origin, .now_ms = now_ms};
+    return append(partition, batches, size, required_acks, &how, appended);
+}
+
+enum error partition_append_produced(struct partition *partition, uint8_t *batch, size_t size,
+                                     int16_t required_acks, const struct records_report *report,
+                                     int64_t now_ms, struct log_appended *appended)
+{
+    struct log_append how = {.origin = APPEND_CLIENT, .now_ms = now_ms, .report = report};
+    return append(partition, batch, size, required_acks, &how, appended);
+}
+
+int64_t partition_read_limit(const struct partition *partition, enum partition_reader reader)
+{
+    switch (reader) {
+    case READ_UNCOMMITTED: return partition_high_watermark(partition);
+    case READ_COMMITTED: return partition_last_stable_offset(partition);
+    case READ_AS_REPLICA: return log_end_offset(partition->log);
+    }
+    return 0;
+}
+
+enum error partition_read(struct partition *partition, enum partition_reader reader, int64_t offset,
+                          size_t max_bytes, bool min_one_batch, struct log_slice *slice)
+{
+    if (!partition->log) return ERR_KAFKA_STORAGE_ERROR;
+    struct log_read what = {.offset = offset,
+                            .limit_offset = partition_read_limit(partition, reader),
+                            .max_bytes = max_bytes,
+                            .min_one_batch = min_one_batch};
+    return log_read(partition->log, &what, slice);
+}
+
+/* --- roles --- */
+
+void partition_set_log(struct partition *partition, struct log *log)
+{
+    if (partition->log) log_on_synced(partition->log, NULL, NULL);
+    partition->log = log;
+    if (!log) return;
+    int64_t start = log_start_offset(log), end = log_end_offset(log), high = log_high_watermark(log);
+    if (high < start) high = start;
+    if (high > end) high = end;
+    __atomic_store_n(&partition->high_watermark, high, __ATOMIC_RELAXED);
+    log_set_high_watermark(log, high);
+    log_on_synced(log, synced, partition);
+}
+
+/* Copies ids; keeps what was there without memory. */
+static enum error copy_ids(int32_t **ids, int32_t *count, const int32_t *from, int32_t from_count)
+{
+    int32_t *copy = malloc((size_t)(from_count > 0 ? from_count : 1) * sizeof *copy);
+    if (!copy) return ERR_NOMEM;
+    if (from_count > 0) memcpy(copy, from, (size_t)from_count * sizeof *copy);
+    free(*ids);
+    *ids = copy;
+    *count = from_count;
+    return OK;
+}
+
+static enum error take_assignment(struct partition *partition, const struct partition_assignment *assignment)
+{
+    struct remote_replica *remotes = calloc((size_t)assignment->replica_count + 1, sizeof *remotes);
+    enum error err = remotes ? OK : ERR_NOMEM;
+    if (err == OK) {
+        err = copy_ids(&partition->replicas, &partition->replica_count, assignment->replicas,
+                       assignment->replica_count);
+    }
+    if (err == OK)
+        err = copy_ids(&partition->isr, &partition->isr_count, assignment->isr, assignment->isr_count);
+    if (err != OK) {
+        free(remotes);
+        return err;
+    }
+    free(partition->remotes);
+    partition->remotes = remotes;
+    partition->remote_count = 0;
+    int64_t now_ms = loop_now_ms(partition->home);
+    for (int32_t i = 0; i < partition->replica_count; i++) {
+        int32_t id = partition->replicas[i];
+        if (id == partition->self_id) continue;
+        bool is_in_isr = is_in(partition->isr, partition->isr_count, id);
+        remotes[partition->remote_count++] = (struct remote_replica){
+            .broker_id = id, .log_end_offset = -1, .last_caught_up_ms = is_in_isr ? now_ms : 0};
+    }
+    partition->leader = assignment->leader;
+    partition->leader_epoch = assignment->leader_epoch;
+    partition->partition_epoch = assignment->partition_epoch;
+    partition->controller_epoch = assignment->controller_epoch;
+    return OK;
+}
+
+enum error partition_become_leader(struct partition *partition, const struct partition_assignment *assignment)
+{
+    if (!partition->log || log_is_offline(partition->log)) return ERR_KAFKA_STORAGE_ERROR;
+    /* First of all that can fail: an epoch that is on disk although we never lead at it does no harm. */
+    bool is_new_epoch =
+        assignment->leader_epoch != partition->leader_epoch || partition->role != PARTITION_LEADER;
+    int64_t end = log_end_offset(partition->log);
+    if (is_new_epoch) {
+        enum error err = log_epoch_assign(partition->log, assignment->leader_epoch, end);
+        if (err != OK) return err;
+    }
+    enum error err = take_assignment(partition, assignment);
+    if (err != OK) return err;
+    if (is_new_epoch) partition->epoch_start_offset = end;
+    partition->role = PARTITION_LEADER;
+    if (partition->sync_before_ack) log_flush(partition->log);
+    advance_high_watermark(partition);
+    wake_changed(partition);
+    return OK;
+}
+
+enum error partition_become_follower(struct partition *partition,
+                                     const struct partition_assignment *assignment)
+{
+    enum error err = take_assignment(partition, assignment);
+    if (err != OK) return err;
+    partition->role = PARTITION_FOLLOWER;
+    wake_changed(partition);
+    return OK;
+}
+
+void partition_stop(struct partition *partition)
+{
+    partition->role = PARTITION_OFFLINE;
+    partition->leader = -1;
+    wake_changed(partition);
+}
+
+void partition_remove(struct partition *partition,
+                      void (*on_quiet)(void *context, struct partition *partition), void *context)
+{
+    partition_stop(partition);
+    partition->on_quiet = on_quiet;
+    partition->on_quiet_context = context;
+    if (partition_is_quiet(partition)) on_quiet(context, partition);
+}
