@@ -1,0 +1,101 @@
+/* inside.h: what the files of quorum/ share: the struct itself. */
+#pragma once
+#include "base/list.h"
+#include "loop/disk.h"
+#include "loop/loop.h"
+#include "quorum/files.h"
+#include "quorum/quorum.h"
+
+/* Records one behind another, as they go to the file. */
+struct quorum_batch {
+    uint8_t *data;
+    size_t size, capacity;
+    uint64_t first_index; /* of the first record; meaningless while size is 0 */
+};
+
+enum quorum_state {
+    QUORUM_RECOVERING,
+    QUORUM_OPEN,
+    QUORUM_FAILED,
+};
+
+/* A job that writes one batch to the log. */
+struct quorum_write {
+    struct lane_job job;
+    bool is_running;
+    bool makes_file;  /* the batch begins a new file, named by its first index */
+    uint64_t durable; /* every entry below was on the disk when this job began */
+    /* results */
+    enum error err;
+    bool failed_in_sync;
+    int64_t begun_us;
+};
+
+/* A snapshot on its way to its file. */
+struct quorum_snapshot {
+    struct lane_job job;
+    bool is_open, is_ended, is_running;
+    uint64_t index, term;
+    struct quorum_batch gathering, writing;
+    uint64_t chunk_count;
+    uint32_t crc;
+    struct file *file;
+    int64_t position;
+    bool job_begins, job_ends;
+    enum error err;     /* the first that happened; the loop's */
+    enum error job_err; /* the job's, in and out */
+};
+
+struct quorum {
+    char *dir, *prefix;
+    bool force_sync;
+    int64_t segment_bytes, max_pending_bytes;
+    struct loop *loop;
+    struct disk *disk;
+    struct lane *sync, *work;
+    struct quorum_machine machine;
+    struct quorum_events events;
+    void *context;
+
+    enum quorum_state state;
+    bool is_closing, is_ending, wants_room;
+    void (*closed)(void *context);
+    void *closed_context;
+    struct loop_message last_message;
+
+    uint64_t term;
+    uint64_t last_index;    /* appended */
+    uint64_t applied_index; /* committed and applied */
+    uint64_t durable_end;   /* every entry below is on the disk */
+    uint64_t snapshot_index;
+    int64_t log_bytes; /* after snapshot_index */
+
+    struct file *file; /* NULL: the next write makes one */
+    int64_t file_end, file_room;
+    bool wants_roll;
+
+    struct quorum_batch gathering, writing;
+    struct quorum_write write;
+    struct loop_message flush;
+    bool is_flush_deferred;
+    struct loop_timer retry;
+
+    struct quorum_snapshot snapshot;
+
+    struct lane_job recovery;
+    bool is_recovering;
+    enum error recovery_err;
+    struct disk_lock *lock;
+
+    struct quorum_stats stats;
+};
+
+/* Room for `size` more bytes; NULL without memory. */
+uint8_t *quorum_batch_reserve(struct quorum_batch *batch, size_t size);
+
+/* recovery.c, on a worker: fills in indexes and the open file. Says itself what is wrong. */
+MUST_USE enum error quorum_recover(struct quorum *quorum);
+/* snapshot.c, on a worker: removes what two snapshots make superfluous. */
+void quorum_purge(struct quorum *quorum);
+/* quorum.c: a job has ended; frees the quorum if it was the last that a close waited for. */
+void quorum_job_ended(struct quorum *quorum);

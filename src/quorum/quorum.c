@@ -1,0 +1,383 @@
+/* quorum.c: append, group commit, apply; and the ways in and out. */
+#include "quorum/quorum.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "quorum/inside.h"
+
+enum {
+    ROOM_STEP_BYTES =
+        256 << 10, /* a log file grows by this much at once, so that most syncs change no metadata */
+    BATCH_KEPT_BYTES = 1 << 20, /* a batch's memory above this is given back */
+    RETRY_DELAY_MS = 1000,      /* of a write that found the disk full */
+};
+
+uint8_t *quorum_batch_reserve(struct quorum_batch *batch, size_t size)
+{
+    if (size > SIZE_MAX / 4 - batch->size) return NULL;
+    size_t wanted = batch->size + size;
+    if (wanted > batch->capacity) {
+        size_t grown = batch->capacity + batch->capacity / 2 + 1024;
+        if (grown < wanted) grown = wanted;
+        uint8_t *moved = realloc(batch->data, grown);
+        if (!moved) return NULL;
+        batch->data = moved;
+        batch->capacity = grown;
+    }
+    return batch->data + batch->size;
+}
+
+static void batch_free(struct quorum_batch *batch)
+{
+    free(batch->data);
+    *batch = (struct quorum_batch){0};
+}
+
+static void quorum_fail(struct quorum *quorum, const char *what, enum error err)
+{
+    quorum->state = QUORUM_FAILED;
+    quorum->stats.has_failed = true;
+    diag_error("could not %s the log in \"%s\": %s; nothing more is written until a restart", what,
+               quorum->dir, error_text(err));
+    if (quorum->events.failed) quorum->events.failed(quorum->context, err);
+}
+
+/* --- on the sync lane --- */
+
+static enum error write_make_file(struct quorum *quorum)
+{
+    char path[QUORUM_PATH_SIZE];
+    struct file *file = NULL;
+    if (!quorum_path(path, quorum->dir, quorum->prefix, "log", quorum->writing.first_index))
+        return ERR_TOO_LARGE;
+    enum error err = file_open(quorum->disk, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+    if (err != OK) return err;
+    uint8_t header[QUORUM_FILE_HEADER_SIZE];
+    quorum_log_header(header, quorum->writing.first_index);
+    err = file_pwrite(file, header, sizeof header, 0);
+    if (err != OK) {
+        file_release(&file);
+        return err;
+    }
+    file_release(&quorum->file);
+    quorum->file = file;
+    quorum->file_end = quorum->file_room = QUORUM_FILE_HEADER_SIZE;
+    return OK;
+}
+
+/* file, file_end and file_room are the job's while it runs. */
+static void write_seal(struct quorum *quorum)
+{
+    const struct quorum_batch *batch = &quorum->writing;
+    for (size_t at = 0; at < batch->size;) {
+        uint8_t *record = batch->data + at;
+        size_t entry_size = get_be32(record + 4);
+        quorum_record_seal(record, get_be64(record + 8), get_be64(record + 16), quorum->write.durable,
+                           entry_size);
+        at += quorum_record_size(entry_size);
+    }
+}
+
+static void write_work(struct lane_job *job)
+{
+    struct quorum *quorum = CONTAINER_OF(job, struct quorum, write.job);
+    struct quorum_write *write = &quorum->write;
+    const struct quorum_batch *batch = &quorum->writing;
+    bool was_file = quorum->file != NULL;
+    write_seal(quorum);
+    write->failed_in_sync = false;
+    enum error err = OK;
+    if (write->makes_file && was_file && !quorum->force_sync) {
+        /* Only the last file may have an unfinished end. */
+        err = file_sync(quorum->file);
+        write->failed_in_sync = err != OK;
+    }
+    if (err == OK && write->makes_file) err = write_make_file(quorum);
+    if (err == OK) {
+        int64_t end = quorum->file_end + (int64_t)batch->size;
+        if (end > quorum->file_room) {
+            int64_t room = (end / ROOM_STEP_BYTES + 1) * ROOM_STEP_BYTES;
+            /* A file system that cannot, or has no room, tells us in the write itself. */
+            if (file_allocate(quorum->file, room) == OK) quorum->file_room = room;
+        }
+        err = file_pwrite(quorum->file, batch->data, batch->size, quorum->file_end);
+        if (err != OK && file_truncate(quorum->file, quorum->file_end) == OK)
+            quorum->file_room = quorum->file_end;
+    }
+    if (err == OK && (quorum->force_sync || write->makes_file)) {
+        err = file_sync(quorum->file);
+        if (err == OK && write->makes_file) err = disk_sync_dir(quorum->disk, quorum->dir);
+        write->failed_in_sync = err != OK;
+    }
+    if (err == OK) quorum->file_end += (int64_t)batch->size;
+    write->err = err;
+}
+
+/* --- on the loop --- */
+
+static void write_start(struct quorum *quorum)
+{
+    struct quorum_write *write = &quorum->write;
+    assert(!write->is_running && quorum->writing.size > 0);
+    write->is_running = true;
+    write->durable = quorum->durable_end;
+    write->begun_us = loop_clock_us(quorum->loop);
+    lane_submit(quorum->sync, quorum->loop, &write->job);
+}
+
+/* The end of a turn: what was gathered becomes the batch at work. */
+static void flush_run(struct loop_message *message)
+{
+    struct quorum *quorum = CONTAINER_OF(message, struct quorum, flush);
+    quorum->is_flush_deferred = false;
+    if (quorum->is_closing) {
+        quorum_job_ended(quorum);
+        return;
+    }
+    if (quorum->write.is_running || quorum->writing.size > 0 || quorum->gathering.size == 0) return;
+    if (quorum->state != QUORUM_OPEN) return;
+    struct quorum_batch emptied = quorum->writing;
+    quorum->writing = quorum->gathering;
+    quorum->gathering = emptied;
+    quorum->write.makes_file =
+        !quorum->file || quorum->wants_roll || quorum->file_end >= quorum->segment_bytes;
+    quorum->wants_roll = false;
+    write_start(quorum);
+}
+
+static void flush_soon(struct quorum *quorum)
+{
+    if (quorum->is_flush_deferred || quorum->write.is_running || quorum->writing.size > 0) return;
+    quorum->is_flush_deferred = true;
+    loop_defer(quorum->loop, &quorum->flush);
+}
+
+static void retry_run(struct loop_timer *timer)
+{
+    struct quorum *quorum = CONTAINER_OF(timer, struct quorum, retry);
+    if (quorum->state == QUORUM_OPEN && !quorum->is_closing) write_start(quorum);
+}
+
+static void apply_batch(struct quorum *quorum)
+{
+    struct quorum_batch *batch = &quorum->writing;
+    for (size_t at = 0; at < batch->size && !quorum->is_closing;) {
+        const uint8_t *record = batch->data + at;
+        struct slice entry = {record + QUORUM_RECORD_HEADER_SIZE, get_be32(record + 4)};
+        uint64_t index = get_be64(record + 8);
+        assert(index == quorum->applied_index + 1);
+        quorum->applied_index = index;
+        enum error err = quorum->machine.apply(quorum->context, index, get_be64(record + 16), entry);
+        assert(err == OK); /* we made it ourselves */
+        at += quorum_record_size(entry.size);
+    }
+    quorum->log_bytes += (int64_t)batch->size;
+}
+
+static void write_done(struct lane_job *job)
+{
+    struct quorum *quorum = CONTAINER_OF(job, struct quorum, write.job);
+    struct quorum_write *write = &quorum->write;
+    write->is_running = false;
+    if (quorum->is_closing) {
+        quorum_job_ended(quorum);
+        return;
+    }
+    if (write->err == ERR_DISK_FULL && !write->failed_in_sync) {
+        if (!quorum->stats.is_disk_full) {
+            diag_error("no space for the log in \"%s\": writes wait until there is", quorum->dir);
+        }
+        quorum->stats.is_disk_full = true;
+        loop_timer_start(quorum->loop, &quorum->retry, RETRY_DELAY_MS);
+        return;
+    }
+    if (write->err != OK) {
+        quorum_fail(quorum, write->failed_in_sync ? "sync" : "write", write->err);
+        return;
+    }
+    if (quorum->stats.is_disk_full) diag_info("the log in \"%s\" has space again", quorum->dir);
+    quorum->stats.is_disk_full = false;
+    int64_t sync_us = loop_clock_us(quorum->loop) - write->begun_us;
+    quorum->stats.syncs += quorum->force_sync || write->makes_file;
+    quorum->stats.bytes_written += (int64_t)quorum->writing.size;
+    quorum->stats.sync_us_sum += sync_us;
+    if (sync_us > quorum->stats.sync_us_max) quorum->stats.sync_us_max = sync_us;
+    write->makes_file = false;
+
+    apply_batch(quorum);
+    if (quorum->is_closing) return;
+    if (quorum->force_sync) quorum->durable_end = quorum->applied_index + 1;
+    quorum->writing.size = 0;
+    if (quorum->writing.capacity > BATCH_KEPT_BYTES) batch_free(&quorum->writing);
+    if (quorum->events.applied) quorum->events.applied(quorum->context);
+    if (quorum->is_closing) return;
+    if (quorum->gathering.size > 0) flush_soon(quorum);
+    if (quorum->wants_room && (int64_t)quorum->gathering.size <= quorum->max_pending_bytes / 2) {
+        quorum->wants_room = false;
+        if (quorum->events.room) quorum->events.room(quorum->context);
+    }
+}
+
+enum error quorum_append(struct quorum *quorum, const struct slice *parts, int count, uint64_t *index)
+{
+    if (quorum->state != QUORUM_OPEN || quorum->is_closing) return ERR_IO;
+    size_t size = 0;
+    for (int i = 0; i < count; i++) {
+        if (parts[i].size > QUORUM_ENTRY_MAX - size) return ERR_TOO_LARGE;
+        size += parts[i].size;
+    }
+    struct quorum_batch *batch = &quorum->gathering;
+    if (batch->size > 0 && (int64_t)(batch->size + size) > quorum->max_pending_bytes) {
+        quorum->wants_room = true;
+        return ERR_AGAIN;
+    }
+    uint8_t *out = quorum_batch_reserve(batch, quorum_record_size(size));
+    if (!out) return ERR_NOMEM;
+    uint8_t *at = out + QUORUM_RECORD_HEADER_SIZE;
+    for (int i = 0; i < count; i++) {
+        if (parts[i].size) memcpy(at, parts[i].data, parts[i].size);
+        at += parts[i].size;
+    }
+    quorum->last_index++;
+    if (batch->size == 0) batch->first_index = quorum->last_index;
+    put_be32(out + 4, (uint32_t)size); /* the rest of its header is made when it is written */
+    put_be64(out + 8, quorum->last_index);
+    put_be64(out + 16, quorum->term);
+    batch->size += quorum_record_size(size);
+    *index = quorum->last_index;
+    flush_soon(quorum);
+    return OK;
+}
+
+uint64_t quorum_last_index(const struct quorum *quorum)
+{
+    return quorum->last_index;
+}
+
+uint64_t quorum_applied_index(const struct quorum *quorum)
+{
+    return quorum->applied_index;
+}
+
+int64_t quorum_log_entries(const struct quorum *quorum)
+{
+    return (int64_t)(quorum->applied_index - quorum->snapshot_index);
+}
+
+int64_t quorum_log_bytes(const struct quorum *quorum)
+{
+    return quorum->log_bytes;
+}
+
+void quorum_stats(const struct quorum *quorum, struct quorum_stats *stats)
+{
+    *stats = quorum->stats;
+}
+
+/* --- the ways in and out --- */
+
+static void recovery_work(struct lane_job *job)
+{
+    struct quorum *quorum = CONTAINER_OF(job, struct quorum, recovery);
+    quorum->recovery_err = quorum_recover(quorum);
+}
+
+static void recovery_done(struct lane_job *job)
+{
+    struct quorum *quorum = CONTAINER_OF(job, struct quorum, recovery);
+    quorum->is_recovering = false;
+    if (quorum->is_closing) {
+        quorum_job_ended(quorum);
+        return;
+    }
+    quorum->state = quorum->recovery_err == OK ? QUORUM_OPEN : QUORUM_FAILED;
+    quorum->events.ready(quorum->context, quorum->recovery_err);
+}
+
+static void quorum_free(struct quorum *quorum)
+{
+    file_release(&quorum->file);
+    file_release(&quorum->snapshot.file);
+    if (quorum->lock) disk_unlock(&quorum->lock);
+    batch_free(&quorum->gathering);
+    batch_free(&quorum->writing);
+    batch_free(&quorum->snapshot.gathering);
+    batch_free(&quorum->snapshot.writing);
+    free(quorum->dir);
+    free(quorum->prefix);
+    free(quorum);
+}
+
+enum error quorum_open(const struct quorum_config *config, struct loop *loop, struct disk *disk,
+                       struct lane *sync, struct lane *work, const struct quorum_machine *machine,
+                       const struct quorum_events *events, void *context, struct quorum **quorum)
+{
+    assert(machine->apply && machine->restore && machine->restored && events->ready);
+    struct quorum *opened = calloc(1, sizeof *opened);
+    if (!opened) return ERR_NOMEM;
+    *opened = (struct quorum){
+        .dir = slice_dup(slice_of(config->dir)),
+        .prefix = slice_dup(slice_of(config->prefix)),
+        .force_sync = config->force_sync,
+        .segment_bytes = config->segment_bytes > 0 ? config->segment_bytes : 64 << 20,
+        .max_pending_bytes = config->max_pending_bytes > 0 ? config->max_pending_bytes : 64 << 20,
+        .loop = loop,
+        .disk = disk,
+        .sync = sync,
+        .work = work,
+        .machine = *machine,
+        .events = *events,
+        .context = context,
+        .term = 1,
+        .durable_end = 1,
+        .write.job = {.work = write_work, .done = write_done},
+        .recovery = {.work = recovery_work, .done = recovery_done},
+        .is_recovering = true,
+        .flush.run = flush_run,
+        .retry.run = retry_run,
+    };
+    if (!opened->dir || !opened->prefix) {
+        quorum_free(opened);
+        return ERR_NOMEM;
+    }
+    *quorum = opened;
+    lane_submit(work, loop, &opened->recovery);
+    return OK;
+}
+
+static void last_run(struct loop_message *message)
+{
+    struct quorum *quorum = CONTAINER_OF(message, struct quorum, last_message);
+    void (*closed)(void *context) = quorum->closed;
+    void *context = quorum->closed_context;
+    quorum_free(quorum);
+    if (closed) closed(context);
+}
+
+void quorum_job_ended(struct quorum *quorum)
+{
+    assert(quorum->is_closing);
+    if (quorum->write.is_running || quorum->snapshot.is_running || quorum->is_recovering ||
+        quorum->is_flush_deferred || quorum->is_ending) {
+        return;
+    }
+    quorum->is_ending = true;
+    loop_post(quorum->loop, &quorum->last_message);
+}
+
+void quorum_close(struct quorum **quorum, void (*closed)(void *context), void *context)
+{
+    struct quorum *held = *quorum;
+    *quorum = NULL;
+    if (!held) return;
+    assert(!held->is_closing);
+    held->is_closing = true;
+    held->closed = closed;
+    held->closed_context = context;
+    held->last_message.run = last_run;
+    loop_timer_stop(held->loop, &held->retry);
+    quorum_job_ended(held);
+}

@@ -1,0 +1,157 @@
+/* recovery.c: from files to a machine that stands where it stood: newest snapshot, then the log. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "quorum/inside.h"
+
+struct recovery {
+    struct quorum *quorum;
+    uint64_t *snapshots, *logs;
+    size_t snapshot_count, log_count;
+};
+
+static enum error restore_chunk(void *context, struct slice chunk)
+{
+    struct quorum *quorum = context;
+    return quorum->machine.restore(quorum->context, chunk);
+}
+
+static enum error recover_snapshot(struct quorum *quorum, uint64_t name_index)
+{
+    char path[QUORUM_PATH_SIZE];
+    if (!quorum_path(path, quorum->dir, quorum->prefix, "snapshot", name_index)) return ERR_TOO_LARGE;
+    uint64_t index = 0, term = 0;
+    int64_t position = 0;
+    enum error err =
+        quorum_snapshot_read(quorum->disk, path, &index, &term, restore_chunk, quorum, &position);
+    if (err == OK && index != name_index) err = ERR_CORRUPT;
+    if (err == OK) err = quorum->machine.restored(quorum->context, index);
+    if (err != OK) {
+        diag_error("cannot use snapshot \"%s\": %s at byte %lld", path, error_text(err), (long long)position);
+        return err;
+    }
+    quorum->applied_index = quorum->last_index = quorum->snapshot_index = index;
+    if (term > quorum->term) quorum->term = term;
+    return OK;
+}
+
+static enum error apply_record(struct quorum *quorum, const struct quorum_record *record)
+{
+    if (record->term > quorum->term) quorum->term = record->term;
+    if (record->index <= quorum->applied_index) return OK;
+    enum error err = quorum->machine.apply(quorum->context, record->index, record->term, record->entry);
+    if (err == OK) {
+        quorum->applied_index = record->index;
+        quorum->log_bytes += (int64_t)quorum_record_size(record->entry.size);
+    }
+    return err;
+}
+
+/* One log file. The last one stays open for appending. */
+static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool is_last)
+{
+    char path[QUORUM_PATH_SIZE];
+    if (!quorum_path(path, quorum->dir, quorum->prefix, "log", name_index)) return ERR_TOO_LARGE;
+    struct quorum_scan scan = {0};
+    enum error err = quorum_scan_open(quorum->disk, path, name_index, &scan);
+    if (err == ERR_TRUNCATED && is_last) {
+        /* It was being made when the machine went down: nothing in it was ever acknowledged. */
+        diag_warn("removing log \"%s\": it was never finished", path);
+        return disk_unlink(quorum->disk, path);
+    }
+    if (err != OK) {
+        diag_error("cannot use log \"%s\": %s in its header", path, error_text(err));
+        return err;
+    }
+
+    uint64_t expected = name_index;
+    enum quorum_scan_end end = QUORUM_SCAN_RECORD;
+    struct quorum_record record;
+    while (err == OK && (end = quorum_scan_next(&scan, expected, &record, &err)) == QUORUM_SCAN_RECORD) {
+        err = apply_record(quorum, &record);
+        expected++;
+    }
+    quorum->last_index = expected - 1;
+    long long position = (long long)scan.position;
+    if (err == OK && end == QUORUM_SCAN_TORN && !is_last) end = QUORUM_SCAN_HURT;
+    if (err == OK && end == QUORUM_SCAN_HURT) {
+        err = ERR_CORRUPT;
+        diag_error(
+            "log \"%s\" is damaged at byte %lld (entry %llu), and what was there had been acknowledged: "
+            "restore the file, or remove it and what follows it to go back to entry %llu",
+            path, position, (unsigned long long)expected, (unsigned long long)expected - 1);
+    } else if (err != OK) {
+        diag_error("cannot read log \"%s\" at byte %lld (entry %llu): %s", path, position,
+                   (unsigned long long)expected, error_text(err));
+    } else if (end == QUORUM_SCAN_TORN) {
+        diag_warn("cutting log \"%s\" at byte %lld: the last write before a crash was unfinished", path,
+                  position);
+        err = file_truncate(scan.file, scan.position);
+        if (err == OK) err = file_sync(scan.file);
+        if (err == OK) scan.size = scan.position;
+        if (err != OK) diag_error("could not cut log \"%s\": %s", path, error_text(err));
+    }
+    if (err == OK && is_last) {
+        quorum->file = file_retain(scan.file);
+        quorum->file_end = scan.position;
+        quorum->file_room = scan.size;
+    }
+    quorum_scan_close(&scan);
+    return err;
+}
+
+static enum error recover_logs(struct recovery *recovery)
+{
+    struct quorum *quorum = recovery->quorum;
+    bool is_first = true;
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        uint64_t first = recovery->logs[i];
+        bool is_last = i + 1 == recovery->log_count;
+        if (!is_last && recovery->logs[i + 1] <= quorum->applied_index + 1)
+            continue; /* all in the snapshot */
+        bool follows = is_first ? first <= quorum->applied_index + 1 : first == quorum->last_index + 1;
+        is_first = false;
+        if (!follows) {
+            diag_error("in \"%s\" the log goes from entry %llu to %llu: files are missing", quorum->dir,
+                       (unsigned long long)quorum->last_index, (unsigned long long)first);
+            return ERR_CORRUPT;
+        }
+        enum error err = recover_log(quorum, first, is_last);
+        if (err != OK) return err;
+    }
+    if (quorum->last_index < quorum->applied_index) {
+        /* An unsynced log (forceSync=no) may end before the snapshot: go on in a new file. */
+        quorum->last_index = quorum->applied_index;
+        file_release(&quorum->file);
+    }
+    return OK;
+}
+
+enum error quorum_recover(struct quorum *quorum)
+{
+    struct recovery recovery = {.quorum = quorum};
+    enum error err = disk_exists(quorum->disk, quorum->dir) ? OK : disk_mkdir(quorum->disk, quorum->dir);
+    if (err == OK) {
+        char path[QUORUM_PATH_SIZE];
+        int size = snprintf(path, sizeof path, "%s/%slock", quorum->dir, quorum->prefix);
+        err = size < (int)sizeof path ? disk_lock(quorum->disk, path, &quorum->lock) : ERR_TOO_LARGE;
+    }
+    if (err == OK) {
+        err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &recovery.snapshots,
+                                &recovery.snapshot_count);
+    }
+    if (err == OK) {
+        err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "log", &recovery.logs,
+                                &recovery.log_count);
+    }
+    if (err != OK) diag_error("cannot open the keeper's directory \"%s\": %s", quorum->dir, error_text(err));
+    if (err == OK && recovery.snapshot_count > 0) {
+        err = recover_snapshot(quorum, recovery.snapshots[recovery.snapshot_count - 1]);
+    }
+    if (err == OK) err = recover_logs(&recovery);
+    if (err == OK) quorum->durable_end = quorum->last_index + 1;
+    free(recovery.snapshots);
+    free(recovery.logs);
+    return err;
+}
