@@ -52,20 +52,60 @@ static struct slice next_word(const char **line)
     return (struct slice){(const uint8_t *)start, (size_t)(at - start)};
 }
 
+/* Two share group messages had another form of the same version in 3.9 (schema/: Early...). NULL for all others. */
+static const struct message_type *early_form(const struct message_type *type)
+{
+    char name[128];
+    int size = snprintf(name, sizeof name, "Early%s", message_name(type));
+    return message_type_named((struct slice){(const uint8_t *)name, (size_t)size});
+}
+
+struct decoded {
+    const struct message_type *type;
+    void *message;
+    size_t consumed;
+};
+
+static enum error decode_as(const struct message_type *type, int16_t version, struct slice in,
+                            struct arena *arena, struct decoded *decoded, struct decode_fault *fault)
+{
+    void *message = arena_alloc(arena, message_struct_size(type) + 1);
+    size_t consumed = 0;
+    enum error err =
+        message ? message_decode(type, version, in, arena, message, &consumed, fault) : ERR_NOMEM;
+    if (err == OK) *decoded = (struct decoded){type, message, consumed};
+    return err;
+}
+
+static enum error decode(const struct message_type *type, int16_t version, struct slice in,
+                         struct arena *arena, struct decoded *decoded, struct decode_fault *fault)
+{
+    enum error err = decode_as(type, version, in, arena, decoded, fault);
+    if (err == OK && decoded->consumed == in.size) return OK;
+    const struct message_type *early = early_form(type);
+    struct decoded other = {0};
+    if (early && decode_as(early, version, in, arena, &other, NULL) == OK &&
+        (err != OK || other.consumed == in.size)) {
+        *decoded = other;
+        return OK;
+    }
+    return err;
+}
+
 static void recode(const struct message_type *type, int16_t version, struct slice in, struct text *out)
 {
     struct arena arena;
     arena_init(&arena, MEMORY_LIMIT_BYTES);
     struct decode_fault fault = {0};
-    void *message = arena_alloc(&arena, message_struct_size(type) + 1);
-    enum error err = message ? message_decode(type, version, in, &arena, message, NULL, &fault) : ERR_NOMEM;
+    struct decoded decoded = {0};
+    enum error err = decode(type, version, in, &arena, &decoded, &fault);
     if (err != OK) {
         text_addf(out, "ERR %s %s v%d: %s", error_name(err), message_name(type), version,
                   fault.text[0] ? fault.text : error_text(err));
         arena_free(&arena);
         return;
     }
-    size_t size = message_size(type, version, message);
+    size_t size = message_size(decoded.type, version, decoded.message);
     uint8_t *encoded = size == SIZE_MAX ? NULL : malloc(size + 1);
     if (size == SIZE_MAX) {
         text_addf(out, "ERR UNSUPPORTED %s v%d: what was decoded cannot be encoded", message_name(type),
@@ -75,7 +115,8 @@ static void recode(const struct message_type *type, int16_t version, struct slic
     } else if (size == 0) {
         text_addc(out, '-');
     } else {
-        hex_add(out, (struct slice){encoded, message_encode(type, version, message, encoded, NULL)});
+        size = message_encode(decoded.type, version, decoded.message, encoded, NULL);
+        hex_add(out, (struct slice){encoded, size});
     }
     free(encoded);
     arena_free(&arena);
