@@ -1,0 +1,167 @@
+/* commands.c: the table of commands, from which parsing and help are made. */
+#include "cli/commands.h"
+
+#define END                                                                                                  \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
+
+static const struct cli_option server_options[] = {
+    {"override", 0, "KEY=VALUE", "set a key over what the file says; may be repeated"},
+    {"ready-fd", 0, "N", "also write a byte to this descriptor when ready"},
+    {"loops", 0, "N", "event loops (default: one for each core; work moves to a second one only under load)"},
+    END,
+};
+static const struct cli_option decode_options[] = {
+    {"api", 0, "N", "key of the API, e.g. 0 for Produce"},
+    {"version", 0, "N", "version of the message"},
+    {"response", 0, NULL, "it is a response, not a request"},
+    END,
+};
+static const struct cli_option dump_options[] = {
+    {"deep", 'd', NULL, "records too, not only batches"},
+    END,
+};
+static const struct cli_option list_options[] = {
+    {"internal", 0, NULL, "internal topics too"},
+    END,
+};
+static const struct cli_option create_options[] = {
+    {"partitions", 'p', "N", "partitions (default: the broker's num.partitions)"},
+    {"replicas", 'r', "N", "replicas of each (default: the broker's default.replication.factor)"},
+    {"config", 'c', "KEY=VALUE", "a configuration of the topic; may be repeated"},
+    {"retention", 0, "DURATION", "short for -c retention.ms: 7d, 12h, 30m"},
+    {"segment", 0, "SIZE", "short for -c segment.bytes: 512MiB"},
+    {"if-not-exists", 0, NULL, "an existing topic is fine"},
+    {"dry-run", 0, NULL, "only let the broker check it"},
+    END,
+};
+static const struct cli_option yes_options[] = {
+    {"yes", 'y', NULL, "do not ask"},
+    END,
+};
+static const struct cli_option grow_options[] = {
+    {"partitions", 'p', "N", "partitions it shall have in all"},
+    {"dry-run", 0, NULL, "only let the broker check it"},
+    END,
+};
+static const struct cli_option alter_options[] = {
+    {"config", 'c', "KEY=VALUE", "set a configuration; may be repeated"},
+    {"unset", 0, "KEY", "back to the default; may be repeated"},
+    END,
+};
+static const struct cli_option produce_options[] = {
+    {"partition", 'p', "N", "always this partition"},
+    {"key", 'k', "KEY", "the same key for all records"},
+    {"key-separator", 'K', "TEXT", "each line is KEY TEXT VALUE; \\t is a tab"},
+    {"header", 'H', "NAME=VALUE", "a header for all records; may be repeated"},
+    {"input", 'i', "FORMAT", "lines (default) or jsonl, as consume -o jsonl writes it"},
+    {"file", 'f', "FILE", "read this file instead of standard input"},
+    {"whole", 'w', NULL, "the input is one record, not lines"},
+    {"acks", 0, "0|1|all", "who must have it before it counts (default all)"},
+    {"compression", 'z', "CODEC", "none, gzip, snappy, lz4 or zstd"},
+    {"null", 0, NULL, "empty values are tombstones (null)"},
+    {"set", 'X', "KEY=VALUE", "a librdkafka property; may be repeated"},
+    {"quiet", 'q', NULL, "no progress, no summary"},
+    END,
+};
+static const struct cli_option consume_options[] = {
+    {"partition", 'p', "N", "only this partition"},
+    {"from", 0, "OFFSET", "start (default), end, N, -N (the last N of each partition), @TIME, @-1h"},
+    {"group", 'g', "GROUP", "as a member of this group: partitions shared, offsets committed"},
+    {"follow", 'f', NULL, "go on at the end instead of stopping there"},
+    {"count", 'n', "N", "stop after N records"},
+    {"keys", 'k', NULL, "KEY TAB VALUE"},
+    {"key-separator", 'K', "TEXT", "with this between key and value (implies -k)"},
+    {"headers", 'H', NULL, "headers before the value"},
+    {"offsets", 0, NULL, "TOPIC [PARTITION] OFFSET before each record"},
+    {"set", 'X', "KEY=VALUE", "a librdkafka property; may be repeated"},
+    {"quiet", 'q', NULL, "no progress, no summary"},
+    END,
+};
+static const struct cli_option seek_options[] = {
+    {"topic", 't', "TOPIC[:P,P]", "which partitions (default: all the group has committed); may be repeated"},
+    {"to", 0, "OFFSET", "start, end, N, @TIME, @-1h"},
+    {"yes", 'y', NULL, "do not ask"},
+    {"dry-run", 0, NULL, "only show the plan"},
+    END,
+};
+static const struct cli_option config_options[] = {
+    {"topic", 't', "NAME", "the configuration of a topic"},
+    {"broker", 0, "ID", "of one broker"},
+    {"brokers", 0, NULL, "the default of all brokers"},
+    {"all", 'a', NULL, "defaults too, not only what somebody set"},
+    END,
+};
+
+static const struct cli_command commands[] = {
+    {"server", NULL, "[server.properties]", 0, 1, cli_server,
+     "run a broker, with a keeper inside unless told of another", server_options,
+     "Without a file: a development broker on 127.0.0.1:9092, data in ./odradek-data.\n"
+     "SIGTERM stops it cleanly. Example:\n"
+     "  odradek server --override log.dirs=/var/lib/odradek --override num.partitions=4"},
+    {"keeper", NULL, "[zoo.cfg]", 0, 1, cli_keeper, "run a keeper alone: ZooKeeper's protocol, its zoo.cfg",
+     NULL, NULL},
+    {"topic", "list", "", 0, 0, cli_topic_list, "all topics", list_options, NULL},
+    {"topic", "describe", "[NAME...]", 0, -1, cli_topic_describe, "partitions, leaders, replicas, offsets",
+     NULL, NULL},
+    {"topic", "create", "NAME...", 1, -1, cli_topic_create, "create topics", create_options,
+     "  odradek topic create orders -p 6 --retention 7d"},
+    {"topic", "delete", "NAME...", 1, -1, cli_topic_delete, "delete topics and their data", yes_options,
+     NULL},
+    {"topic", "grow", "NAME", 1, 1, cli_topic_grow, "add partitions", grow_options, NULL},
+    {"topic", "alter", "NAME", 1, 1, cli_topic_alter, "change a topic's configuration", alter_options, NULL},
+    {"produce", NULL, "TOPIC", 1, 1, cli_produce, "write lines as records", produce_options,
+     "The partition is the one asked for; else by the key's hash, as Java does; else one after another by "
+     "time slices.\n"
+     "  tail -F access.log | odradek produce activity -K ' '\n"
+     "  odradek consume -o jsonl a | odradek produce -i jsonl b     (lossless)"},
+    {"consume", NULL, "TOPIC", 1, 1, cli_consume, "read records", consume_options,
+     "Stops at the end of what was there, unless -f. In a pipe nothing but records is written.\n"
+     "  odradek consume orders --from -10\n"
+     "  odradek consume orders -g billing -f -o jsonl"},
+    {"group", "list", "", 0, 0, cli_group_list, "all groups and their states", NULL, NULL},
+    {"group", "describe", "NAME...", 1, -1, cli_group_describe, "members and what each was assigned", NULL,
+     NULL},
+    {"group", "lag", "NAME...", 1, -1, cli_group_lag, "committed offsets against the ends", NULL, NULL},
+    {"group", "seek", "NAME", 1, 1, cli_group_seek, "set committed offsets of an idle group", seek_options,
+     NULL},
+    {"group", "delete", "NAME...", 1, -1, cli_group_delete, "forget groups and their offsets", yes_options,
+     NULL},
+    {"config", "get", "[KEY...]", 0, -1, cli_config_get, "show configuration", config_options, NULL},
+    {"config", "set", "KEY=VALUE...", 1, -1, cli_config_set, "change configuration, effective at once",
+     config_options, "  odradek config set -t orders retention.ms=86400000"},
+    {"config", "unset", "KEY...", 1, -1, cli_config_unset, "back to the default", config_options, NULL},
+    {"config", "check", "FILE", 1, 1, cli_config_check,
+     "check a server.properties or zoo.cfg, all errors at once", NULL, NULL},
+    {"cluster", "describe", "", 0, 0, cli_cluster_describe, "brokers, controller, cluster id", NULL, NULL},
+    {"log", "dump", "PATH...", 1, -1, cli_log_dump, "show what log directories or files hold", dump_options,
+     NULL},
+    {"log", "verify", "DIR...", 1, -1, cli_log_verify, "check log directories, say what is wrong where", NULL,
+     NULL},
+    {"wire", "recode", "rpc|msg", 1, 1, cli_wire_recode,
+     "decode and encode again messages read as lines of hex", NULL,
+     "rpc: lines `apiKey apiVersion request|response hex`; msg: lines `SchemaName version - hex`."},
+    {"wire", "decode", "", 0, 0, cli_wire_decode, "show a frame (hex on standard input) as JSON",
+     decode_options, NULL},
+    {"version", NULL, "", 0, 0, cli_version, "print the version", NULL, NULL},
+};
+
+const struct cli_command *cli_command_at(size_t index)
+{
+    return index < sizeof commands / sizeof *commands ? &commands[index] : NULL;
+}
+
+const struct cli_option *cli_common_options(void)
+{
+    static const struct cli_option common[] = {
+        {"bootstrap", 'b', "HOST:PORT,...",
+         "where the brokers are (ODRADEK_BOOTSTRAP; default localhost:9092)"},
+        {"output", 'o', "FORMAT", "table, json, jsonl, tsv or name"},
+        {"timeout", 0, "DURATION", "give up after this long (default 2s to connect, 30s for an answer)"},
+        {"log-level", 0, "LEVEL", "error, warn, info or debug"},
+        {"help", 'h', NULL, "this text"},
+        END,
+    };
+    return common;
+}
