@@ -5,6 +5,8 @@
  * when many files are in use (least recently used first; one with unsynced bytes is synced before); nobody
  * above notices. A rename through disk_rename of an open file must be followed by file_renamed.
  *
+ * The last release closes and does not sync: the owner that cares syncs first.
+ *
  * Threads  any thread may call anything here; two threads may use one file at once as pread/pwrite allow.
  * Errors   ERR_DISK_FULL, ERR_NOT_FOUND, ERR_EXISTS, ERR_DENIED, ERR_LIMIT, else ERR_IO. A failed file_sync
  * is final for that file's unsynced bytes: never retry, take the directory offline.
@@ -33,6 +35,8 @@ enum file_flags {
     FILE_CREATE = 2, /* with WRITE: create when absent */
     FILE_EXCLUSIVE = 4,
     FILE_TRUNCATE = 8,
+    FILE_LAZY =
+        16, /* opened at its first use, which then tells what is wrong; for thousands of files at start */
 };
 
 MUST_USE enum error file_open(struct disk *disk, const char *path, int flags, struct file **file);
@@ -51,9 +55,11 @@ bool file_is_cached(struct file *file, int64_t position, size_t size);
 MUST_USE enum error file_pwrite(struct file *file, const void *data, size_t size, int64_t position);
 MUST_USE enum error file_pwritev(struct file *file, const struct iovec *parts, int count, int64_t position);
 MUST_USE enum error file_truncate(struct file *file, int64_t size);
+/* Grows the file to at least `size`, the new bytes zero and their place on the disk reserved. */
 MUST_USE enum error file_allocate(struct file *file, int64_t size);
 MUST_USE enum error file_size(struct file *file, int64_t *size);
-/* fdatasync. */
+/* fdatasync. The name of a new file is safe only after disk_sync_dir of its directory (and a new directory's after that of
+ * its parent). */
 MUST_USE enum error file_sync(struct file *file);
 /* Modification time, ms since 1970. */
 MUST_USE enum error file_mtime_ms(struct file *file, int64_t *mtime_ms);

@@ -7,6 +7,12 @@
  * sendfile for large ones; through a buffer for TLS). closing   stream_close at any time, also from within a
  * callback; no callback comes after it. Queued bytes are dropped.
  *
+ *   transport plain TCP today. The bytes of a stream pass through three functions of stream.c; TLS goes there, and users of
+ *             this header will not notice.
+ *   ends      a peer that has finished sending (ERR_EOF) may still listen: what is queued by then is sent before on_closed
+ *             comes, and may be added to afterwards. stream_read tells the end first, on_closed follows at the end of the turn
+ *             unless the stream was closed. With reading off, an end is noticed only when writing or when reading goes on.
+ *
  * Threads  a stream belongs to its loop. Limits: the caller watches stream_unsent_bytes and stops reading.
  * Errors   on_closed(err) once, when the peer closed (ERR_EOF) or something failed. The caller then calls
  * stream_close.
@@ -62,9 +68,9 @@ void stream_set_reading(struct stream *stream, bool is_reading);
 /* OK with *got > 0; ERR_AGAIN; ERR_EOF when the peer has finished; else the failure. */
 MUST_USE enum error stream_read(struct stream *stream, void *into, size_t capacity, size_t *got);
 
-/* Takes over one reference of `bytes`. */
+/* Takes over one reference of `bytes`, also on error. ERR_CLOSED after a failure or stream_finish: nobody listens. */
 MUST_USE enum error stream_write(struct stream *stream, struct bytes *bytes, size_t offset, size_t size);
-/* Takes over one reference of `file` (file_retain) and sends size bytes from `position`. If the file turns
+/* Takes over one reference of `file` (file_retain), also on error, and sends size bytes from `position`. If the file turns
  * out to be shorter, the stream closes with ERR_IO. `released` (may be NULL) is called when the piece is sent
  * or dropped. */
 MUST_USE enum error stream_write_file(struct stream *stream, struct file *file, int64_t position, size_t size,
@@ -73,6 +79,9 @@ size_t stream_unsent_bytes(const struct stream *stream);
 /* Sends what is queued, then closes for writing. on_closed follows when the peer closes too. */
 void stream_finish(struct stream *stream);
 void stream_close(struct stream **stream);
+/* Lets go of the stream: what is queued is sent, the peer gets two seconds to take it, then it is closed. For last words: an
+ * answer before hanging up. No callback comes after it. */
+void stream_close_after_sending(struct stream **stream);
 
 struct loop *stream_loop(const struct stream *stream);
 void stream_peer(const struct stream *stream, struct address *address);
