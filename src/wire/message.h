@@ -13,7 +13,9 @@
  *     nullable struct                           struct x *name;   NULL = null
  *     struct in a message                       struct <message>_<struct type in snake case>
  * Every struct of a flexible message ends in `struct unknown_tags unknown_tags;` so that what a newer peer sent
- * survives re-encoding. foo_init sets each field to its schema default (empty arrays, "" strings, ...).
+ * survives re-encoding. foo_init sets each field to its schema default (empty arrays, "" strings, ...), and
+ * foo_bar_init does so for a struct of an array: start from these, for a zero where the default is -1 cannot be
+ * encoded in a version that lacks the field. A struct pointer may point to a constant after init: replace it.
  *
  * One interpreter walks the tables, instead of generated straight-line code for each of the ~600 structs: it is
  * one decoder to harden and fuzz, and 10 times less code in the caches.
@@ -99,10 +101,10 @@ struct api {
     int16_t key;
     const char *name; /* "Produce" */
     const struct message_type *request, *response;
-    int16_t min_version, max_version;     /* union of Apache 3.9.2 and 4.3.1 */
+    int16_t min_version, max_version; /* union of Apache 3.9.2 and 4.3.1 */
 };
 
-const struct api *api_of(int16_t key); /* NULL when unknown */
+const struct api *api_of(int16_t key);  /* NULL when unknown */
 const struct api *api_at(size_t index); /* for walking: index 0.., NULL at the end */
 /* Request header version 1 or 2 (0 for ControlledShutdown v0), response header 0 or 1; facts/api-versions.md 3. */
 int16_t api_request_header_version(int16_t key, int16_t version);

@@ -122,7 +122,8 @@ public class Vectors {
                     line(name, version, direction, bytes, answer(type, version, bytes));
                     if ((m == Mode.RANDOM || m == Mode.UNKNOWN_TAGS) && !EARLY.contains(type.getSimpleName())) {
                         byte[] damaged = damage(bytes);
-                        line(name, version, direction, damaged, answer(type, version, damaged));
+                        String answer = answer(type, version, damaged);
+                        if (answer != null) line(name, version, direction, damaged, answer);
                     }
                 }
             }
@@ -143,6 +144,7 @@ public class Vectors {
         return buffer.array();
     }
 
+    /** What Apache makes of the bytes; null where its releases disagree. */
     static String answer(Class<?> type, short version, byte[] bytes) throws Exception {
         try {
             Message message = (Message) type.getDeclaredConstructor().newInstance();
@@ -150,7 +152,10 @@ public class Vectors {
             byte[] again = write(message, version);
             return again.length == 0 ? "-" : HexFormat.of().formatHex(again);
         } catch (RuntimeException | OutOfMemoryError refused) {
-            return "ERR";
+            /* 4.x refuses a tag that 3.9 does not know and carries on in these versions; we do as 3.9. */
+            boolean isLate = type.getSimpleName().matches("BrokerHeartbeatRequestData|FetchRequestData")
+                && String.valueOf(refused.getMessage()).startsWith("Tag 1 is not valid");
+            return isLate ? null : "ERR";
         }
     }
 
