@@ -243,7 +243,7 @@ int admin_open(const struct cli *cli, struct admin **admin)
         return EXIT_ITEM_FAILED;
     }
     for (size_t i = 0; i < count; i++) {
-        snprintf(made->bootstrap.host, sizeof made->bootstrap.host, "%s", endpoints[i].host);
+        memcpy(made->bootstrap.host, endpoints[i].host, sizeof made->bootstrap.host);
         made->bootstrap.port = endpoints[i].port;
         err = connect_node(made, &made->bootstrap);
         if (err == OK) err = learn_nodes(made);

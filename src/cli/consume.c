@@ -18,7 +18,7 @@
 #include "cli/offset.h"
 #include "cli/rdk.h"
 
-enum { ASK_MS = 10000, POLL_MS = 100, REBALANCE_PATIENCE_MS = 10000 };
+enum { ASK_MS = 10000, POLL_MS = 100, REBALANCE_PATIENCE_MS = 10000, FLUSH_RECORDS = 1000 };
 
 static volatile sig_atomic_t is_interrupted; /* a signal has no other way to say so */
 
@@ -39,6 +39,9 @@ struct consumed {
     /* Without a group: where each partition ends for us. */
     rd_kafka_topic_partition_list_t *ends; /* offset = end; -1 = reached */
     int left;
+    /* In a group: written to standard output but not yet handed to the kernel. */
+    rd_kafka_topic_partition_list_t *written;
+    int unflushed;
     bool is_out_closed, is_failed;
 };
 
@@ -103,6 +106,19 @@ static void write_line(const struct consumed *c, const rd_kafka_message_t *messa
     }
     if (message->payload) fwrite(message->payload, 1, message->len, stdout);
     putchar('\n');
+}
+
+/* Hands what was written to the kernel, and only then lets its offsets be committed: a member that is killed has committed
+ * nothing that its reader did not get. */
+static void flush(struct consumed *c)
+{
+    if (fflush(stdout) != 0) c->is_out_closed = true;
+    if (!c->is_group || c->is_out_closed || c->unflushed == 0) return;
+    c->unflushed = 0;
+    rd_kafka_offsets_store(c->consumer,
+                           c->written); /* partitions that were taken away meanwhile are refused: fine */
+    rd_kafka_topic_partition_list_destroy(c->written);
+    c->written = rd_kafka_topic_partition_list_new(8);
 }
 
 static void take(struct consumed *c, const rd_kafka_message_t *message)
@@ -234,7 +250,7 @@ static void consume(struct consumed *c)
     while (!is_finished(c, at_end)) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(c->consumer, POLL_MS);
         if (!message) {
-            fflush(stdout);
+            flush(c);
             show_progress(c, false);
             continue;
         }
@@ -258,7 +274,7 @@ static void consume(struct consumed *c)
         }
         rd_kafka_message_destroy(message);
     }
-    fflush(stdout);
+    flush(c);
     show_progress(c, true);
 }
 
@@ -315,12 +331,14 @@ int cli_consume(struct cli *cli)
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     c.separator = rdk_separator(cli);
+    c.written = rd_kafka_topic_partition_list_new(8);
     c.started_ms = c.last_record_ms = rdk_now_ms();
     bool is_ready = c.is_group ? subscribe(&c, cli->argv[0]) : assign(&c, cli->argv[0]);
     if (is_ready) consume(&c);
     rd_kafka_consumer_close(c.consumer);
     rd_kafka_destroy(c.consumer);
     if (c.ends) rd_kafka_topic_partition_list_destroy(c.ends);
+    rd_kafka_topic_partition_list_destroy(c.written);
     rdk_separator_free(c.separator);
     if (is_ready && !c.is_quiet && isatty(STDERR_FILENO) && isatty(STDOUT_FILENO)) {
         fprintf(stderr, "%" PRId64 " records\n", c.count);

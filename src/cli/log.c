@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "loop/disk.h"
+#include "loop/loop.h"
 #include "storage/dump.h"
 
 static void print_line(void *context, const char *text)
