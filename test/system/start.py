@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""start.py BINARY: how fast a broker is ready on an empty directory, and what it costs when idle.
+
+Judged: exec to `ready:` below 20 ms (median of 11), below 16 MiB resident after IDLE seconds (default 10), at most one clock
+tick of CPU in the WATCH seconds after that (default 10 here; WATCH=60 to be strict).
+"""
+import os
+import pathlib
+import select
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BINARY = os.path.abspath(sys.argv[1])
+IDLE, WATCH = float(os.environ.get("IDLE", "10")), float(os.environ.get("WATCH", "10"))
+# A sanitizer's run-time costs start-up and memory of its own; then only the behaviour is tested.
+LIMITS = not os.environ.get("NO_LIMITS")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(directory):
+    read_end, write_end = os.pipe()
+    command = [BINARY, "server", "--ready-fd", str(write_end), "--override", f"listeners=PLAINTEXT://127.0.0.1:{free_port()}",
+               "--override", f"log.dirs={directory}", "--override", "keeper.client.port=0", "--override",
+               f"metrics.listener=127.0.0.1:{free_port()}"]
+    began = time.monotonic()
+    process = subprocess.Popen(command, pass_fds=[write_end], stderr=subprocess.PIPE)
+    os.close(write_end)
+    select.select([read_end], [], [], 20)
+    byte = os.read(read_end, 1)
+    took = (time.monotonic() - began) * 1000
+    os.close(read_end)
+    if not byte:
+        raise SystemExit("not ready: " + process.communicate()[1].decode())
+    return process, took
+
+
+def ticks(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def resident_kib(pid):
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+
+
+root = pathlib.Path(tempfile.mkdtemp(prefix="odradek-start-"))
+times = []
+for i in range(11):
+    process, took = start(root / f"d{i}")
+    times.append(took)
+    process.terminate()
+    status = process.wait(20)
+    log = process.stderr.read().decode()
+    assert status == 0, f"exit code {status}: {log}"
+    assert "ready: PLAINTEXT://127.0.0.1:" in log, log
+process, again = start(root / "d0")
+time.sleep(IDLE)
+resident, before = resident_kib(process.pid), ticks(process.pid)
+time.sleep(WATCH)
+used = ticks(process.pid) - before
+process.terminate()
+assert process.wait(20) == 0
+shutil.rmtree(root, ignore_errors=True)
+median = statistics.median(times)
+print(f"ready in {median:.1f} ms (median of 11, {min(times):.1f} to {max(times):.1f}), a restart in {again:.1f} ms; "
+      f"idle: {resident} KiB resident, {used} clock ticks in {WATCH:.0f} s")
+if LIMITS:
+    assert median < 20, "slower than 20 ms"
+    assert resident < 16 * 1024, "more than 16 MiB"
+    assert used <= 1, "more than one clock tick"
