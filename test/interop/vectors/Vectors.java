@@ -63,7 +63,7 @@ public class Vectors {
             }
         } else {
             for (Class<?> type : recordClasses()) {
-                vectors((Class<?>) type, type.getSimpleName(), "-", rounds);
+                vectors(type, type.getSimpleName().replaceFirst("HeaderData$", "Header"), "-", rounds);
             }
         }
         out.flush();
@@ -91,7 +91,7 @@ public class Vectors {
                         || n.startsWith("org/apache/kafka/common/message/"))
                     .map(n -> n.substring(0, n.length() - 6).replace('/', '.'))
                     .filter(n -> !n.endsWith("JsonConverter") && !n.endsWith("RequestData") && !n.endsWith("ResponseData"))
-                    .filter(n -> !n.endsWith("HeaderData")).forEach(names::add);
+                    .forEach(names::add);
             }
         }
         List<Class<?>> types = new ArrayList<>();
