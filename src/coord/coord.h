@@ -164,7 +164,8 @@ MUST_USE enum error coord_open_wire(struct loop *loop, struct disk *disk, const 
 /* Ends the session in good order (ephemerals go at once), then calls done; ends the connection after timeout_ms in any case.
  * Requests not yet answered fail with ERR_CLOSED, later ones too. */
 void coord_finish(struct coord *coord, int32_t timeout_ms, void (*done)(void *context), void *context);
-/* Frees it; no callback comes after this. Without coord_finish the session is left to its timeout. Not from a callback. */
+/* Frees it. What is not yet answered fails with ERR_CLOSED from within; after it no callback comes. Without coord_finish the
+ * session is left to its timeout. Not from a callback. */
 void coord_close(struct coord **coord);
 
 /* --- doors: for the two above, for tests and the simulator --- */

@@ -173,7 +173,7 @@ static void fire(struct fake_keeper *fake, enum coord_event event, const char *p
 static enum error tree_create(struct fake_keeper *fake, const char *path, struct slice data, int32_t flags,
                               int64_t owner, char *created, size_t created_size)
 {
-    char parent_path[512];
+    char parent_path[540];
     parent_of(path, parent_path, sizeof parent_path);
     struct znode *parent = find(fake, parent_path);
     if (!parent) return ERR_ZK_NO_NODE;
@@ -206,7 +206,7 @@ static enum error tree_delete(struct fake_keeper *fake, const char *path, int32_
     if (!node) return ERR_ZK_NO_NODE;
     if (version != COORD_ANY_VERSION && version != node->stat.version) return ERR_ZK_BAD_VERSION;
     if (node->stat.child_count > 0) return ERR_ZK_NOT_EMPTY;
-    char parent_path[512];
+    char parent_path[540];
     parent_of(path, parent_path, sizeof parent_path);
     struct znode *parent = find(fake, parent_path);
     keep(fake, parent_path);
@@ -307,7 +307,7 @@ static void fire(struct fake_keeper *fake, enum coord_event event, const char *p
 
 static void fire_parent(struct fake_keeper *fake, const char *path)
 {
-    char parent[512];
+    char parent[540];
     parent_of(path, parent, sizeof parent);
     fire(fake, COORD_CHILDREN_CHANGED, parent);
 }
@@ -923,7 +923,7 @@ bool fake_keeper_stat(const struct fake_keeper *fake, const char *path, struct c
 
 void fake_keeper_put(struct fake_keeper *fake, const char *path, struct slice data, int64_t owner)
 {
-    char created[540], parent[512];
+    char created[540], parent[540];
     fake->zxid++;
     if (find(fake, path)) {
         need_ok(tree_set(fake, path, data, COORD_ANY_VERSION));

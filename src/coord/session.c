@@ -489,8 +489,9 @@ void coord_close(struct coord **coord)
     if (!closing) return;
     *coord = NULL;
     if (closing->phase != PHASE_FINISHED) closing->door.close(closing->door_context);
-    struct list *queues[] = {&closing->in_flight, &closing->urgent, &closing->waiting};
-    for (int i = 0; i < 3; i++) LIST_EACH(queues[i], item) free(CONTAINER_OF(item, struct request, link));
+    closing->phase = PHASE_FINISHED;
+    closing->finish_done = NULL;
+    fail_all(closing, ERR_CLOSED);
     for (int kind = 0; kind < 2; kind++) {
         struct map_slot *slot;
         for (size_t i = 0; (slot = map_next(&closing->watches[kind], &i));) free(slot->value);

@@ -38,8 +38,8 @@ void metadata_listen(struct metadata *metadata, struct metadata_listener *listen
 void metadata_unlisten(struct metadata *metadata, struct metadata_listener *listener);
 
 /* --- one for each loop --- */
-/* On `loop`, or on the control loop before `loop` runs; on_image (may be NULL) is called on `loop` after each change, with both
- * images alive. Several changes may come as one. */
+/* On the control loop, before `loop` runs or for the control loop itself. on_image (may be NULL) is called on `loop` after
+ * each change, with both images alive. Several changes may come as one. */
 MUST_USE enum error metadata_view_open(struct metadata *metadata, struct loop *loop,
                                        void (*on_image)(void *context, const struct image *old,
                                                         const struct image *image),

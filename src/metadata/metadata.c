@@ -1,0 +1,187 @@
+#include "metadata/metadata.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/list.h"
+#include "loop/loop.h"
+#include "wire/messages.h"
+
+struct metadata_view {
+    struct list link;
+    struct loop *loop;
+    struct loop_message message;
+    struct image *pending; /* __atomic; not NULL while the message is on its way */
+    struct image *current;
+    void (*on_image)(void *context, const struct image *old, const struct image *image);
+    void *context;
+    bool is_closed; /* while its message was on its way */
+};
+
+struct metadata {
+    struct loop *home;
+    struct image *image;
+    struct metadata_listener *listeners;
+    struct list views;
+    int64_t broker_epoch;
+    int32_t controller_epoch; /* the highest that spoke to us */
+};
+
+enum error metadata_new(struct loop *home, struct slice cluster_id, struct metadata **metadata)
+{
+    struct metadata *made = calloc(1, sizeof *made);
+    struct image_builder *builder = NULL;
+    enum error err = made ? image_builder_new(NULL, &builder) : ERR_NOMEM;
+    if (err == OK) err = image_builder_cluster_id(builder, cluster_id);
+    if (err != OK) {
+        image_builder_drop(&builder);
+        free(made);
+        return err;
+    }
+    made->home = home;
+    made->image = image_builder_finish(&builder);
+    made->broker_epoch = -1;
+    list_init(&made->views);
+    *metadata = made;
+    return OK;
+}
+
+void metadata_free(struct metadata **metadata)
+{
+    if (!*metadata) return;
+    assert(list_empty(&(*metadata)->views));
+    image_release(&(*metadata)->image);
+    free(*metadata);
+    *metadata = NULL;
+}
+
+const struct image *metadata_image(const struct metadata *metadata)
+{
+    return metadata->image;
+}
+
+/* On the view's loop. */
+static void view_arrived(struct loop_message *message)
+{
+    struct metadata_view *view = CONTAINER_OF(message, struct metadata_view, message);
+    if (view->is_closed) {
+        free(view);
+        return;
+    }
+    struct image *old = view->current;
+    view->current = __atomic_exchange_n(&view->pending, NULL, __ATOMIC_ACQ_REL);
+    if (view->on_image) view->on_image(view->context, old, view->current);
+    image_release(&old);
+}
+
+void metadata_publish(struct metadata *metadata, struct image *image)
+{
+    struct image *old = metadata->image;
+    metadata->image = image;
+    image_retain(image); /* a listener may publish the next one */
+    for (struct metadata_listener *listener = metadata->listeners, *next; listener; listener = next) {
+        next = listener->next;
+        listener->on_image(listener->context, old, image);
+    }
+    LIST_EACH(&metadata->views, item)
+    {
+        struct metadata_view *view = CONTAINER_OF(item, struct metadata_view, link);
+        struct image *passed =
+            __atomic_exchange_n(&view->pending, image_retain(metadata->image), __ATOMIC_ACQ_REL);
+        /* One that has not been taken yet is passed over; its message brings ours. */
+        if (passed)
+            image_release(&passed);
+        else
+            loop_post(view->loop, &view->message);
+    }
+    image_release(&image);
+    image_release(&old);
+}
+
+void metadata_listen(struct metadata *metadata, struct metadata_listener *listener)
+{
+    struct metadata_listener **end = &metadata->listeners;
+    while (*end) end = &(*end)->next;
+    listener->next = NULL;
+    *end = listener;
+}
+
+void metadata_unlisten(struct metadata *metadata, struct metadata_listener *listener)
+{
+    for (struct metadata_listener **at = &metadata->listeners; *at; at = &(*at)->next) {
+        if (*at != listener) continue;
+        *at = listener->next;
+        return;
+    }
+}
+
+enum error metadata_view_open(struct metadata *metadata, struct loop *loop,
+                              void (*on_image)(void *context, const struct image *old,
+                                               const struct image *image),
+                              void *context, struct metadata_view **view)
+{
+    struct metadata_view *made = calloc(1, sizeof *made);
+    if (!made) return ERR_NOMEM;
+    *made = (struct metadata_view){
+        .loop = loop, .message.run = view_arrived, .on_image = on_image, .context = context};
+    made->current = image_retain(metadata->image);
+    list_push_back(&metadata->views, &made->link);
+    *view = made;
+    return OK;
+}
+
+void metadata_view_close(struct metadata *metadata, struct metadata_view **view)
+{
+    (void)metadata;
+    struct metadata_view *closing = *view;
+    if (!closing) return;
+    *view = NULL;
+    list_remove(&closing->link);
+    struct image *pending = __atomic_exchange_n(&closing->pending, NULL, __ATOMIC_ACQ_REL);
+    image_release(&closing->current);
+    closing->is_closed = pending && loop_is_current(closing->loop);
+    bool is_awaited = closing->is_closed; /* a stopped loop runs no message any more */
+    image_release(&pending);
+    if (is_awaited) return;
+    free(closing);
+}
+
+const struct image *metadata_view_image(const struct metadata_view *view)
+{
+    return view->current;
+}
+
+/* --- obeying --- */
+
+void metadata_set_broker_epoch(struct metadata *metadata, int64_t broker_epoch)
+{
+    metadata->broker_epoch = broker_epoch;
+}
+
+int64_t metadata_broker_epoch(const struct metadata *metadata)
+{
+    return metadata->broker_epoch;
+}
+
+enum error metadata_obey(struct metadata *metadata, int32_t controller_epoch, int64_t broker_epoch)
+{
+    /* A larger broker epoch is fine: the controller may know our newest registration before we do. */
+    if (broker_epoch != -1 && broker_epoch < metadata->broker_epoch) return ERR_STALE_BROKER_EPOCH;
+    if (controller_epoch < metadata->controller_epoch) return ERR_STALE_CONTROLLER_EPOCH;
+    metadata->controller_epoch = controller_epoch;
+    return OK;
+}
+
+enum error metadata_apply_update(struct metadata *metadata, const struct update_metadata_request *request)
+{
+    enum error err = metadata_obey(metadata, request->controller_epoch, request->broker_epoch);
+    if (err != OK) return err;
+    struct image_builder *builder = NULL;
+    err = image_builder_new(metadata->image, &builder);
+    if (err == OK) err = image_builder_update(builder, request);
+    if (err == OK)
+        metadata_publish(metadata, image_builder_finish(&builder));
+    else
+        image_builder_drop(&builder);
+    return err;
+}
