@@ -71,8 +71,7 @@ MUST_USE enum error group_coordinators_new(const struct group_config *config,
 /* After every partition was resigned and every call answered. */
 void group_coordinators_free(struct group_coordinators **coordinators);
 
-/* How many partitions __consumer_offsets has, from the metadata as soon as the topic is known. Any one thread at a
- * time. The count of a cluster never changes; another one is refused (ERR_EXISTS) while a group is led here. */
+/* How many partitions __consumer_offsets has, from the metadata as soon as the topic is known. Any thread. The count of a cluster never changes; another one is refused (ERR_EXISTS) while a group is led here. */
 MUST_USE enum error group_partitions_set(struct group_coordinators *coordinators, int32_t count);
 /* Of which partition of __consumer_offsets this group is; -1 while the count is unknown. Any thread. */
 int32_t group_partition_of(const struct group_coordinators *coordinators, struct slice group_id);
@@ -122,7 +121,7 @@ struct group_call {
     const struct group_api *api;
     void *work; /* what the API keeps between its steps, in the arena */
     void *part; /* the piece of the response this step answers */
-    int32_t step, slot;
+    int32_t step, step_count;
     bool is_waiting; /* with a group, for others to act */
     struct list link;
     struct loop_message message;

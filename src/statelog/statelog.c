@@ -320,7 +320,7 @@ static void clock_run(struct loop_timer *timer)
         if (log->is_closed) return;
     }
     log->is_settling = false;
-    if (log->is_gathering || !list_empty(&log->refused)) due_turn(log);
+    if (log->op_count > 0) due_turn(log);
     clock_start(log);
 }
 
