@@ -102,6 +102,8 @@ static const struct cli_command commands[] = {
      "  odradek server --override log.dirs=/var/lib/odradek --override num.partitions=4"},
     {"keeper", NULL, "[zoo.cfg]", 0, 1, cli_keeper, "run a keeper alone: ZooKeeper's protocol, its zoo.cfg",
      NULL, NULL},
+    {"zkserver", "start-foreground", "zoo.cfg", 1, 1, cli_keeper, "the same, as ZooKeeper's scripts call it",
+     NULL, NULL},
     {"topic", "list", "", 0, 0, cli_topic_list, "all topics", list_options, NULL},
     {"topic", "describe", "[NAME...]", 0, -1, cli_topic_describe, "partitions, leaders, replicas, offsets",
      NULL, NULL},

@@ -25,7 +25,8 @@ static enum error dump_path(struct disk *disk, const char *path, const struct du
         char *inner = malloc(size);
         if (!inner) break;
         snprintf(inner, size, "%s/%s", path, entries[i].name);
-        enum error err = entries[i].is_dir ? dump_path(disk, inner, options) : dump_file(disk, inner, options);
+        enum error err =
+            entries[i].is_dir ? dump_path(disk, inner, options) : dump_file(disk, inner, options);
         if (err != OK && err != ERR_UNSUPPORTED) {
             cli_complain("%s: %s", inner, error_text(err));
             if (first == OK) first = err;
@@ -71,8 +72,8 @@ int cli_log_verify(struct cli *cli)
             status = EXIT_ITEM_FAILED;
             continue;
         }
-        printf("%s: %zu partitions, %zu segments, %zu batches, %lld bytes, %zu problems\n", cli->argv[i], report.partitions,
-               report.segments, report.batches, (long long)report.bytes, report.problems);
+        printf("%s: %zu partitions, %zu segments, %zu batches, %lld bytes, %zu problems\n", cli->argv[i],
+               report.partitions, report.segments, report.batches, (long long)report.bytes, report.problems);
         if (report.problems > 0) status = EXIT_ITEM_FAILED;
     }
     disk_free(disk);
