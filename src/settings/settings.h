@@ -136,3 +136,7 @@ const struct setting_table *broker_setting_table(void);
 
 /* docs/settings.md, whole. */
 void settings_reference(struct text *out);
+/* `odradek config check FILE`: appends one line for each problem of a server.properties or zoo.cfg (told apart by name or
+ * content). OK when it would start, ERR_CONFIG when not. */
+MUST_USE enum error settings_check(const char *path, struct slice text, const char *const *overrides,
+                                   size_t override_count, struct text *report);
