@@ -17,19 +17,27 @@ void sim_free(struct sim *sim);
 
 /* A machine has an address (its name resolves to it), a wall clock, a disk. Machines live as long as the sim. */
 MUST_USE enum error sim_machine_new(struct sim *sim, const char *host, struct sim_machine **machine);
+/* The disk of this life of the machine: ask again after a crash. The old one, and files opened on it, answer ERR_IO. It
+ * belongs to the sim; disk_free on it does nothing. */
 struct disk *sim_machine_disk(struct sim_machine *machine);
 /* Instead of loop_new. Lanes of its loops run jobs with virtual delays. */
 MUST_USE enum error sim_loop_new(struct sim_machine *machine, struct loop **loop);
 
 /* Everything the machine runs is gone at once: loops, streams, timers, messages, lanes are dropped without callbacks (the
- * caller frees or leaks the node's memory: see sim_machine_crash's arena note in sim.c), peers see resets after a delay. The
+ * caller frees or leaks the node's memory: see sim.c), peers see resets after a delay. The
  * disk keeps what was synced and, of the rest, what the adversary leaves: each unsynced 4 KiB page write is kept, lost or
  * torn, metadata operations (create, rename, unlink, truncate) since the directory's last sync are kept or lost as a prefix. */
 void sim_machine_crash(struct sim_machine *machine);
 /* kill -9: as crash, but the kernel survives: all writes stay. */
 void sim_machine_kill(struct sim_machine *machine);
 
-/* Runs events until virtual time has advanced by `ms` or until nothing is left. */
+/* The machine crashes by itself in the middle of its `count`th change of the disk from now (write, truncate, rename, sync,
+ * ...), 1 being the next; 0 = never. That call and all after it fail, and nothing of the callback it is in reaches anybody. */
+void sim_machine_crash_at_write(struct sim_machine *machine, int count);
+/* How often it has crashed or was killed so far. */
+int sim_machine_crashes(const struct sim_machine *machine);
+
+/* Runs events until virtual time has advanced by `ms`. */
 void sim_run_ms(struct sim *sim, int64_t ms);
 /* Runs until check(context) is true; false when `limit_ms` of virtual time went by. */
 bool sim_run_until(struct sim *sim, bool (*check)(void *context), void *context, int64_t limit_ms);
@@ -46,6 +54,9 @@ void sim_disk_full(struct sim_machine *machine, bool is_full);
 /* The next `count` syncs take `delay_ms` each, or fail. */
 void sim_disk_slow(struct sim_machine *machine, int64_t delay_ms, int count);
 void sim_disk_fail_sync(struct sim_machine *machine, int count);
+/* Bit rot: flips the bits of `mask` in one byte, as it is read and as it is on the platter. */
+MUST_USE enum error sim_disk_rot(struct sim_machine *machine, const char *path, int64_t position,
+                                 uint8_t mask);
 void sim_wall_jump(struct sim_machine *machine, int64_t ms);
 /* The machine's loops do nothing for `ms` (SIGSTOP). */
 void sim_machine_pause(struct sim_machine *machine, int64_t ms);
