@@ -22,7 +22,7 @@ const char *security_protocol_name(int16_t protocol)
     return protocol >= 0 && protocol < 4 ? protocols[protocol] : NULL;
 }
 
-bool security_protocol_parse(struct slice name, int16_t *protocol)
+bool security_protocol_of_name(struct slice name, int16_t *protocol)
 {
     for (int16_t i = 0; i < 4; i++) {
         if (!slice_is(name, protocols[i])) continue;
@@ -121,7 +121,7 @@ static void read_endpoints(struct json_reader *reader, struct broker_registratio
         slice_text(endpoints[i].listener, name, sizeof name);
         const json_t *said = json_find(map, name);
         struct slice protocol = said ? slice_of(json_string_value(said)) : endpoints[i].listener;
-        if (!protocol.data || !security_protocol_parse(protocol, &endpoints[i].security_protocol))
+        if (!protocol.data || !security_protocol_of_name(protocol, &endpoints[i].security_protocol))
             json_fail(reader, field, "its listener has no known security protocol");
     }
     broker->endpoints = endpoints;

@@ -51,7 +51,7 @@ void znode_broker_encode(const struct broker_registration *broker, struct text *
 MUST_USE enum error znode_broker_decode(struct slice path, struct slice data, struct arena *arena,
                                         struct broker_registration *broker, struct znode_fault *fault);
 const char *security_protocol_name(int16_t protocol); /* NULL when unknown */
-bool security_protocol_parse(struct slice name, int16_t *protocol);
+bool security_protocol_of_name(struct slice name, int16_t *protocol);
 
 /* --- /brokers/topics/T, version 3 (reads 1 and 2) --- */
 struct int32_list {
