@@ -1,0 +1,66 @@
+/* channel.h: one connection of a client: frames in, answers out, in order.
+ *
+ *     stream --> 4 bytes length --> frame --> request --> handler --> answer --> stream
+ *
+ * Order    a request starts when all before it are answered. Only a Produce may start while earlier Produces of its connection
+ *          wait (for replicas, for the disk); answers keep their order all the same. At most REQUEST_READ_AHEAD are read ahead.
+ * Reading  stops while requests are read ahead to that limit, the budget is used up, the answers are not taken, or the
+ *          connection is muted after a throttled answer. A turn takes at most TURN_BYTES of one connection.
+ * Ends     at the peer's wish; after connections.max.idle.ms of silence; when a frame that was begun gets no byte for
+ *          STALL_MS; when bytes make no sense: those before are answered first, then the connection is closed.
+ * Threads  a channel belongs to its loop.
+ * Source   facts/api-versions.md 5.
+ */
+#pragma once
+#include <stdbool.h>
+
+#include "broker/broker_state.h"
+#include "broker/request.h"
+
+enum {
+    CHANNEL_STALL_MS = 30000,
+    CHANNEL_TURN_BYTES = 1024 * 1024,
+    CHANNEL_SCRATCH_SIZE = 16 * 1024,
+    CHANNEL_UNSENT_MAX = 1024 * 1024,
+    CHANNEL_FINISH_MS = 2000, /* for the peer to close too, when we are done with it */
+};
+
+struct channel {
+    struct list link;         /* home->channels */
+    struct list begun_link;   /* home->begun, while a frame is begun */
+    struct list starved_link; /* home->starved */
+    struct broker_loop *home;
+    const struct broker_listener *listener;
+    struct stream *stream;
+    struct address peer;
+    char *software; /* "name" NUL "version" NUL, as ApiVersions told; NULL */
+
+    struct list requests;
+    int request_count;
+    struct request *incoming; /* its frame is being read */
+    size_t incoming_got;
+    uint8_t prefix[4];
+    uint8_t prefix_got;
+    uint8_t *stash; /* bytes read but not yet parsed, while reading is stopped */
+    size_t stash_size;
+
+    int64_t last_active_ms, finish_due_ms;
+    struct loop_timer mute;
+    bool is_starved, is_muted, is_refusing, is_finishing, is_closed, is_reading;
+    bool is_advancing, must_advance;
+    int busy; /* calls of ours on the stack: freed when none is left */
+};
+
+/* On the loop that the stream belongs to. Takes the stream over. */
+MUST_USE enum error channel_open(struct broker_loop *home, const struct broker_listener *listener,
+                                 struct stream *stream);
+void channel_close(struct channel *channel);
+/* No more requests; what is queued is sent, then it closes. */
+void channel_finish(struct channel *channel);
+/* A request of this channel is answered now. */
+void channel_answered(struct channel *channel);
+
+void channel_loop_init(struct broker_loop *home);
+void channel_loop_close(struct broker_loop *home); /* all of its channels */
+/* Bytes of the budget were given back: channels that starve may go on. Any thread. */
+void channel_feed(struct broker *broker);
