@@ -1,6 +1,6 @@
 /* record_test.c: batches, records and old messages: bytes that Apache's classes made, hostile ones, and random lives.
  *
- * `record_test --emit` prints batches of our builder for test/interop/RecordGolden.java to read with Apache's. */
+ * `record_test --emit` prints batches of our builder for test/interop/java/RecordGolden.java to read with Apache's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ static const struct golden {
     int magic, codec, count;
     const char *hex;
 } GOLDEN[] = {
-#include "../../test/golden/batches.inc"
+#include "wire/record_golden.inc"
 };
 
 #define START 1700000000000LL

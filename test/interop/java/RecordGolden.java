@@ -1,6 +1,6 @@
-/* RecordGolden.java: writes test/golden/batches.inc with Apache's own classes (kafka-clients 3.9), and checks batches of ours.
+/* RecordGolden.java: writes src/wire/record_golden.inc with Apache's own classes (kafka-clients 3.9), and checks batches of ours.
  *
- *     java -cp 'JARS/*' RecordGolden.java > test/golden/batches.inc       make the golden bytes
+ *     java -cp 'JARS/*' RecordGolden.java > src/wire/record_golden.inc       make the golden bytes
  *     src/record_test --emit | java -cp 'JARS/*' RecordGolden.java check  read ours: prints what it saw, exit 1 on a lie
  *
  * Contents follow one rule, so that both sides can make them anew: record i of n has timestamp 1700000000000 + 10 i, key
@@ -51,7 +51,7 @@ class RecordGolden {
     }
 
     static void golden() {
-        System.out.println("/* Made by test/interop/RecordGolden.java with Apache's classes: {name, magic, codec, records, hex}. */");
+        System.out.println("/* Made by test/interop/java/RecordGolden.java with Apache's classes: {name, magic, codec, records, hex}. */");
         for (byte magic = 0; magic <= 2; magic++) {
             for (CompressionType type : CompressionType.values()) {
                 if (magic < 2 && type == CompressionType.ZSTD) continue;
