@@ -101,7 +101,8 @@ struct log_cold_read {
     struct log_read what;
     /* the log's: */
     struct file *log_file, *index_file;
-    int64_t base_offset, size, start_position, limit_position;
+    int64_t base_offset, size, segment_end_offset;
+    int64_t start_hint, limit_hint; /* places to scan from, where no index file is searched */
     int32_t generation;
     enum error err;
     struct log_slice slice;
@@ -180,7 +181,7 @@ MUST_USE enum error log_offset_for_time(struct log *log, int64_t timestamp, stru
 /* In three steps as log_cold_read; `limit_bytes` bounds what one compressed batch may decompress to. */
 struct log_time_lookup {
     int64_t timestamp;
-    size_t limit_bytes; /* 0 = 256 MiB */
+    size_t limit_bytes; /* 256 MiB; may be changed after _begin */
     /* the log's: */
     struct disk *disk;
     char *path;

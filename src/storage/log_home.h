@@ -31,8 +31,9 @@ struct log_home {
     struct list garbage; /* of struct log_garbage, in order of their due time as far as delays are equal */
     struct loop_timer dirty_timer, garbage_timer, retention_timer;
     struct loop_message flush_message;
+    int64_t dirty_due_ms;
     bool flush_deferred, is_closing;
-    int jobs_in_flight;
+    size_t jobs_in_flight;
     void (*on_idle)(void *context); /* see log_home_close */
     void *idle_context;
 };

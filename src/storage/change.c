@@ -1,0 +1,250 @@
+/* change.c: rolling, cutting and forgetting: every change of a log but the append.
+ *
+ * What a crash leaves in the middle of any of these is a log that is right, though perhaps not yet cut or longer than
+ * asked: segments go newest first when cut, oldest first when forgotten. */
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "storage/log_parts.h"
+
+static enum error fail(struct log *log, enum error err, const char *what)
+{
+    if (err == OK || err == ERR_DISK_FULL || err == ERR_NOMEM) return err;
+    log_dir_fail(log->dir, err, what, log->name);
+    return ERR_KAFKA_STORAGE_ERROR;
+}
+
+enum error log_roll_at(struct log *log, int64_t base_offset)
+{
+    enum error err = log_activate(log, 0);
+    struct segment *segment = log_active_segment(log);
+    if (err == OK && segment->size == 0 && segment->base_offset == base_offset) return OK;
+    if (err == OK && log->config.preallocate) err = file_truncate(segment->log_file, segment->size);
+    if (err == OK) err = log_close_indexes(log);
+    /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery
+     * would then trust the segment we are leaving, so it must be true. */
+    if (err == OK && base_offset <= __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST) &&
+        log->recovery_point < base_offset) {
+        err = log_flush_now(log);
+    }
+    if (err == OK) err = log_write_snapshot(log, base_offset);
+    if (err == OK) err = log_add_segment(log, base_offset);
+    if (err == OK) log_flush_inactive(log);
+    return err;
+}
+
+enum error log_roll(struct log *log, int64_t now_ms)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    enum error err = log_activate(log, now_ms);
+    if (err == OK && log_active_segment(log)->size > 0) err = log_roll_at(log, log->end_offset);
+    return fail(log, err, "roll");
+}
+
+static enum error sync_names(struct log *log)
+{
+    char *path = log_path(log);
+    enum error err = path ? disk_sync_dir(log->dir->disk, path) : ERR_NOMEM;
+    free(path);
+    return err;
+}
+
+static void move_end(struct log *log, int64_t end_offset)
+{
+    publish(&log->end_offset, end_offset);
+    log->generation++;
+    log->unsynced_records = 0;
+    if (log->recovery_point > end_offset) {
+        __atomic_store_n(&log->recovery_point, end_offset, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
+    }
+    if (log->start_offset > end_offset) publish(&log->start_offset, end_offset);
+}
+
+/* Cuts the last segment before the batch that holds `offset`; *end_offset is where the log then ends. */
+static enum error cut_active(struct log *log, int64_t offset, int64_t *end_offset)
+{
+    enum error err = log_activate(log, 0);
+    if (err != OK) return err;
+    struct log_active *active = log->active;
+    struct segment *segment = log_active_segment(log);
+    struct batch_header header;
+    int64_t position = segment->size;
+    *end_offset = offset;
+    if (offset <= segment->base_offset) {
+        position = 0;
+    } else {
+        struct offset_entry entry = offset_index_floor(&active->offsets, offset - segment->base_offset);
+        err = scan_find(segment->log_file, entry.position, segment->size, false, offset, &header, &position);
+        if (err == OK && header.base_offset < offset) *end_offset = header.base_offset;
+        if (err == ERR_EOF) {
+            position = segment->size;
+            err = OK;
+        }
+    }
+    if (err != OK || position == segment->size) return err;
+
+    err = file_truncate(segment->log_file, position);
+    if (err != OK) return err;
+    publish(&log->size_bytes, log->size_bytes - (segment->size - position));
+    segment->size = position;
+
+    size_t kept = active->offsets.count;
+    while (kept > 0 && active->offsets.entries[kept - 1].position >= position) kept--;
+    active->offsets.count = kept;
+    if (active->offsets.written > kept) active->offsets.written = kept;
+    kept = active->times.count;
+    while (kept > 0 && segment->base_offset + active->times.entries[kept - 1].relative_offset >= *end_offset)
+        kept--;
+    active->times.count = kept;
+    if (active->times.written > kept) active->times.written = kept;
+
+    char *path = log_segment_path(log, segment->base_offset, FILE_TXNINDEX, "");
+    err = path ? txn_index_cut(log->dir->disk, path, *end_offset) : ERR_NOMEM;
+    free(path);
+    if (err == OK) err = log_save_indexes(log);
+    /* Largest timestamp, newest positions, bytes since the last entry: read anew from the end. */
+    log_deactivate(log);
+    publish(&log->end_offset, *end_offset);
+    if (err == OK) err = log_activate(log, 0);
+    return err;
+}
+
+enum error log_truncate_to(struct log *log, int64_t offset)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    if (offset >= log->end_offset) return OK;
+    if (offset < log->segments[0].base_offset) return log_truncate_fully_and_start_at(log, offset);
+
+    size_t i = log_segment_of(log, offset);
+    int64_t end_offset = log->end_offset;
+    enum error err = OK;
+    if (i + 1 < log->segment_count) {
+        end_offset = log->segments[i + 1].base_offset;
+        err = log_drop_segments(log, i + 1, log->segment_count - i - 1, true);
+        /* Should a crash bring them back, recovery would look at the last of them and trust the one we cut next. */
+        if (err == OK) err = sync_names(log);
+        if (err == OK) publish(&log->end_offset, end_offset);
+    }
+    if (err == OK) err = cut_active(log, offset, &end_offset);
+    if (err == OK) {
+        move_end(log, end_offset);
+        if (epoch_cache_cut_end(&log->epochs, end_offset)) err = log_save_epochs(log);
+    }
+    if (err == OK) err = log_rebuild_producers(log, end_offset);
+    return fail(log, err, "truncate");
+}
+
+enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    enum error err = log_drop_segments(log, 0, log->segment_count, true);
+    if (err == OK) err = log_add_segment(log, offset);
+    if (err == OK) err = sync_names(log);
+    if (err == OK) {
+        move_end(log, offset);
+        publish(&log->start_offset, offset);
+        publish(&log->recovery_point, offset);
+        publish(&log->size_bytes, 0);
+        __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
+        log->epochs.count = 0;
+        err = log_save_epochs(log);
+    }
+    if (err == OK) err = log_rebuild_producers(log, -1);
+    /* Half an empty log is none: it cannot go on without a segment. */
+    if (err != OK && log->segment_count == 0) {
+        log_dir_fail(log->dir, err, "empty", log->name);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    return fail(log, err, "empty");
+}
+
+static void raise_start(struct log *log, int64_t offset)
+{
+    if (offset <= log->start_offset) return;
+    publish(&log->start_offset, offset);
+    __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
+    if (epoch_cache_cut_start(&log->epochs, offset)) {
+        log->epochs_unsaved = true;
+        log_mark_dirty(log);
+    }
+}
+
+enum error log_increase_start(struct log *log, int64_t offset)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    if (offset <= log->start_offset) return OK;
+    if (offset > log->high_watermark || offset > log->end_offset) return ERR_OFFSET_OUT_OF_RANGE;
+    raise_start(log, offset);
+    return OK;
+}
+
+/* The newest record of segment i, or when its file was last written, for records without timestamps. */
+static enum error segment_age_from(struct log *log, size_t i, int64_t *timestamp_ms)
+{
+    struct segment *segment = &log->segments[i];
+    enum error err = segment_know_timestamp(log, i);
+    if (err != OK) return err;
+    *timestamp_ms = segment->max_timestamp;
+    if (segment->max_timestamp >= 0) return OK;
+    err = segment_file(log, segment, false);
+    return err == OK ? file_mtime_ms(segment->log_file, timestamp_ms) : err;
+}
+
+/* How many of the oldest segments may go, by any of the three rules. */
+static enum error count_expired(struct log *log, int64_t high_watermark, int64_t now_ms, size_t *expired)
+{
+    const struct log_config *config = &log->config;
+    int64_t surplus = config->delete_policy && config->retention_bytes >= 0
+                          ? log->size_bytes - config->retention_bytes
+                          : -1;
+    size_t count = 0;
+    for (; count < log->segment_count; count++) {
+        const struct segment *segment = &log->segments[count];
+        bool is_active = count + 1 == log->segment_count;
+        int64_t upper = segment_end_offset(log, count);
+        if (upper > high_watermark || (is_active && segment->size == 0)) break;
+
+        bool is_expired = !is_active && upper <= log->start_offset;
+        if (surplus >= segment->size) {
+            surplus -= segment->size;
+            is_expired = true;
+        } else {
+            surplus = -1; /* and those behind it stay, too */
+        }
+        if (!is_expired && config->delete_policy && config->retention_ms >= 0) {
+            int64_t timestamp_ms;
+            enum error err = segment_age_from(log, count, &timestamp_ms);
+            if (err != OK) return err;
+            is_expired = timestamp_ms < now_ms && now_ms - timestamp_ms > config->retention_ms;
+        }
+        if (!is_expired) break;
+    }
+    *expired = count;
+    return OK;
+}
+
+enum error log_delete_old_segments(struct log *log, int64_t high_watermark, int64_t now_ms, size_t *deleted)
+{
+    if (deleted) *deleted = 0;
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    size_t count;
+    enum error err = count_expired(log, high_watermark, now_ms, &count);
+    if (err != OK || count == 0) return fail(log, err, "look for old segments of");
+
+    if (count == log->segment_count) err = log_roll_at(log, log->end_offset);
+    if (err == OK) {
+        raise_start(log, log->segments[count].base_offset);
+        err = log_drop_segments(log, 0, count, false);
+    }
+    if (err == OK) {
+        log_prune_snapshots(log);
+        if (log->recovery_point < log->segments[0].base_offset)
+            publish(&log->recovery_point, log->segments[0].base_offset);
+        diag_info("deleted %zu old segments of \"%s\", which now starts at %lld", count, log->name,
+                  (long long)log->start_offset);
+        if (deleted) *deleted = count;
+    }
+    return fail(log, err, "delete old segments of");
+}

@@ -1,0 +1,159 @@
+/* flush.c: making a log durable, in three steps: the loop says what, a worker waits for the disk, the loop believes it.
+ *
+ * A segment that no longer grows is synced with its indexes and the snapshot at its end, for recovery will trust them once
+ * the recovery point is past it. Of the active segment only .log matters: its indexes would be rebuilt. */
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "storage/checkpoint.h"
+#include "storage/log_parts.h"
+
+struct flush_segment {
+    struct file *log_file;
+    int64_t base_offset, next_offset;
+    bool is_active;
+};
+
+struct log_flush {
+    struct log_dir *dir;
+    char *path; /* of the partition */
+    int64_t end_offset, records;
+    int32_t generation;
+    bool sync_dir, sync_parent, write_epochs;
+    struct text epochs;
+    enum error err;
+    size_t count;
+    struct flush_segment segments[];
+};
+
+static void flush_free(struct log_flush *flush)
+{
+    for (size_t i = 0; i < flush->count; i++) file_release(&flush->segments[i].log_file);
+    text_free(&flush->epochs);
+    free(flush->path);
+    free(flush);
+}
+
+enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flush **flush)
+{
+    *flush = NULL;
+    bool has_data = up_to_offset > log->recovery_point;
+    if (!has_data && !log->epochs_unsaved) return OK;
+
+    size_t first = has_data ? log_segment_of(log, log->recovery_point) : 0, end = first;
+    while (has_data && end < log->segment_count && log->segments[end].base_offset < up_to_offset) end++;
+    struct log_flush *begun = calloc(1, sizeof *begun + (end - first) * sizeof *begun->segments);
+    if (!begun) return ERR_NOMEM;
+    begun->dir = log->dir;
+    begun->path = log_path(log);
+    begun->end_offset = has_data ? up_to_offset : log->recovery_point;
+    begun->records = up_to_offset == log->end_offset ? log->unsynced_records : 0;
+    begun->generation = log->generation;
+    enum error err = begun->path ? OK : ERR_NOMEM;
+    for (size_t i = first; err == OK && i < end; i++) {
+        struct segment *segment = &log->segments[i];
+        err = segment_file(log, segment, false);
+        if (err != OK) break;
+        begun->segments[begun->count++] = (struct flush_segment){
+            .log_file = file_retain(segment->log_file),
+            .base_offset = segment->base_offset,
+            .next_offset = segment_end_offset(log, i),
+            .is_active = i + 1 == log->segment_count,
+        };
+    }
+    if (err == OK && log->epochs_unsaved) {
+        epoch_cache_write(&log->epochs, &begun->epochs);
+        if (begun->epochs.failed) err = ERR_NOMEM;
+        begun->write_epochs = true;
+    }
+    if (err != OK) {
+        flush_free(begun);
+        return err;
+    }
+    begun->sync_dir = has_data && log->dir_unsynced;
+    begun->sync_parent = has_data && log->parent_unsynced;
+    if (begun->sync_dir) log->dir_unsynced = false;
+    if (begun->sync_parent) log->parent_unsynced = false;
+    if (begun->write_epochs) log->epochs_unsaved = false;
+    *flush = begun;
+    return OK;
+}
+
+static enum error sync_path(struct log_flush *flush, int64_t offset, enum file_kind kind)
+{
+    char *path = segment_path(flush->path, offset, kind, "");
+    struct file *file = NULL;
+    enum error err = path ? file_open(flush->dir->disk, path, FILE_WRITE, &file) : ERR_NOMEM;
+    if (err == OK) err = file_sync(file);
+    if (err == ERR_NOT_FOUND) err = OK; /* there never was one, or retention took it */
+    file_release(&file);
+    free(path);
+    return err;
+}
+
+enum error log_flush_work(struct log_flush *flush)
+{
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < flush->count; i++) {
+        struct flush_segment *segment = &flush->segments[i];
+        err = file_sync(segment->log_file);
+        if (segment->is_active) break;
+        if (err == OK) err = sync_path(flush, segment->base_offset, FILE_INDEX);
+        if (err == OK) err = sync_path(flush, segment->base_offset, FILE_TIMEINDEX);
+        if (err == OK) err = sync_path(flush, segment->base_offset, FILE_TXNINDEX);
+        if (err == OK) err = sync_path(flush, segment->next_offset, FILE_SNAPSHOT);
+    }
+    if (err == OK && flush->write_epochs) {
+        char *path = path_join(flush->path, EPOCH_FILE);
+        err = path ? disk_write_file_atomic(flush->dir->disk, path, text_slice(&flush->epochs)) : ERR_NOMEM;
+        free(path);
+    } else if (err == OK && flush->sync_dir) {
+        err = disk_sync_dir(flush->dir->disk, flush->path);
+    }
+    if (err == OK && flush->sync_parent) err = disk_sync_dir(flush->dir->disk, flush->dir->path);
+    flush->err = err;
+    return err;
+}
+
+enum error log_flush_end(struct log *log, struct log_flush **flush)
+{
+    struct log_flush *ended = *flush;
+    *flush = NULL;
+    enum error err = ended->err;
+    /* A directory that is gone was deleted with its log. */
+    if (!log && err == ERR_NOT_FOUND) err = OK;
+    if (err != OK && err != ERR_DISK_FULL && err != ERR_NOMEM)
+        log_dir_fail(ended->dir, err, "sync", ended->path);
+    if (log && err != OK) {
+        log->dir_unsynced |= ended->sync_dir;
+        log->parent_unsynced |= ended->sync_parent;
+        log->epochs_unsaved |= ended->write_epochs;
+    }
+    bool has_moved = false;
+    if (log && err == OK && log->generation == ended->generation) {
+        log->unsynced_records -= ended->records;
+        if (log->unsynced_records < 0) log->unsynced_records = 0;
+        if (log->unsynced_records > 0 && log->config.flush_ms != INT64_MAX && log->home && log->home->loop) {
+            log->unsynced_since_ms = loop_now_ms(log->home->loop);
+            log_mark_dirty(log);
+        }
+        has_moved = ended->end_offset > log->recovery_point;
+        if (has_moved) publish(&log->recovery_point, ended->end_offset);
+    }
+    flush_free(ended);
+    if (has_moved) {
+        __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
+        if (log->on_synced) log->on_synced(log->synced_context, log);
+    }
+    return err;
+}
+
+enum error log_flush_now(struct log *log)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    struct log_flush *flush;
+    enum error err = log_flush_begin(log, log->end_offset, &flush);
+    if (err != OK || !flush) return err;
+    log_flush_work(flush);
+    return log_flush_end(log, &flush);
+}

@@ -1,0 +1,480 @@
+/* load.c: from a partition directory to a log, and back to rest.
+ *
+ * After a clean stop nothing of the batches is read: the recovery point says where the log ends, and the producer snapshot of
+ * that very offset vouches for it. Where they are missing or disagree, the end of the active segment is looked at. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "base/vec.h"
+#include "storage/checkpoint.h"
+#include "storage/log_parts.h"
+
+#define SMALL_FILE_MAX ((size_t)64 << 20)
+
+struct listing {
+    char *path;
+    struct disk_entry *entries;
+    size_t count;
+};
+
+static void listing_free(struct listing *listing)
+{
+    disk_list_free(listing->entries, listing->count);
+    listing->entries = NULL;
+    listing->count = 0;
+}
+
+static enum error listing_read(struct log *log, struct listing *listing)
+{
+    listing_free(listing);
+    return disk_list(log->dir->disk, listing->path, &listing->entries, &listing->count);
+}
+
+static enum error unlink_in(struct log *log, const struct listing *listing, const char *name)
+{
+    char *path = path_join(listing->path, name);
+    enum error err = path ? disk_unlink(log->dir->disk, path) : ERR_NOMEM;
+    free(path);
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
+static struct segment_file_name name_of(const struct listing *listing, size_t i)
+{
+    return segment_file_parse(slice_of(listing->entries[i].name));
+}
+
+static bool has_file(const struct listing *listing, int64_t base_offset, enum file_kind kind)
+{
+    char name[SEGMENT_NAME_SIZE];
+    snprintf(name, sizeof name, "%020lld%s", (long long)base_offset, file_kind_suffix(kind));
+    size_t low = 0, high = listing->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(listing->entries[middle].name, name);
+        if (order == 0) return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+/* --- what a compaction or deletion left unfinished (facts/storage.md 5, step 2) --- */
+
+/* Where the offsets of a segment file end: after its last whole batch. */
+static enum error file_end_offset(struct log *log, const char *path, int64_t base_offset, int64_t *end_offset)
+{
+    struct file *file = NULL;
+    int64_t size = 0, position;
+    enum error err = file_open(log->dir->disk, path, FILE_READ, &file);
+    if (err == OK) err = file_size(file, &size);
+    uint8_t window[4096];
+    struct header_scan scan = {.file = file, .end = size, .window = window, .window_capacity = sizeof window};
+    struct batch_header header;
+    *end_offset = base_offset;
+    while (err == OK && (err = header_scan_next(&scan, &header, &position)) == OK) {
+        *end_offset = batch_last_offset(&header) + 1;
+    }
+    file_release(&file);
+    return err == ERR_EOF || err == ERR_TRUNCATED || err == ERR_CORRUPT ? OK : err;
+}
+
+/* Removes current files of segments the swapped ones replace. */
+static enum error remove_replaced(struct log *log, const struct listing *listing, int64_t first, int64_t end)
+{
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < listing->count; i++) {
+        struct segment_file_name name = name_of(listing, i);
+        bool is_replaced = name.kind != FILE_OTHER && name.kind != FILE_SNAPSHOT &&
+                           name.state == STATE_CURRENT && name.base_offset >= first && name.base_offset < end;
+        if (is_replaced) err = unlink_in(log, listing, listing->entries[i].name);
+    }
+    return err;
+}
+
+static enum error finish_swaps(struct log *log, struct listing *listing)
+{
+    int64_t first = INT64_MAX, end = -1;
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < listing->count; i++) {
+        struct segment_file_name name = name_of(listing, i);
+        if (name.state != STATE_SWAP || name.kind != FILE_LOG) continue;
+        int64_t its_end;
+        char *path = path_join(listing->path, listing->entries[i].name);
+        err = path ? file_end_offset(log, path, name.base_offset, &its_end) : ERR_NOMEM;
+        free(path);
+        if (name.base_offset < first) first = name.base_offset;
+        if (err == OK && its_end > end) end = its_end;
+    }
+    if (err == OK) err = remove_replaced(log, listing, first, end);
+    for (size_t i = 0; err == OK && i < listing->count; i++) {
+        if (name_of(listing, i).state != STATE_SWAP) continue;
+        char *from = path_join(listing->path, listing->entries[i].name);
+        char *to = from ? slice_dup(slice_of(from)) : NULL;
+        if (to) to[strlen(to) - strlen(".swap")] = 0;
+        err = to ? disk_rename(log->dir->disk, from, to) : ERR_NOMEM;
+        free(from);
+        free(to);
+    }
+    return err;
+}
+
+static enum error finish_leftovers(struct log *log, struct listing *listing)
+{
+    int64_t first_cleaned = INT64_MAX;
+    bool has_any = false;
+    for (size_t i = 0; i < listing->count; i++) {
+        struct segment_file_name name = name_of(listing, i);
+        if (name.kind == FILE_OTHER || name.state == STATE_CURRENT) continue;
+        has_any = true;
+        if (name.state == STATE_CLEANED && name.base_offset < first_cleaned) first_cleaned = name.base_offset;
+    }
+    if (!has_any) return OK;
+
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < listing->count; i++) {
+        struct segment_file_name name = name_of(listing, i);
+        if (name.kind == FILE_OTHER) continue;
+        bool is_void = name.state == STATE_DELETED || name.state == STATE_CLEANED ||
+                       (name.state == STATE_SWAP && name.base_offset >= first_cleaned);
+        if (is_void) err = unlink_in(log, listing, listing->entries[i].name);
+    }
+    if (err == OK) err = listing_read(log, listing);
+    if (err == OK) err = finish_swaps(log, listing);
+    if (err == OK) err = listing_read(log, listing);
+    return err;
+}
+
+/* --- the pieces --- */
+
+static enum error collect_segments(struct log *log, const struct listing *listing)
+{
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < listing->count; i++) {
+        struct segment_file_name name = name_of(listing, i);
+        if (name.kind == FILE_OTHER || name.state != STATE_CURRENT) continue;
+        if (name.kind == FILE_LOG) {
+            if (!VEC_RESERVE(log->segments, log->segment_count, log->segment_capacity)) return ERR_NOMEM;
+            log->segments[log->segment_count++] = (struct segment){.base_offset = name.base_offset,
+                                                                   .size = listing->entries[i].size,
+                                                                   .max_timestamp = UNKNOWN_TIMESTAMP,
+                                                                   .max_timestamp_offset = name.base_offset};
+            log->size_bytes += listing->entries[i].size;
+        } else if (name.kind != FILE_SNAPSHOT && !has_file(listing, name.base_offset, FILE_LOG)) {
+            err = unlink_in(log, listing, listing->entries[i].name);
+        }
+    }
+    return err;
+}
+
+static enum error read_small(struct log *log, const struct listing *listing, const char *name,
+                             struct bytes **bytes)
+{
+    char *path = path_join(listing->path, name);
+    enum error err = path ? disk_read_file(log->dir->disk, path, SMALL_FILE_MAX, bytes) : ERR_NOMEM;
+    free(path);
+    return err;
+}
+
+static enum error read_topic_id(struct log *log, const struct listing *listing)
+{
+    struct bytes *bytes = NULL;
+    enum error err = read_small(log, listing, PARTITION_METADATA_FILE, &bytes);
+    if (err == ERR_NOT_FOUND) return OK;
+    if (err == OK) err = partition_metadata_read(bytes_slice(bytes), &log->topic_id);
+    bytes_release(&bytes);
+    if (err != ERR_CORRUPT && err != ERR_TOO_LARGE) return err;
+    diag_warn("partition.metadata of \"%s\" is damaged; the topic id will be asked for again", log->name);
+    return OK;
+}
+
+/* Leader epochs from the batches themselves. */
+static enum error rebuild_epochs(struct log *log)
+{
+    uint8_t window[4096];
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < log->segment_count; i++) {
+        struct segment *segment = &log->segments[i];
+        if (segment->size == 0) continue;
+        err = segment_file(log, segment, false);
+        struct header_scan scan = {.file = segment->log_file,
+                                   .end = segment->size,
+                                   .window = window,
+                                   .window_capacity = sizeof window};
+        struct batch_header header;
+        int64_t position;
+        while (err == OK && (err = header_scan_next(&scan, &header, &position)) == OK) {
+            if (header.partition_leader_epoch > log_latest_epoch(log)) {
+                err = epoch_cache_assign(&log->epochs, header.partition_leader_epoch, header.base_offset);
+            }
+        }
+        segment_release_files(segment);
+        if (err == ERR_EOF || err == ERR_TRUNCATED || err == ERR_CORRUPT) err = OK;
+    }
+    log->epochs_unsaved = true;
+    return err;
+}
+
+static enum error read_epochs(struct log *log, const struct listing *listing)
+{
+    struct bytes *bytes = NULL;
+    enum error err = read_small(log, listing, EPOCH_FILE, &bytes);
+    if (err == ERR_NOT_FOUND) return OK;
+    if (err == OK) err = epoch_cache_read(bytes_slice(bytes), &log->epochs);
+    bytes_release(&bytes);
+    if (err != ERR_CORRUPT && err != ERR_TOO_LARGE) return err;
+    diag_warn("leader-epoch-checkpoint of \"%s\" is damaged; making it anew from the batches", log->name);
+    return rebuild_epochs(log);
+}
+
+static enum error check_txn_index(struct log *log, const struct listing *listing, size_t i, bool *is_good)
+{
+    int64_t base_offset = log->segments[i].base_offset;
+    *is_good = true;
+    if (!has_file(listing, base_offset, FILE_TXNINDEX)) return OK;
+    char *path = segment_path(listing->path, base_offset, FILE_TXNINDEX, "");
+    struct bytes *bytes = NULL;
+    enum error err = path ? disk_read_file(log->dir->disk, path, (size_t)1 << 30, &bytes) : ERR_NOMEM;
+    if (err == OK) *is_good = txn_index_check(bytes_slice(bytes), base_offset) == OK;
+    bytes_release(&bytes);
+    free(path);
+    return err;
+}
+
+/* Segments whose indexes are gone get new ones. */
+static enum error mend_indexes(struct log *log, const struct listing *listing, size_t end)
+{
+    enum error err = OK;
+    for (size_t i = 0; err == OK && i < end; i++) {
+        struct segment *segment = &log->segments[i];
+        bool is_whole = has_file(listing, segment->base_offset, FILE_INDEX) &&
+                        has_file(listing, segment->base_offset, FILE_TIMEINDEX);
+        if (is_whole) continue;
+        diag_info("making the indexes of segment %lld of \"%s\" anew", (long long)segment->base_offset,
+                  log->name);
+        err = segment_rebuild_indexes(log, i);
+        segment_release_files(segment);
+        if (err == ERR_CORRUPT) {
+            diag_error("segment %lld of \"%s\" has damaged batches", (long long)segment->base_offset,
+                       log->name);
+            err = OK; /* readers of that place will hear of it; the rest stays readable */
+        }
+    }
+    return err;
+}
+
+/* After a clean stop: the end, without reading what two files agree on. ERR_CORRUPT: it was not as clean as it said. */
+static enum error find_end(struct log *log, const struct listing *listing)
+{
+    struct segment *active = log_active_segment(log);
+    int64_t said = log->recovery_point;
+    bool has_indexes = has_file(listing, active->base_offset, FILE_INDEX) &&
+                       has_file(listing, active->base_offset, FILE_TIMEINDEX);
+    bool is_vouched = said > active->base_offset && has_file(listing, said, FILE_SNAPSHOT);
+    if (active->size == 0 || (is_vouched && has_indexes)) {
+        log->end_offset = active->size == 0 ? active->base_offset : said;
+        if (active->size == 0 && !has_indexes) return segment_rebuild_indexes(log, log->segment_count - 1);
+        return OK;
+    }
+    log->end_offset = active->base_offset;
+    enum error err = log_activate(log, 0);
+    if (err == OK && log->active->indexes_unsaved) err = log_close_indexes(log);
+    log_deactivate(log);
+    segment_release_files(log_active_segment(log));
+    return err;
+}
+
+static enum error start_at(struct log *log, int64_t offset)
+{
+    enum error err = log_drop_segments(log, 0, log->segment_count, true);
+    if (err == OK) err = log_add_segment(log, offset);
+    if (err == OK) err = log_save_indexes(log);
+    log_deactivate(log);
+    log->end_offset = offset;
+    log->recovery_point = offset;
+    return err;
+}
+
+static bool any_snapshot(const struct listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++) {
+        struct segment_file_name name = name_of(listing, i);
+        if (name.kind == FILE_SNAPSHOT && name.state == STATE_CURRENT) return true;
+    }
+    return false;
+}
+
+static enum error load_segments(const struct log_load_request *request, struct log *log,
+                                const struct listing *listing, int64_t *recovered_bytes)
+{
+    bool was_clean = request->was_clean;
+    enum error err = collect_segments(log, listing);
+    if (err == OK && log->segment_count == 0) {
+        err = start_at(log, request->start_offset > 0 ? request->start_offset : 0);
+        was_clean = true; /* nothing to recover */
+    } else if (err == OK) {
+        size_t trusted = was_clean ? log->segment_count - 1 : log_segment_of(log, log->recovery_point);
+        err = mend_indexes(log, listing, trusted);
+        bool is_good;
+        for (size_t i = 0; err == OK && i < trusted; i++) {
+            err = check_txn_index(log, listing, i, &is_good);
+            if (err != OK || is_good) continue;
+            diag_warn("transaction index of segment %lld of \"%s\" is damaged: making it anew",
+                      (long long)log->segments[i].base_offset, log->name);
+            if (log->recovery_point > log->segments[i].base_offset)
+                log->recovery_point = log->segments[i].base_offset;
+            was_clean = false;
+        }
+        if (err == OK && was_clean) {
+            err = find_end(log, listing);
+            if (err == ERR_CORRUPT) {
+                diag_warn("\"%s\" was said to be cleanly stopped, but its end is damaged: recovering",
+                          log->name);
+                log->recovery_point = log_active_segment(log)->base_offset;
+                was_clean = false;
+                err = OK;
+            }
+        }
+    }
+    if (err == OK && !was_clean) err = log_recover(log, recovered_bytes);
+    if (err == OK && request->start_offset > log->end_offset) {
+        diag_warn("\"%s\" ends at %lld, before its log start %lld: starting there, empty", log->name,
+                  (long long)log->end_offset, (long long)request->start_offset);
+        err = start_at(log, request->start_offset);
+    }
+    if (err != OK) return err;
+
+    log->start_offset = log->first_offset = log->segments[0].base_offset;
+    if (request->start_offset > log->start_offset) log->start_offset = request->start_offset;
+    if (log->recovery_point > log->end_offset) log->recovery_point = log->end_offset;
+    if (was_clean && request->was_clean) log->recovery_point = log->end_offset;
+    /* An epoch that began at the very end wrote nothing yet, and is still the newest. */
+    if (epoch_cache_cut_end(&log->epochs, log->end_offset + 1)) log->epochs_unsaved = true;
+    if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;
+    if (!was_clean) {
+        log_prune_snapshots(log);
+        return OK; /* recovery knows the producers already */
+    }
+    if (!any_snapshot(listing)) return OK; /* before producers had ids */
+    return log_rebuild_producers(log, log->end_offset);
+}
+
+static enum error log_new(struct log_dir *dir, const char *name, const struct log_config *config,
+                          struct log **log)
+{
+    struct partition_dir_name parsed = partition_dir_parse(slice_of(name));
+    struct log *made = calloc(1, sizeof *made);
+    if (!made) return ERR_NOMEM;
+    made->dir = dir;
+    made->name = slice_dup(slice_of(name));
+    made->topic_size = parsed.topic.size;
+    made->partition = parsed.partition;
+    made->config = *config;
+    made->snapshot_offset = -1;
+    made->checkpoint_pending = -1;
+    list_init(&made->home_link);
+    list_init(&made->dirty_link);
+    list_init(&made->flush_link);
+    if (!made->name) {
+        free(made);
+        return ERR_NOMEM;
+    }
+    *log = made;
+    return OK;
+}
+
+enum error log_load(const struct log_load_request *request, struct log **log, int64_t *recovered_bytes)
+{
+    struct log *loaded = NULL;
+    struct listing listing = {0};
+    enum error err = log_new(request->dir, request->name, request->config, &loaded);
+    if (err != OK) return err;
+    loaded->recovery_point = request->recovery_point > 0 ? request->recovery_point : 0;
+    loaded->checkpointed_recovery_point = loaded->recovery_point;
+    loaded->high_watermark = request->high_watermark;
+    listing.path = log_path(loaded);
+    err = listing.path ? listing_read(loaded, &listing) : ERR_NOMEM;
+    if (err == OK) err = finish_leftovers(loaded, &listing);
+    if (err == OK) err = read_topic_id(loaded, &listing);
+    if (err == OK) err = read_epochs(loaded, &listing);
+    if (err == OK) err = load_segments(request, loaded, &listing, recovered_bytes);
+    listing_free(&listing);
+    free(listing.path);
+    if (err != OK) {
+        log_free(loaded);
+        return err;
+    }
+    if (loaded->high_watermark > loaded->end_offset) loaded->high_watermark = loaded->end_offset;
+    loaded->is_loaded = true;
+    *log = loaded;
+    return OK;
+}
+
+enum error log_create(struct log_dir *dir, const char *name, const struct uuid *topic_id,
+                      const struct log_config *config, struct log **log)
+{
+    struct log *made = NULL;
+    enum error err = log_new(dir, name, config, &made);
+    if (err != OK) return err;
+    char *path = log_path(made);
+    err = path ? disk_mkdir(dir->disk, path) : ERR_NOMEM;
+    free(path);
+    made->is_loaded = true;
+    made->parent_unsynced = true;
+    if (err == OK && topic_id && !uuid_is_zero(topic_id)) err = log_set_topic_id(made, topic_id);
+    if (err == OK) err = log_add_segment(made, 0);
+    if (err == OK) err = log_save_indexes(made);
+    if (err != OK) {
+        log_free(made);
+        return err;
+    }
+    *log = made;
+    return OK;
+}
+
+static enum error sync_file(struct log *log, int64_t offset, enum file_kind kind)
+{
+    char *path = log_segment_path(log, offset, kind, "");
+    struct file *file = NULL;
+    enum error err = path ? file_open(log->dir->disk, path, FILE_WRITE, &file) : ERR_NOMEM;
+    if (err == OK) err = file_sync(file);
+    file_release(&file);
+    free(path);
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
+enum error log_close_cleanly(struct log *log)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    log->on_synced = NULL;
+    int64_t base_offset = log_active_segment(log)->base_offset;
+    enum error err = OK;
+    bool was_used = log->active != NULL;
+    if (was_used) {
+        struct segment *segment = log_active_segment(log);
+        err = log_close_indexes(log);
+        if (err == OK && log->config.preallocate) err = file_truncate(segment->log_file, segment->size);
+    }
+    /* The snapshot of the end vouches for it at the next start; an empty log needs none. */
+    bool has_snapshot = log->snapshot_offset == log->end_offset || log_active_segment(log)->size == 0;
+    bool must_write = !has_snapshot || log->has_unsaved_state;
+    if (err == OK && must_write) {
+        int64_t before = log->snapshot_offset;
+        err = log_write_snapshot(log, log->end_offset);
+        if (err == OK && before >= 0) log_prune_snapshots(log);
+    }
+    if (err == OK) err = log_flush_now(log);
+    /* A clean start believes these, so they are synced though recovery could make them anew. */
+    if (err == OK && was_used) err = sync_file(log, base_offset, FILE_INDEX);
+    if (err == OK && was_used) err = sync_file(log, base_offset, FILE_TIMEINDEX);
+    if (err == OK && was_used) err = sync_file(log, base_offset, FILE_TXNINDEX);
+    if (err == OK && must_write) err = sync_file(log, log->end_offset, FILE_SNAPSHOT);
+    if (err == OK && (was_used || must_write)) {
+        char *path = log_path(log);
+        err = path ? disk_sync_dir(log->dir->disk, path) : ERR_NOMEM;
+        free(path);
+    }
+    return err;
+}

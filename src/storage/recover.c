@@ -1,0 +1,105 @@
+/* recover.c: after an unclean stop: what of a log's end can be trusted?
+ *
+ * Everything below the recovery point was synced. The segment that holds it and all after it are read from front to end:
+ * every batch must be whole, have its checksum, and go on in offsets. The first that does not is where the log now ends; what
+ * lies behind it goes. Indexes, leader epochs and producers are made anew from what was read, so no file but .log needs to
+ * have survived. */
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "storage/log_parts.h"
+
+/* Is this batch one that may stand at this place? */
+static bool is_good(struct slice batch, const struct batch_header *header, int64_t next_offset)
+{
+    struct batch_header checked;
+    if (batch_check(batch, &checked) != OK) return false;
+    return header->base_offset >= next_offset;
+}
+
+static enum error learn(struct log *log, const struct batch_header *header, struct slice batch,
+                        int64_t position)
+{
+    enum error err = log_apply_producer(log, header, batch, true, log_active_segment(log)->base_offset);
+    if (err == OK && header->partition_leader_epoch > log_latest_epoch(log)) {
+        err = log_epoch_assign(log, header->partition_leader_epoch, header->base_offset);
+    }
+    if (err == OK) log_index_batch(log, header, position);
+    return err;
+}
+
+/* Recovers the last segment of the array. *is_cut: a bad batch ended it. */
+static enum error recover_active(struct log *log, bool *is_cut, int64_t *recovered_bytes)
+{
+    struct segment *segment = log_active_segment(log);
+    char *txn_path = log_segment_path(log, segment->base_offset, FILE_TXNINDEX, "");
+    enum error err = txn_path ? segment_file(log, segment, true) : ERR_NOMEM;
+    if (err == OK) err = disk_unlink(log->dir->disk, txn_path);
+    if (err == ERR_NOT_FOUND) err = OK;
+    free(txn_path);
+    if (err != OK) return err;
+
+    segment->max_timestamp = -1;
+    segment->max_timestamp_offset = segment->base_offset;
+    int64_t position = 0, next_offset = segment->base_offset, good = 0;
+    struct batch_scan scan = {.file = segment->log_file, .end = segment->size};
+    struct batch_header header;
+    struct slice batch;
+    while ((err = batch_scan_next(&scan, &header, &batch, &position)) == OK) {
+        if (!is_good(batch, &header, next_offset)) {
+            err = ERR_CORRUPT;
+            break;
+        }
+        err = learn(log, &header, batch, position);
+        if (err != OK) break;
+        next_offset = batch_last_offset(&header) + 1;
+        good = scan.position;
+    }
+    batch_scan_free(&scan);
+    if (err == ERR_EOF) err = OK;
+    *is_cut = err == ERR_CORRUPT || err == ERR_TRUNCATED;
+    if (err != OK && !*is_cut) return err;
+
+    *recovered_bytes += good;
+    log->end_offset = next_offset;
+    if (good < segment->size) {
+        diag_warn("cutting \"%s\" at offset %lld: %lld bytes after it in segment %lld are not whole batches",
+                  log->name, (long long)next_offset, (long long)(segment->size - good),
+                  (long long)segment->base_offset);
+        log->size_bytes -= segment->size - good;
+        segment->size = good;
+    }
+    /* Also cuts what a preallocated file holds beyond. */
+    return file_truncate(segment->log_file, good);
+}
+
+enum error log_recover(struct log *log, int64_t *recovered_bytes)
+{
+    size_t count = log->segment_count;
+    size_t first = log_segment_of(log, log->recovery_point), kept = first;
+    log->end_offset = log->segments[first].base_offset;
+    enum error err = log_rebuild_producers(log, log->segments[first].base_offset);
+
+    bool is_cut = false;
+    while (err == OK && !is_cut && kept < count) {
+        /* One that begins below our end was cut away once, and came back with the crash. */
+        if (log->segments[kept].base_offset < log->end_offset) break;
+        /* Each in turn is the last segment, as it was when it was written. */
+        log->segment_count = kept + 1;
+        log->end_offset = log->segments[kept].base_offset;
+        if (kept > first) err = log_write_snapshot(log, log->end_offset);
+        if (err == OK) err = log_begin_indexes(log);
+        if (err == OK) err = recover_active(log, &is_cut, recovered_bytes);
+        if (err == OK) err = log_close_indexes(log);
+        log_deactivate(log);
+        kept++;
+    }
+    log->segment_count = count;
+    if (err == OK && kept < count) {
+        diag_warn("dropping %zu segments of \"%s\" behind offset %lld", count - kept, log->name,
+                  (long long)log->end_offset);
+        err = log_drop_segments(log, kept, count - kept, true);
+    }
+    if (err == OK && log->has_unsaved_state) err = log_write_snapshot(log, log->end_offset);
+    return err;
+}

@@ -1,0 +1,310 @@
+/* store_life.c: bringing all partitions up, and down again: each partition a job on its directory's lane. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "base/vec.h"
+#include "storage/store_parts.h"
+
+struct load_job {
+    struct lane_job job;
+    struct load_work *work;
+    struct log_dir *dir;
+    char *name;
+    struct log *log;
+    enum error err;
+};
+
+struct load_work {
+    struct log_store *store;
+    struct load_job *jobs;
+    size_t count, capacity, left;
+    void (*done)(void *context, enum error err, const char *why);
+    void *context;
+    struct text why;
+};
+
+/* --- loading --- */
+
+static void load_one(struct load_job *job)
+{
+    struct log_store *store = job->work->store;
+    if (log_dir_is_failed(job->dir)) {
+        job->err = ERR_KAFKA_STORAGE_ERROR;
+        return;
+    }
+    struct checkpoint_entry entry = dir_checkpoint_of(job->dir, job->name);
+    struct log_load_request request = {.dir = job->dir,
+                                       .name = job->name,
+                                       .config = &store->options.config,
+                                       .recovery_point = entry.recovery_point,
+                                       .start_offset = entry.start_offset,
+                                       .high_watermark = entry.high_watermark,
+                                       .was_clean = job->dir->was_clean};
+    int64_t recovered_bytes = 0;
+    job->err = log_load(&request, &job->log, &recovered_bytes);
+    if (job->err != OK) log_dir_fail(job->dir, job->err, "load", job->name);
+    __atomic_fetch_add(&store->progress.loaded, 1, __ATOMIC_RELAXED);
+    if (!job->dir->was_clean) __atomic_fetch_add(&store->progress.recovered, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&store->progress.recovered_bytes, recovered_bytes, __ATOMIC_RELAXED);
+}
+
+static void load_work(struct lane_job *lane_job)
+{
+    load_one(CONTAINER_OF(lane_job, struct load_job, job));
+}
+
+/* One log into the map; of two for the same partition neither is right. */
+static enum error adopt(struct log_store *store, struct load_job *job, struct text *why)
+{
+    struct log *other = map_get(&store->logs, slice_of(job->name));
+    if (other) {
+        text_addf(why,
+                  "partition \"%s\" lies in two log directories, \"%s\" and \"%s\"; move one of them away",
+                  job->name, other->dir->path, job->dir->path);
+        return ERR_CONFIG;
+    }
+    enum error err = map_put(&store->logs, slice_of(job->name), job->log);
+    if (err != OK) return err;
+    job->log = NULL;
+    job->dir->partition_count++;
+    return OK;
+}
+
+static void load_finish(struct load_work *work)
+{
+    struct log_store *store = work->store;
+    enum error err = OK;
+    for (size_t i = 0; i < work->count; i++) {
+        struct load_job *job = &work->jobs[i];
+        if (err == OK && job->err == OK) err = adopt(store, job, &work->why);
+        log_free(job->log);
+        free(job->name);
+    }
+    for (size_t i = 0; i < store->dir_count; i++) {
+        dir_checkpoints_free(&store->dirs[i]);
+        /* What the files say may be wrong by now. */
+        if (!store->dirs[i].was_clean) log_store_mark_all(&store->dirs[i]);
+    }
+    if (err == OK && log_store_live_dirs(store) == 0) {
+        text_addz(&work->why, "no log directory can be used");
+        err = ERR_IO;
+    }
+    if (err == OK) log_store_checkpoints_start(store);
+    store->loading = NULL;
+    work->done(work->context, err, work->why.data ? work->why.data : "");
+    text_free(&work->why);
+    free(work->jobs);
+    free(work);
+}
+
+static void load_done(struct lane_job *lane_job)
+{
+    struct load_work *work = CONTAINER_OF(lane_job, struct load_job, job)->work;
+    if (--work->left == 0) load_finish(work);
+}
+
+/* What else lies in a log directory. */
+static void pass_over(struct log_store *store, struct log_dir *dir, const char *name,
+                      enum partition_dir_kind kind)
+{
+    if (kind == DIR_DELETE) {
+        char *path = path_join(dir->path, name);
+        if (path) home_discard_tree(&store->home, dir, path, 0);
+    } else if (kind == DIR_STRAY) {
+        diag_info("leaving \"%s/%s\" as it is: it was put aside for you to look at", dir->path, name);
+    } else if (kind == DIR_FUTURE) {
+        diag_warn("leaving \"%s/%s\" as it is: odradek does not move replicas between log directories",
+                  dir->path, name);
+    } else if (strcmp(name, "remote-log-index-cache") != 0 && strcmp(name, "lost+found") != 0) {
+        diag_warn("\"%s/%s\" is no partition's directory; Apache Kafka would refuse to start beside it",
+                  dir->path, name);
+    }
+}
+
+static enum error find_partitions(struct load_work *work, struct log_dir *dir)
+{
+    struct disk_entry *entries = NULL;
+    size_t count = 0;
+    enum error err = disk_list(dir->disk, dir->path, &entries, &count);
+    for (size_t i = 0; err == OK && i < count; i++) {
+        if (!entries[i].is_dir) continue;
+        struct partition_dir_name name = partition_dir_parse(slice_of(entries[i].name));
+        if (name.kind != DIR_CURRENT) {
+            pass_over(work->store, dir, entries[i].name, name.kind);
+            continue;
+        }
+        if (slice_is(name.topic, "__cluster_metadata"))
+            continue; /* KRaft's own log, left from another life */
+        if (!VEC_RESERVE(work->jobs, work->count, work->capacity)) err = ERR_NOMEM;
+        char *copy = err == OK ? slice_dup(slice_of(entries[i].name)) : NULL;
+        if (!copy) {
+            err = ERR_NOMEM;
+            break;
+        }
+        work->jobs[work->count++] = (struct load_job){
+            .job = {.work = load_work, .done = load_done}, .work = work, .dir = dir, .name = copy};
+    }
+    disk_list_free(entries, count);
+    return err;
+}
+
+void log_store_load(struct log_store *store, void (*done)(void *context, enum error err, const char *why),
+                    void *context)
+{
+    struct load_work *work = calloc(1, sizeof *work);
+    if (!work) {
+        done(context, ERR_NOMEM, error_text(ERR_NOMEM));
+        return;
+    }
+    *work = (struct load_work){.store = store, .done = done, .context = context};
+    store->loading = work;
+    for (size_t i = 0; i < store->dir_count; i++) {
+        struct log_dir *dir = &store->dirs[i];
+        if (log_dir_is_failed(dir)) continue;
+        enum error err = find_partitions(work, dir);
+        if (err != OK) log_dir_fail(dir, err, "list", dir->path);
+    }
+    __atomic_store_n(&store->progress.partitions, work->count, __ATOMIC_RELAXED);
+    work->left = work->count;
+    if (!store->options.loop) {
+        for (size_t i = 0; i < work->count; i++) load_one(&work->jobs[i]);
+        load_finish(work);
+    } else if (work->count == 0) {
+        load_finish(work);
+    } else {
+        for (size_t i = 0; i < work->count; i++) {
+            lane_submit(work->jobs[i].dir->load_lane, store->options.loop, &work->jobs[i].job);
+        }
+    }
+}
+
+/* --- stopping --- */
+
+struct close_job {
+    struct lane_job job;
+    struct close_work *work;
+    struct log_dir *dir;
+    struct log *log; /* NULL: the directory's own files */
+    enum error err;
+};
+
+struct close_work {
+    struct log_store *store;
+    struct close_job *jobs; /* one for each log, then one for each directory */
+    size_t log_count, left;
+    void (*done)(void *context);
+    void *context;
+};
+
+static void close_one(struct lane_job *lane_job)
+{
+    struct close_job *job = CONTAINER_OF(lane_job, struct close_job, job);
+    if (log_dir_is_failed(job->dir)) return;
+    job->err = log_close_cleanly(job->log);
+    if (job->err != OK && job->err != ERR_DISK_FULL && job->err != ERR_NOMEM) {
+        log_dir_fail(job->dir, job->err, "close", job->log->name);
+    }
+}
+
+static void close_dir(struct lane_job *lane_job)
+{
+    struct close_job *job = CONTAINER_OF(lane_job, struct close_job, job);
+    struct close_work *work = job->work;
+    if (log_dir_is_failed(job->dir)) return;
+    bool is_clean = work->store->is_loaded;
+    for (size_t i = 0; i < work->log_count; i++) {
+        if (work->jobs[i].dir == job->dir && work->jobs[i].err != OK) is_clean = false;
+    }
+    if (work->store->is_loaded) job->err = dir_write_final(job->dir, is_clean);
+    if (job->err != OK)
+        diag_error("could not write checkpoints of \"%s\": %s", job->dir->path, error_text(job->err));
+}
+
+static void close_end(void *context)
+{
+    struct close_work *work = context;
+    void (*done)(void *context) = work->done;
+    void *done_context = work->context;
+    store_free(work->store, false);
+    free(work->jobs);
+    free(work);
+    done(done_context);
+}
+
+static void dirs_closed(struct lane_job *lane_job)
+{
+    struct close_work *work = CONTAINER_OF(lane_job, struct close_job, job)->work;
+    if (--work->left == 0) log_home_close(&work->store->home, close_end, work);
+}
+
+static void close_dirs(struct close_work *work)
+{
+    struct log_store *store = work->store;
+    work->left = store->dir_count;
+    for (size_t i = 0; i < store->dir_count; i++) {
+        struct close_job *job = &work->jobs[work->log_count + i];
+        *job = (struct close_job){
+            .job = {.work = close_dir, .done = dirs_closed}, .work = work, .dir = &store->dirs[i]};
+        if (store->options.loop)
+            lane_submit(job->dir->load_lane, store->options.loop, &job->job);
+        else
+            close_dir(&job->job);
+    }
+    if (!store->options.loop) log_home_close(&store->home, close_end, work);
+}
+
+static void log_closed(struct lane_job *lane_job)
+{
+    struct close_work *work = CONTAINER_OF(lane_job, struct close_job, job)->work;
+    if (--work->left == 0) close_dirs(work);
+}
+
+static void close_logs(struct close_work *work)
+{
+    struct log_store *store = work->store;
+    struct map_slot *slot;
+    size_t count = 0;
+    for (size_t i = 0; (slot = map_next(&store->logs, &i));) {
+        struct log *log = slot->value;
+        work->jobs[count++] = (struct close_job){
+            .job = {.work = close_one, .done = log_closed}, .work = work, .dir = log->dir, .log = log};
+    }
+    work->log_count = work->left = count;
+    for (size_t i = 0; i < count; i++) {
+        if (store->options.loop)
+            lane_submit(work->jobs[i].dir->load_lane, store->options.loop, &work->jobs[i].job);
+        else
+            close_one(&work->jobs[i].job);
+    }
+    if (count == 0 || !store->options.loop) close_dirs(work);
+}
+
+void log_store_close_continue(struct log_store *store)
+{
+    struct close_work *work = store->closing;
+    store->closing = NULL;
+    close_logs(work);
+}
+
+void log_store_close(struct log_store *store, void (*done)(void *context), void *context)
+{
+    struct close_work *work = calloc(1, sizeof *work);
+    struct close_job *jobs = calloc(store->logs.count + store->dir_count, sizeof *jobs);
+    if (!work || !jobs) {
+        /* Not clean then, but stopped: recovery will do what we cannot. */
+        free(work);
+        free(jobs);
+        log_store_abandon(store, false);
+        done(context);
+        return;
+    }
+    *work = (struct close_work){.store = store, .jobs = jobs, .done = done, .context = context};
+    store->is_closing = true;
+    store->closing = work;
+    if (store->options.loop) loop_timer_stop(store->options.loop, &store->checkpoint_timer);
+    struct map_slot *slot;
+    for (size_t i = 0; (slot = map_next(&store->logs, &i));) log_set_home(slot->value, NULL);
+    /* A checkpoint being written now would overwrite the last one. */
+    if (store->checkpoint_jobs == 0) log_store_close_continue(store);
+}

@@ -1,0 +1,61 @@
+/* store_parts.h: what a store is made of; only for its own files. */
+#pragma once
+#include "base/map.h"
+#include "base/random.h"
+#include "storage/checkpoint.h"
+#include "storage/log_parts.h"
+
+struct dir_meta {
+    bool is_there;
+    struct meta_properties properties;
+};
+
+/* What the checkpoint files of a directory said at start, by "topic-partition". */
+struct dir_checkpoints {
+    struct map entries; /* -> struct checkpoint_entry */
+};
+
+struct checkpoint_entry {
+    int64_t recovery_point; /* 0 = none */
+    int64_t start_offset;   /* -1 = none */
+    int64_t high_watermark; /* 0 = none */
+};
+
+struct log_store {
+    struct log_store_options options;
+    struct log_dir *dirs;
+    struct dir_meta *metas;
+    size_t dir_count;
+    struct map logs;      /* "topic-partition" -> struct log */
+    struct map deleted;   /* names that checkpoint files may still mention */
+    struct log_home home; /* for what is no log's: deleted directories */
+    struct random random;
+    int64_t broker_epoch;
+    struct log_store_progress progress; /* atomic */
+    struct load_work *loading;
+    struct loop_timer checkpoint_timer;
+    int64_t recovery_due_ms, start_due_ms, high_watermark_due_ms;
+    size_t checkpoint_jobs;
+    bool checkpoint_again, is_loaded, is_closing;
+    struct close_work *closing; /* waits for checkpoints that are being written */
+};
+
+void store_free(struct log_store *store, bool machine_is_gone);
+
+/* --- store_checkpoints.c --- */
+/* Remembers and removes the clean-shutdown marker, then reads the checkpoints. */
+MUST_USE enum error dir_checkpoints_read(struct log_dir *dir);
+void dir_checkpoints_free(struct log_dir *dir);
+struct checkpoint_entry dir_checkpoint_of(const struct log_dir *dir, const char *name);
+void log_store_mark_all(struct log_dir *dir);
+/* Waits for the disk: all checkpoints of all directories, as they are now. */
+void log_store_checkpoint_now(struct log_store *store);
+/* Sees to it that no checkpoint file mentions a deleted log of this name. */
+MUST_USE enum error log_store_settle_deleted(struct log_store *store, struct slice name);
+/* Starts the timer that writes what is due; after load. */
+void log_store_checkpoints_start(struct log_store *store);
+/* All of them for one directory, and the marker when `is_clean`. Waits for the disk; any thread, while no log changes. */
+MUST_USE enum error dir_write_final(struct log_dir *dir, bool is_clean);
+
+/* --- store_life.c --- */
+void log_store_close_continue(struct log_store *store);
