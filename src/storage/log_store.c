@@ -133,6 +133,7 @@ static void rename_open_files(struct log *log, const char *to)
         char *path = segment_path(to, segment->base_offset, FILE_LOG, "");
         if (path && segment->log_file) file_renamed(segment->log_file, path);
         free(path);
+        file_release(&segment->index_file);
     }
 }
 

@@ -156,11 +156,23 @@ static void make_text(struct log_dir *dir, enum checkpoint_kind kind, struct tex
     text_free(&lines);
 }
 
-static enum error write_text(struct log_dir *dir, enum checkpoint_kind kind, const struct text *text)
+/* Texts are numbered as they are made; one that was overtaken is not written any more. */
+static uint64_t next_number(struct log_dir *dir)
+{
+    return ++dir->checkpoint_made; /* on the store's loop, or at the end, when nobody else is there */
+}
+
+static enum error write_text(struct log_dir *dir, enum checkpoint_kind kind, uint64_t number,
+                             const struct text *text)
 {
     char *path = path_join(dir->path, file_names[kind]);
-    enum error err =
-        path && !text->failed ? disk_write_file_atomic(dir->disk, path, text_slice(text)) : ERR_NOMEM;
+    enum error err = path && !text->failed ? OK : ERR_NOMEM;
+    pthread_mutex_lock(&dir->checkpoint_mutex);
+    if (err == OK && number > dir->checkpoint_written[kind]) {
+        err = disk_write_file_atomic(dir->disk, path, text_slice(text));
+        if (err == OK) dir->checkpoint_written[kind] = number;
+    }
+    pthread_mutex_unlock(&dir->checkpoint_mutex);
     free(path);
     return err;
 }
