@@ -96,6 +96,8 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
         quorum->file = file_retain(scan.file);
         quorum->file_end = scan.position;
         quorum->file_room = scan.size;
+        /* How this file was written is not known (forceSync=no?): only what lies before it is surely on the disk. */
+        quorum->durable_end = name_index;
     }
     quorum_scan_close(&scan);
     return err;
@@ -150,7 +152,7 @@ enum error quorum_recover(struct quorum *quorum)
         err = recover_snapshot(quorum, recovery.snapshots[recovery.snapshot_count - 1]);
     }
     if (err == OK) err = recover_logs(&recovery);
-    if (err == OK) quorum->durable_end = quorum->last_index + 1;
+    if (err == OK && !quorum->file) quorum->durable_end = quorum->last_index + 1;
     free(recovery.snapshots);
     free(recovery.logs);
     return err;

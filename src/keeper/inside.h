@@ -1,0 +1,224 @@
+/* inside.h: the keeper's own structs, shared by its files.
+ *
+ *     conn.c      bytes to frames and back, one connection at either door
+ *     requests.c  what a frame asks, and the order of answers
+ *     session.c   sessions: opening, re-attaching, expiring
+ *     events.c    watches set by requests, events sent
+ *     words.c     four-letter words
+ *     local.c     the local door
+ *     saver.c     snapshots and the reaper of containers, in slices
+ *     keeper.c    log and machine put together
+ *
+ * All of it runs on the keeper's loop. A connection that ends is CONN_DEAD at once and freed at the end of the turn, so
+ * whoever holds one on the stack looks at its state after each call that may end it.
+ */
+#pragma once
+#include "base/list.h"
+#include "base/map.h"
+#include "base/text.h"
+#include "keeper/keeper.h"
+#include "keeper/machine.h"
+#include "keeper/watch.h"
+#include "loop/loop.h"
+#include "loop/stream.h"
+#include "quorum/quorum.h"
+
+enum {
+    QUEUED_READS_MAX = 64,      /* of one connection, waiting behind its writes */
+    OUT_PAUSE_BYTES = 1 << 20,  /* unsent: its requests are read no more until it drains */
+    OUT_CUT_BYTES = 16 << 20,   /* unsent when an event comes: it is not reading, cut it */
+    SESSIONLESS_MS = 10000,     /* a connection without a session is closed after this */
+    LINGER_MS = 2000,           /* after our last answer the peer has this long to close */
+    BUCKETS = 64,               /* of expiry, a tick each */
+    AUTH_IDS_MAX = 64,          /* of one connection */
+    REAPER_INTERVAL_MS = 60000, /* containers and TTL znodes */
+};
+
+enum conn_state {
+    CONN_FRESH,      /* no ConnectRequest yet */
+    CONN_CONNECTING, /* its session is on its way through the log */
+    CONN_OPEN,
+    CONN_FINISHING, /* flush, then close; what it still sends is not read */
+    CONN_DEAD,
+};
+
+enum request_kind { REQUEST_WRITE, REQUEST_SYNC, REQUEST_READ, REQUEST_CONNECT };
+
+/* A request without an answer yet: in its connection's queue, and (all but reads) in the keeper's, in log order. */
+struct request {
+    struct request *next_of_conn, *next_pending;
+    struct conn *conn; /* NULL: gone, or the keeper's own request */
+    enum request_kind kind;
+    int32_t xid, op;
+    uint64_t index; /* applied when the log is */
+    int64_t begun_us;
+    size_t body_size;
+    uint8_t body[]; /* of a read */
+};
+
+struct conn {
+    struct list all, timed, dirty, stalled; /* of the keeper; an item that is in no list is alone */
+    struct keeper *keeper;
+    struct stream *stream; /* NULL at the local door */
+    struct keeper_local *local;
+    char host[64];
+    uint16_t port;
+    enum conn_state state;
+    bool had_read_only; /* its ConnectRequest had the field */
+    bool is_cut;        /* to be closed at the end of the turn */
+    struct live *live;
+    struct text ids;
+    int auth_count;
+    struct watcher watcher;
+    uint8_t *in; /* what is not a whole frame yet, or may not be looked at yet */
+    size_t in_size, in_capacity;
+    struct request *first, *last;
+    size_t write_count, read_count; /* of the queue */
+    struct bytes *out;
+    int64_t timed_from_ms;
+    int64_t asked_session, begun_ms, received, sent;
+    int32_t asked_timeout_ms;
+    int32_t last_op, last_xid;
+    int64_t last_zxid, last_answer_ms;
+    int64_t latency_min_us, latency_max_us, latency_sum_us, latency_last_us;
+};
+
+/* A session as this member sees it. */
+struct live {
+    struct list bucket;
+    struct session *session;
+    struct conn *conn; /* NULL: disconnected */
+    int32_t timeout_ms;
+    int64_t due_tick;
+    bool is_closing;
+};
+
+struct keeper_local {
+    struct list all;
+    struct keeper *keeper;
+    struct conn *conn; /* NULL: the keeper closed it */
+    struct keeper_local_events events;
+    void *context;
+    struct text in; /* frames with their lengths, not looked at yet */
+    struct bytes *out;
+    bool wants_closed, is_delivering, is_dropped;
+};
+
+struct keeper {
+    struct keeper_config config;
+    struct keeper_events events;
+    void *context;
+    struct loop *loop;
+    struct disk *disk;
+    struct lane *work;
+    struct quorum *quorum;
+    struct machine machine;
+    bool is_serving, is_closing, has_failed, is_log_closed;
+    size_t closes_left; /* sessions of an earlier process that are still being closed */
+    void (*closed)(void *context);
+    void *closed_context;
+
+    struct listener *listeners[8];
+    size_t listener_count;
+    struct map by_host; /* connections of an address: a number as a pointer */
+    bool has_cut;       /* some connection is_cut */
+    struct list conns, fresh, finishing, dirty, stalled, dead, locals;
+    size_t conn_count;
+    struct loop_timer timeouts;
+    struct loop_message turn;
+    bool is_turn_deferred;
+    uint8_t *scratch;
+
+    struct request *pending_first, *pending_last;
+    size_t outstanding;
+
+    struct map lives; /* by session id */
+    struct list buckets[BUCKETS];
+    struct loop_timer expiry;
+    int64_t expiry_at_ms; /* when the timer is due */
+
+    struct watch_table watches;
+    struct text body;
+
+    bool is_saving, saver_waits;
+    struct loop_message saver_message;
+    bool is_saver_posted;
+    struct loop_timer reaper;
+    size_t reaper_slot;
+
+    int64_t begun_ms;
+    int64_t packets_received, packets_sent;
+    int64_t latency_count, latency_sum_us, latency_min_us, latency_max_us;
+    int64_t rejected_count, expired_count;
+};
+
+/* --- conn.c --- */
+struct conn *conn_new(struct keeper *keeper);
+void conn_accept(void *context, struct stream *stream);
+/* Bytes from either door: frames are handled as far as they may be, the rest is kept. */
+void conn_input(struct conn *conn, const uint8_t *data, size_t size);
+/* Looks at kept input again and reads on, if nothing holds it back any more. */
+void conn_resume(struct conn *conn);
+void conn_close(struct conn *conn);
+/* After what is queued now has been sent. */
+void conn_finish(struct conn *conn);
+/* Space for `size` bytes of output; NULL: without memory, and the connection will be cut. */
+uint8_t *conn_reserve(struct conn *conn, size_t size);
+/* Closes it at the end of the turn: for places where it must not go at once. */
+void conn_cut(struct conn *conn);
+void conn_reply(struct conn *conn, int32_t xid, int64_t zxid, int32_t code, struct slice body);
+size_t conn_unsent(const struct conn *conn);
+void keeper_turn_soon(struct keeper *keeper);
+void keeper_free_dead(struct keeper *keeper);
+void keeper_turn(struct loop_message *message);
+void keeper_timeouts(struct loop_timer *timer);
+/* keeper.c: once closing: frees it as soon as nothing will call it any more. */
+void keeper_end(struct keeper *keeper);
+
+/* --- requests.c --- */
+/* One frame. False: it cannot be taken now and must be offered again. The connection may be dead afterwards. */
+bool request_frame(struct conn *conn, struct slice frame);
+/* Entry `index` has been applied; machine.outcome tells how. */
+void request_applied(struct keeper *keeper, uint64_t index);
+/* Answers what waits at the head of a connection's queue and may be answered. */
+void request_drain(struct conn *conn);
+void request_drop_all(struct conn *conn);
+/* The keeper's own entry (no connection waits). */
+MUST_USE enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body);
+MUST_USE enum error request_submit(struct keeper *keeper, struct conn *conn, enum request_kind kind,
+                                   int32_t xid, const struct entry *entry);
+
+/* --- session.c --- */
+void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken);
+void session_created(struct keeper *keeper, struct conn *conn);
+void session_closed(struct keeper *keeper, int64_t id, struct conn *asked);
+void session_touch(struct keeper *keeper, struct live *live);
+enum error session_adopt(struct keeper *keeper, struct session *session);
+void session_detach(struct conn *conn);
+void session_expiry(struct loop_timer *timer);
+void session_free_all(struct keeper *keeper);
+int32_t keeper_min_timeout_ms(const struct keeper *keeper);
+int32_t keeper_max_timeout_ms(const struct keeper *keeper);
+
+/* --- events.c --- */
+void events_fire(struct keeper *keeper);
+void events_watch_read(void *context, enum read_watch kind, struct slice path);
+enum error events_set_watches(struct conn *conn, struct slice body, bool has_persistent);
+enum error events_add_watch(struct conn *conn, struct slice body, struct text *out);
+enum error events_check_watches(struct conn *conn, struct slice body, bool removes);
+
+/* --- words.c --- */
+/* Are these four bytes a word? If so it is answered and the connection finishes. */
+bool words_try(struct conn *conn, const uint8_t word[4]);
+
+/* --- local.c --- */
+void local_deliver(struct keeper *keeper);
+void local_take_input(struct keeper *keeper);
+void local_free_all(struct keeper *keeper);
+
+/* --- saver.c --- */
+void saver_consider(struct keeper *keeper);
+void saver_run(struct loop_message *message);
+void saver_room(struct keeper *keeper);
+void reaper_consider(struct keeper *keeper);
+void reaper_run(struct loop_timer *timer);

@@ -1,0 +1,274 @@
+/* keeper.c: log and machine put together, and the ways in and out. */
+#include "keeper/keeper.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "keeper/inside.h"
+
+enum { SCRATCH_SIZE = 64 << 10 };
+
+void keeper_config_init(struct keeper_config *config)
+{
+    *config = (struct keeper_config){
+        .server_id = 1,
+        .tick_time_ms = 3000,
+        .min_session_timeout_ms = -1,
+        .max_session_timeout_ms = -1,
+        .max_client_cnxns = 60,
+        .listen_backlog = -1,
+        .jute_max_buffer = 0xfffff,
+        .global_outstanding_limit = 1000,
+        .snap_count = 100000,
+        .snap_size_bytes = 256 << 20,
+        .force_sync = true,
+        .four_letter_words = "srvr",
+    };
+}
+
+/* --- the machine behind the log --- */
+
+static enum error on_restore(void *context, struct slice chunk)
+{
+    struct keeper *keeper = context;
+    return machine_restore(&keeper->machine, chunk);
+}
+
+static enum error on_restored(void *context, uint64_t index)
+{
+    struct keeper *keeper = context;
+    return machine_restored(&keeper->machine);
+}
+
+static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
+{
+    struct keeper *keeper = context;
+    enum error err = machine_apply(&keeper->machine, entry);
+    if (err != OK || !keeper->machine.wants_events) return err; /* recovering: nobody listens */
+    events_fire(keeper);
+    request_applied(keeper, index);
+    return OK;
+}
+
+static void resume_stalled(struct keeper *keeper)
+{
+    LIST_EACH(&keeper->stalled, item)
+    {
+        conn_resume(CONTAINER_OF(item, struct conn, stalled));
+        if (keeper->is_closing) return;
+    }
+}
+
+static void on_applied(void *context)
+{
+    struct keeper *keeper = context;
+    if (keeper->is_closing) return;
+    resume_stalled(keeper);
+    saver_consider(keeper);
+    reaper_consider(keeper);
+}
+
+static void on_room(void *context)
+{
+    resume_stalled(context);
+}
+
+static void conns_close(struct keeper *keeper)
+{
+    while (!list_empty(&keeper->conns)) conn_close(CONTAINER_OF(keeper->conns.next, struct conn, all));
+}
+
+static void on_failed(void *context, enum error err)
+{
+    struct keeper *keeper = context;
+    keeper->has_failed = true;
+    bool was_serving = keeper->is_serving;
+    keeper->is_serving = false;
+    conns_close(keeper);
+    if (keeper->events.failed && was_serving) keeper->events.failed(keeper->context, err);
+    if (!was_serving) keeper->events.ready(keeper->context, err);
+}
+
+static void on_snapshot_room(void *context)
+{
+    saver_room(context);
+}
+
+static void on_snapshot_done(void *context, enum error err)
+{
+    struct keeper *keeper = context;
+    keeper->is_saving = false;
+}
+
+static void on_ready(void *context, enum error err)
+{
+    struct keeper *keeper = context;
+    if (err == OK) {
+        keeper->machine.wants_events = true;
+        keeper->closes_left = 0;
+        LIST_EACH(&keeper->machine.session_list, item)
+        {
+            struct session *session = CONTAINER_OF(item, struct session, all);
+            err = session_adopt(keeper, session);
+            if (err != OK) break;
+            keeper->closes_left += session->is_local_door;
+        }
+        if (err == OK && keeper->closes_left > 0) return; /* ready when they are closed */
+        keeper->is_serving = err == OK;
+    }
+    keeper->events.ready(keeper->context, err);
+}
+
+static const struct quorum_machine machine_callbacks = {on_restore, on_restored, on_apply};
+static const struct quorum_events quorum_callbacks = {on_ready, on_applied,       on_failed,
+                                                      on_room,  on_snapshot_done, on_snapshot_room};
+
+/* --- the ways in and out --- */
+
+static void keeper_free(struct keeper *keeper)
+{
+    keeper_free_dead(keeper);
+    local_free_all(keeper);
+    while (keeper->pending_first) {
+        struct request *request = keeper->pending_first;
+        keeper->pending_first = request->next_pending;
+        free(request);
+    }
+    session_free_all(keeper);
+    watch_table_free(&keeper->watches);
+    map_free(&keeper->by_host);
+    machine_free(&keeper->machine);
+    text_free(&keeper->body);
+    free(keeper->scratch);
+    if (keeper->work) lane_free(keeper->work);
+    free((char *)keeper->config.data_dir);
+    free((char *)keeper->config.super_digest);
+    free((char *)keeper->config.four_letter_words);
+    free(keeper);
+}
+
+static enum error open_parts(struct keeper *keeper, struct lane *sync)
+{
+    const struct keeper_config *config = &keeper->config;
+    enum error err = lane_new(keeper->loop, "keeper", 1, &keeper->work);
+    if (err != OK) return err;
+    struct quorum_config quorum_config = {
+        .dir = config->data_dir, .prefix = "keeper-", .force_sync = config->force_sync};
+    return quorum_open(&quorum_config, keeper->loop, keeper->disk, sync, keeper->work, &machine_callbacks,
+                       &quorum_callbacks, keeper, &keeper->quorum);
+}
+
+enum error keeper_open(const struct keeper_config *config, struct loop *loop, struct disk *disk,
+                       struct lane *lane, const struct keeper_events *events, void *context,
+                       struct keeper **result)
+{
+    assert(events->ready);
+    if (config->tick_time_ms <= 0 || config->jute_max_buffer <= 0 || config->server_id < 1 ||
+        config->server_id > 254 || config->snap_count < 1) {
+        return ERR_CONFIG;
+    }
+    struct keeper *keeper = calloc(1, sizeof *keeper);
+    if (!keeper) return ERR_NOMEM;
+    keeper->config = *config;
+    keeper->config.data_dir = slice_dup(slice_of(config->data_dir));
+    keeper->config.super_digest = slice_dup(slice_of(config->super_digest));
+    keeper->config.four_letter_words =
+        slice_dup(slice_of(config->four_letter_words ? config->four_letter_words : ""));
+    keeper->events = *events;
+    keeper->context = context;
+    keeper->loop = loop;
+    keeper->disk = disk;
+    keeper->begun_ms = loop_now_ms(loop);
+    keeper->scratch = malloc(SCRATCH_SIZE);
+    keeper->turn.run = keeper_turn;
+    keeper->timeouts.run = keeper_timeouts;
+    keeper->expiry.run = session_expiry;
+    keeper->reaper.run = reaper_run;
+    keeper->saver_message.run = saver_run;
+    struct list *lists[] = {&keeper->conns,   &keeper->fresh, &keeper->finishing, &keeper->dirty,
+                            &keeper->stalled, &keeper->dead,  &keeper->locals};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+    for (int i = 0; i < BUCKETS; i++) list_init(&keeper->buckets[i]);
+    machine_init(&keeper->machine, (uint8_t)config->server_id);
+
+    bool has_memory = keeper->config.data_dir && keeper->scratch && keeper->config.four_letter_words &&
+                      (keeper->config.super_digest || !config->super_digest);
+    enum error err = has_memory ? open_parts(keeper, lane) : ERR_NOMEM;
+    if (err != OK) {
+        keeper_free(keeper);
+        return err;
+    }
+    *result = keeper;
+    return OK;
+}
+
+enum error keeper_listen(struct keeper *keeper, const char *host, uint16_t port)
+{
+    if (!keeper->is_serving) return ERR_CLOSED;
+    if (keeper->listener_count == sizeof keeper->listeners / sizeof *keeper->listeners) return ERR_LIMIT;
+    int backlog = keeper->config.listen_backlog > 0 ? keeper->config.listen_backlog : 50;
+    enum error err = stream_listen(keeper->loop, host, port, backlog, conn_accept, keeper,
+                                   &keeper->listeners[keeper->listener_count]);
+    if (err == OK) keeper->listener_count++;
+    return err;
+}
+
+uint16_t keeper_port(const struct keeper *keeper)
+{
+    return keeper->listener_count > 0 ? listener_port(keeper->listeners[0]) : 0;
+}
+
+void keeper_end(struct keeper *keeper)
+{
+    if (!keeper->is_log_closed || keeper->is_turn_deferred) return;
+    void (*closed)(void *context) = keeper->closed;
+    void *closed_context = keeper->closed_context;
+    keeper_free(keeper);
+    if (closed) closed(closed_context);
+}
+
+static void on_quorum_closed(void *context)
+{
+    struct keeper *keeper = context;
+    keeper->is_log_closed = true;
+    keeper_end(keeper);
+}
+
+void keeper_close(struct keeper **keeper, void (*closed)(void *context), void *context)
+{
+    struct keeper *held = *keeper;
+    *keeper = NULL;
+    if (!held) return;
+    assert(!held->is_closing);
+    held->is_closing = true;
+    held->is_serving = false;
+    held->closed = closed;
+    held->closed_context = context;
+    for (size_t i = 0; i < held->listener_count; i++) listener_close(&held->listeners[i]);
+    conns_close(held);
+    struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->reaper};
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) loop_timer_stop(held->loop, timers[i]);
+    quorum_close(&held->quorum, on_quorum_closed, held);
+}
+
+void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats)
+{
+    const struct tree *tree = &keeper->machine.tree;
+    struct quorum_stats log;
+    quorum_stats(keeper->quorum, &log);
+    *stats = (struct keeper_stats){
+        .zxid = keeper->machine.zxid,
+        .znode_count = tree->count + 1, /* ZooKeeper counts the root twice, as "" and as "/" */
+        .watch_count = keeper->watches.count,
+        .ephemeral_count = tree->ephemeral_count,
+        .session_count = (int64_t)keeper->machine.sessions.count,
+        .connection_count = (int64_t)keeper->conn_count,
+        .outstanding = (int64_t)keeper->outstanding,
+        .packets_received = keeper->packets_received,
+        .packets_sent = keeper->packets_sent,
+        .approximate_data_bytes = tree->data_bytes,
+        .log_syncs = log.syncs,
+        .log_bytes = log.bytes_written,
+    };
+}

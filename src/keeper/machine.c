@@ -1,0 +1,564 @@
+#include "keeper/machine.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/vec.h"
+#include "keeper/jute.h"
+#include "keeper/machine_inside.h"
+#include "keeper/path.h"
+
+enum { ENTRY_FORMAT = 1 };
+
+bool op_is_write(int32_t op)
+{
+    switch (op) {
+    case OP_CREATE:
+    case OP_DELETE:
+    case OP_SET_DATA:
+    case OP_SET_ACL:
+    case OP_MULTI:
+    case OP_CREATE2:
+    case OP_RECONFIG:
+    case OP_CREATE_CONTAINER:
+    case OP_DELETE_CONTAINER:
+    case OP_CREATE_TTL:
+    case OP_CLOSE_SESSION: return true;
+    default: return false;
+    }
+}
+
+void entry_header(const struct entry *entry, uint8_t out[ENTRY_HEADER_SIZE])
+{
+    out[0] = ENTRY_FORMAT;
+    out[1] = entry->flags;
+    put_be32(out + 2, (uint32_t)entry->op);
+    put_be64(out + 6, (uint64_t)entry->time_ms);
+    put_be64(out + 14, (uint64_t)entry->session);
+    put_be32(out + 22, (uint32_t)entry->cxid);
+}
+
+enum error entry_parse(struct slice bytes, struct entry *entry)
+{
+    if (bytes.size < 1) return ERR_CORRUPT;
+    if (bytes.data[0] != ENTRY_FORMAT) return ERR_UNSUPPORTED_VERSION;
+    if (bytes.size < ENTRY_HEADER_SIZE) return ERR_CORRUPT;
+    struct slice rest = {bytes.data + ENTRY_HEADER_SIZE, bytes.size - ENTRY_HEADER_SIZE};
+    size_t ids_size;
+    if (!auth_measure(rest, &ids_size)) return ERR_CORRUPT;
+    *entry = (struct entry){
+        .flags = bytes.data[1],
+        .op = (int32_t)get_be32(bytes.data + 2),
+        .time_ms = (int64_t)get_be64(bytes.data + 6),
+        .session = (int64_t)get_be64(bytes.data + 14),
+        .cxid = (int32_t)get_be32(bytes.data + 22),
+        .ids = {{rest.data, ids_size}},
+        .body = {rest.data + ids_size, rest.size - ids_size},
+    };
+    return OK;
+}
+
+void machine_init(struct machine *machine, uint8_t server_id)
+{
+    *machine = (struct machine){.server_id = server_id};
+    list_init(&machine->session_list);
+    tree_init(&machine->tree);
+}
+
+static void sessions_free(struct machine *machine)
+{
+    LIST_EACH(&machine->session_list, item) free(CONTAINER_OF(item, struct session, all));
+    list_init(&machine->session_list);
+    map_free(&machine->sessions);
+}
+
+void machine_forget_events(struct machine *machine)
+{
+    struct machine_outcome *outcome = &machine->outcome;
+    for (size_t i = 0; i < outcome->event_count; i++) {
+        acl_release(&machine->tree.acls, outcome->events[i].acl);
+        acl_release(&machine->tree.acls, outcome->events[i].parent_acl);
+    }
+    outcome->event_count = 0;
+    text_reset(&outcome->paths);
+}
+
+struct session *machine_session(const struct machine *machine, int64_t id)
+{
+    return map_get_number(&machine->sessions, (uint64_t)id);
+}
+
+/* --- one operation --- */
+
+struct apply {
+    struct machine *machine;
+    const struct entry *entry;
+    int64_t zxid;
+    uint32_t order; /* of creation within this zxid */
+};
+
+/* The requests' records, as far as one operation needs them. */
+struct request {
+    int32_t op;
+    struct slice path, data, acl;
+    int32_t flags, version;
+    int64_t ttl_ms;
+};
+
+static void event_add(struct apply *apply, enum event_type type, struct slice path, uint32_t acl,
+                      uint32_t parent_acl)
+{
+    struct machine *machine = apply->machine;
+    struct machine_outcome *outcome = &machine->outcome;
+    if (!machine->wants_events) return;
+    bool has_room = VEC_RESERVE(outcome->events, outcome->event_count, outcome->event_capacity);
+    assert(has_room);
+    acl_retain(&machine->tree.acls, acl);
+    acl_retain(&machine->tree.acls, parent_acl);
+    outcome->events[outcome->event_count++] =
+        (struct machine_event){type, outcome->paths.size, path.size, acl, parent_acl};
+    text_add(&outcome->paths, path);
+    assert(!outcome->paths.failed);
+}
+
+/* Takes back the events of a failed multi. */
+static void events_cut(struct machine *machine, size_t count)
+{
+    struct machine_outcome *outcome = &machine->outcome;
+    while (outcome->event_count > count) {
+        struct machine_event *event = &outcome->events[--outcome->event_count];
+        acl_release(&machine->tree.acls, event->acl);
+        acl_release(&machine->tree.acls, event->parent_acl);
+    }
+}
+
+static bool permits(const struct apply *apply, const struct znode *node, int perm)
+{
+    if (apply->entry->flags & ENTRY_SKIP_ACL) return true;
+    return acl_permits(acl_bytes(&apply->machine->tree.acls, node->acl), perm, &apply->entry->ids);
+}
+
+static void add_stat(const struct znode *node, struct text *out)
+{
+    struct stat stat = znode_stat(node);
+    uint8_t bytes[STAT_SIZE];
+    stat_encode(&stat, bytes);
+    text_add(out, (struct slice){bytes, sizeof bytes});
+}
+
+static bool version_fits(int32_t wanted, int32_t actual)
+{
+    return wanted == -1 || wanted == actual;
+}
+
+enum create_flags {
+    FLAG_EPHEMERAL = 1,
+    FLAG_SEQUENTIAL = 2,
+    FLAG_EPHEMERAL_SEQUENTIAL = 3,
+    FLAG_CONTAINER = 4,
+    FLAG_TTL = 5,
+    FLAG_TTL_SEQUENTIAL = 6
+};
+
+static enum error create_check_mode(const struct apply *apply, const struct request *request)
+{
+    if (request->flags < 0 || request->flags > FLAG_TTL_SEQUENTIAL) return ERR_ZK_BAD_ARGUMENTS;
+    bool is_ttl = request->flags >= FLAG_TTL;
+    if (is_ttl && !(apply->entry->flags & ENTRY_EXTENDED_TYPES)) return ERR_ZK_UNIMPLEMENTED;
+    if (is_ttl ? request->ttl_ms <= 0 || request->ttl_ms > TTL_MAX_MS : request->ttl_ms >= 0) {
+        return ERR_ZK_BAD_ARGUMENTS;
+    }
+    return OK;
+}
+
+static int64_t create_owner(const struct apply *apply, const struct request *request)
+{
+    switch (request->flags) {
+    case FLAG_EPHEMERAL:
+    case FLAG_EPHEMERAL_SEQUENTIAL: return apply->entry->session;
+    case FLAG_CONTAINER: return OWNER_CONTAINER;
+    case FLAG_TTL:
+    case FLAG_TTL_SEQUENTIAL: return OWNER_TTL_MASK | request->ttl_ms;
+    default: return 0;
+    }
+}
+
+/* The order of these checks decides which error a client sees: facts/keeper.md 1.8. */
+static enum error apply_create(struct apply *apply, const struct request *request, struct text *out)
+{
+    struct machine *machine = apply->machine;
+    struct tree *tree = &machine->tree;
+    enum error err = create_check_mode(apply, request);
+    if (err != OK) return err;
+    struct slice parent_path, name;
+    if (!path_split(request->path, &parent_path, &name)) return ERR_ZK_BAD_ARGUMENTS;
+    err = acl_fix(request->acl, &apply->entry->ids, &machine->scratch);
+    if (err != OK) return err;
+    struct znode *parent = tree_find(tree, parent_path);
+    if (!parent) return ERR_ZK_NO_NODE;
+    if (!permits(apply, parent, ACL_CREATE)) return ERR_ZK_NO_AUTH;
+
+    struct text *path = &machine->path;
+    text_reset(path);
+    text_add(path, request->path);
+    bool is_sequential = request->flags == FLAG_SEQUENTIAL || request->flags == FLAG_EPHEMERAL_SEQUENTIAL ||
+                         request->flags == FLAG_TTL_SEQUENTIAL;
+    if (is_sequential) text_addf(path, "%010d", parent->cversion);
+    assert(!path->failed);
+    if (!path_is_valid(text_slice(path))) return ERR_ZK_BAD_ARGUMENTS;
+    bool is_split = path_split(text_slice(path), &parent_path, &name);
+    assert(is_split);
+    if (name.size == 0 || tree_child(tree, parent, name)) return ERR_ZK_NODE_EXISTS; /* "/" exists */
+    if (znode_owner_kind(parent) == OWNER_SESSION) return ERR_ZK_NO_CHILDREN_FOR_EPHEMERALS;
+
+    struct znode_new wanted = {
+        .name = name,
+        .data = request->data,
+        .acl = acl_intern(&tree->acls, text_slice(&machine->scratch)),
+        .owner = create_owner(apply, request),
+        .zxid = apply->zxid,
+        .time_ms = apply->entry->time_ms,
+        .order = apply->order++,
+    };
+    if (request->flags == FLAG_EPHEMERAL || request->flags == FLAG_EPHEMERAL_SEQUENTIAL) {
+        wanted.ephemerals = &machine_session(machine, apply->entry->session)->ephemerals;
+    }
+    struct znode *node = tree_create(tree, parent, &wanted);
+    event_add(apply, EVENT_CREATED, text_slice(path), node->acl, parent->acl);
+    jute_add_bytes(out, text_slice(path));
+    if (request->op != OP_CREATE) add_stat(node, out);
+    return OK;
+}
+
+/* A deletion's target has a parent and may be deleted at all. */
+static enum error find_deletable(struct apply *apply, const struct request *request, struct znode **parent)
+{
+    struct slice parent_path, name;
+    if (!path_split(request->path, &parent_path, &name) || path_is_special(request->path))
+        return ERR_ZK_BAD_ARGUMENTS;
+    *parent = tree_find(&apply->machine->tree, parent_path);
+    return OK;
+}
+
+static enum error apply_delete(struct apply *apply, const struct request *request)
+{
+    struct tree *tree = &apply->machine->tree;
+    struct znode *parent;
+    enum error err = find_deletable(apply, request, &parent);
+    if (err != OK) return err;
+    if (!parent) return ERR_ZK_NO_NODE;
+    if (!permits(apply, parent, ACL_DELETE)) return ERR_ZK_NO_AUTH;
+    struct znode *node = tree_find(tree, request->path);
+    if (!node) return ERR_ZK_NO_NODE;
+    if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
+    if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
+    event_add(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
+    tree_delete(tree, node, apply->zxid);
+    return OK;
+}
+
+static enum error apply_delete_container(struct apply *apply, const struct request *request)
+{
+    struct tree *tree = &apply->machine->tree;
+    struct znode *parent;
+    enum error err = find_deletable(apply, request, &parent);
+    if (err != OK) return err;
+    struct znode *node = tree_find(tree, request->path);
+    if (!node) return ERR_ZK_NO_NODE;
+    if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
+    if (znode_owner_kind(node) == OWNER_SESSION) return ERR_ZK_BAD_VERSION;
+    event_add(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
+    tree_delete(tree, node, apply->zxid);
+    return OK;
+}
+
+static enum error apply_set_data(struct apply *apply, const struct request *request, struct text *out)
+{
+    struct tree *tree = &apply->machine->tree;
+    if (!path_is_valid(request->path)) return ERR_ZK_BAD_ARGUMENTS;
+    struct znode *node = tree_find(tree, request->path);
+    if (!node) return ERR_ZK_NO_NODE;
+    if (!permits(apply, node, ACL_WRITE)) return ERR_ZK_NO_AUTH;
+    if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
+    tree_set_data(tree, node, request->data, apply->zxid, apply->entry->time_ms);
+    event_add(apply, EVENT_DATA_CHANGED, request->path, node->acl, node->acl);
+    add_stat(node, out);
+    return OK;
+}
+
+static enum error apply_set_acl(struct apply *apply, const struct request *request, struct text *out)
+{
+    struct machine *machine = apply->machine;
+    if (!path_is_valid(request->path)) return ERR_ZK_BAD_ARGUMENTS;
+    enum error err = acl_fix(request->acl, &apply->entry->ids, &machine->scratch);
+    if (err != OK) return err;
+    struct znode *node = tree_find(&machine->tree, request->path);
+    if (!node) return ERR_ZK_NO_NODE;
+    if (!permits(apply, node, ACL_ADMIN)) return ERR_ZK_NO_AUTH;
+    if (!version_fits(request->version, node->aversion)) return ERR_ZK_BAD_VERSION;
+    tree_set_acl(&machine->tree, node, acl_intern(&machine->tree.acls, text_slice(&machine->scratch)));
+    add_stat(node, out);
+    return OK;
+}
+
+static enum error apply_check(struct apply *apply, const struct request *request)
+{
+    if (!path_is_valid(request->path)) return ERR_ZK_BAD_ARGUMENTS;
+    struct znode *node = tree_find(&apply->machine->tree, request->path);
+    if (!node) return ERR_ZK_NO_NODE;
+    if (!permits(apply, node, ACL_READ)) return ERR_ZK_NO_AUTH;
+    return version_fits(request->version, node->version) ? OK : ERR_ZK_BAD_VERSION;
+}
+
+/* A request's record. False when it cannot be read or has no path. */
+static bool request_take(struct jute *in, int32_t op, struct request *request)
+{
+    *request = (struct request){.op = op, .path = jute_bytes(in), .ttl_ms = -1};
+    switch (op) {
+    case OP_CREATE:
+    case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
+        request->data = jute_bytes(in);
+        request->acl = acl_take(in);
+        request->flags = jute_int(in);
+        if (op == OP_CREATE_TTL) request->ttl_ms = jute_long(in);
+        break;
+    case OP_SET_DATA:
+        request->data = jute_bytes(in);
+        request->version = jute_int(in);
+        break;
+    case OP_SET_ACL:
+        request->acl = acl_take(in);
+        request->version = jute_int(in);
+        break;
+    case OP_DELETE:
+    case OP_CHECK: request->version = jute_int(in); break;
+    case OP_DELETE_CONTAINER: break;
+    default: return false;
+    }
+    return !in->is_bad;
+}
+
+static enum error apply_request(struct apply *apply, const struct request *request, struct text *out)
+{
+    if (!request->path.data) return ERR_ZK_MARSHALLING; /* Java trips over it while checking */
+    switch (request->op) {
+    case OP_CREATE:
+    case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL: return apply_create(apply, request, out);
+    case OP_DELETE: return apply_delete(apply, request);
+    case OP_DELETE_CONTAINER: return apply_delete_container(apply, request);
+    case OP_SET_DATA: return apply_set_data(apply, request, out);
+    case OP_SET_ACL: return apply_set_acl(apply, request, out);
+    default: return apply_check(apply, request);
+    }
+}
+
+/* --- multi --- */
+
+static bool op_fits_multi(int32_t op)
+{
+    switch (op) {
+    case OP_CREATE:
+    case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
+    case OP_DELETE:
+    case OP_SET_DATA:
+    case OP_CHECK: return true;
+    default: return false;
+    }
+}
+
+static void add_multi_header(struct text *out, int32_t op, bool is_done, int32_t err)
+{
+    text_add_be32(out, (uint32_t)op);
+    text_addc(out, (char)is_done);
+    text_add_be32(out, (uint32_t)err);
+}
+
+static enum error multi_count(struct jute in, int32_t *count)
+{
+    for (*count = 0;; (*count)++) {
+        int32_t op = jute_int(&in);
+        bool is_done = jute_bool(&in);
+        jute_int(&in);
+        if (in.is_bad) return ERR_ZK_MARSHALLING;
+        if (is_done) return OK;
+        struct request request;
+        if (!op_fits_multi(op) || !request_take(&in, op, &request)) return ERR_ZK_MARSHALLING;
+    }
+}
+
+/* What the failed multi answers: no error before the one that failed, "runtime inconsistency" after it. */
+static void multi_add_failure(struct text *out, int32_t count, int32_t failed, enum error err)
+{
+    for (int32_t i = 0; i < count; i++) {
+        int32_t code = i < failed ? 0 : error_zk_code(i == failed ? err : ERR_ZK_RUNTIME_INCONSISTENCY);
+        add_multi_header(out, OP_ERROR, false, code);
+        text_add_be32(out, (uint32_t)code);
+    }
+}
+
+static enum error apply_multi(struct apply *apply, struct text *out)
+{
+    struct machine *machine = apply->machine;
+    struct jute in = jute_of(apply->entry->body);
+    int32_t count;
+    enum error err = multi_count(in, &count);
+    if (err != OK) return err;
+    size_t begin = out->size, event_begin = machine->outcome.event_count;
+    tree_begin(&machine->tree);
+    int32_t done = 0;
+    for (; done < count; done++) {
+        int32_t op = jute_int(&in);
+        jute_bool(&in);
+        jute_int(&in);
+        struct request request;
+        bool is_whole = request_take(&in, op, &request);
+        assert(is_whole);
+        /* The extended creations all answer as create2. */
+        bool is_extended = op == OP_CREATE_CONTAINER || op == OP_CREATE_TTL;
+        add_multi_header(out, is_extended ? OP_CREATE2 : op, false, 0);
+        err = apply_request(apply, &request, out);
+        if (err != OK) break;
+    }
+    if (err == OK) {
+        tree_commit(&machine->tree);
+    } else {
+        tree_rollback(&machine->tree);
+        events_cut(machine, event_begin);
+        out->size = begin;
+        multi_add_failure(out, count, done, err);
+    }
+    add_multi_header(out, OP_ERROR, true, -1);
+    return OK;
+}
+
+/* --- sessions --- */
+
+/* Ids look like ZooKeeper's (server id, then milliseconds, then a count) and rise for ever, whatever the clock does. */
+static int64_t next_session_id(const struct machine *machine, int64_t time_ms)
+{
+    uint64_t id = (uint64_t)time_ms << 24 >> 8 | (uint64_t)machine->server_id << 56;
+    return (int64_t)id > machine->last_session ? (int64_t)id : machine->last_session + 1;
+}
+
+struct session *machine_session_add(struct machine *machine, int64_t id)
+{
+    struct session *session = calloc(1, sizeof *session);
+    assert(session);
+    session->id = id;
+    enum error err = map_put_number(&machine->sessions, (uint64_t)id, session);
+    assert(err == OK);
+    list_push_back(&machine->session_list, &session->all);
+    return session;
+}
+
+static enum error apply_create_session(struct apply *apply)
+{
+    struct machine *machine = apply->machine;
+    struct slice body = apply->entry->body;
+    if (body.size != CREATE_SESSION_BODY_SIZE) return ERR_ZK_MARSHALLING;
+    struct session *session = machine_session_add(machine, next_session_id(machine, apply->entry->time_ms));
+    machine->last_session = session->id;
+    session->timeout_ms = (int32_t)get_be32(body.data);
+    memcpy(session->password, body.data + 4, PASSWORD_SIZE);
+    session->is_local_door = apply->entry->flags & ENTRY_LOCAL_DOOR;
+    machine->outcome.session = session->id;
+    return OK;
+}
+
+static enum error apply_close_session(struct apply *apply)
+{
+    struct machine *machine = apply->machine;
+    struct session *session = machine_session(machine, apply->entry->session);
+    if (!session) return OK; /* closed twice: by its client and by time */
+    while (session->ephemerals.first) {
+        struct znode *node = session->ephemerals.first;
+        text_reset(&machine->path);
+        tree_path(node, &machine->path);
+        event_add(apply, EVENT_DELETED, text_slice(&machine->path), node->acl, node->parent->acl);
+        tree_delete(&machine->tree, node, apply->zxid);
+    }
+    map_remove_number(&machine->sessions, (uint64_t)session->id);
+    list_remove(&session->all);
+    free(session);
+    return OK;
+}
+
+/* --- an entry --- */
+
+static enum error apply_client(struct apply *apply, struct text *out)
+{
+    const struct entry *entry = apply->entry;
+    if (entry->session != 0 && !machine_session(apply->machine, entry->session))
+        return ERR_ZK_SESSION_EXPIRED;
+    if (entry->op == OP_MULTI) return apply_multi(apply, out);
+    if (entry->op == OP_RECONFIG) return ERR_ZK_RECONFIG_DISABLED;
+    struct jute in = jute_of(entry->body);
+    struct request request;
+    if (!request_take(&in, entry->op, &request)) return ERR_ZK_MARSHALLING;
+    if (entry->session == 0 && request.op != OP_DELETE_CONTAINER) return ERR_ZK_SESSION_EXPIRED;
+    return apply_request(apply, &request, out);
+}
+
+enum error machine_apply(struct machine *machine, struct slice bytes)
+{
+    struct entry entry;
+    enum error err = entry_parse(bytes, &entry);
+    if (err != OK) return err;
+    machine_forget_events(machine);
+    struct machine_outcome *outcome = &machine->outcome;
+    text_reset(&outcome->body);
+    outcome->op = entry.op;
+    outcome->session = entry.session;
+    struct apply apply = {.machine = machine, .entry = &entry};
+    if (entry.op == OP_NEW_EPOCH) {
+        /* The lower half begins anew, so that zxids of two leaders never meet. */
+        machine->zxid = (int64_t)((((uint64_t)machine->zxid >> 32) + 1) << 32);
+        outcome->zxid = machine->zxid;
+        outcome->err = OK;
+        return OK;
+    }
+    apply.zxid = outcome->zxid = ++machine->zxid;
+    switch (entry.op) {
+    case OP_CREATE_SESSION: outcome->err = apply_create_session(&apply); break;
+    case OP_CLOSE_SESSION: outcome->err = apply_close_session(&apply); break;
+    default: outcome->err = apply_client(&apply, &outcome->body); break;
+    }
+    if (outcome->err != OK) text_reset(&outcome->body);
+    assert(!outcome->body.failed);
+    return OK;
+}
+
+void machine_free(struct machine *machine)
+{
+    machine_forget_events(machine);
+    machine_saver_free(machine);
+    tree_free(&machine->tree);
+    sessions_free(machine);
+    text_free(&machine->outcome.body);
+    text_free(&machine->outcome.paths);
+    free(machine->outcome.events);
+    text_free(&machine->scratch);
+    text_free(&machine->path);
+    *machine = (struct machine){0};
+}
+
+uint64_t machine_digest(const struct machine *machine)
+{
+    uint64_t sum = tree_digest(&machine->tree);
+    LIST_EACH(&machine->session_list, item)
+    {
+        const struct session *session = CONTAINER_OF(item, struct session, all);
+        uint64_t numbers[3] = {(uint64_t)session->id, (uint64_t)session->timeout_ms,
+                               session->ephemerals.count};
+        sum = sum * 31 + hash_bytes(numbers, sizeof numbers) +
+              hash_bytes(session->password, PASSWORD_SIZE) * 7 + session->is_local_door;
+    }
+    return sum + hash_bytes(&machine->zxid, sizeof machine->zxid) * 3 + (uint64_t)machine->last_session;
+}

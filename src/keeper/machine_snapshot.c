@@ -1,0 +1,169 @@
+/* machine_snapshot.c: the state machine to chunks and back. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "keeper/jute.h"
+#include "keeper/machine.h"
+#include "keeper/machine_inside.h"
+
+/* A chunk is one kind of record, several of them: the kind, then the records to the chunk's end. */
+enum chunk_kind { CHUNK_HEADER = 'H', CHUNK_ACLS = 'A', CHUNK_SESSIONS = 'S', CHUNK_ZNODES = 'Z' };
+enum { SNAPSHOT_FORMAT = 1, CHUNK_BYTES = 64 << 10 };
+
+struct machine_saver {
+    void (*write)(void *context, struct slice chunk);
+    void *context;
+    struct text chunk;
+};
+
+void machine_saver_free(struct machine *machine)
+{
+    if (!machine->saver) return;
+    text_free(&machine->saver->chunk);
+    free(machine->saver);
+    machine->saver = NULL;
+}
+
+static void saver_flush(struct machine_saver *saver)
+{
+    assert(!saver->chunk.failed);
+    if (saver->chunk.size > 0) saver->write(saver->context, text_slice(&saver->chunk));
+    text_reset(&saver->chunk);
+}
+
+/* Begins a record of this kind in a chunk that has room. */
+static struct text *saver_record(struct machine_saver *saver, enum chunk_kind kind)
+{
+    if (saver->chunk.size > 0 && (saver->chunk.data[0] != (char)kind || saver->chunk.size >= CHUNK_BYTES)) {
+        saver_flush(saver);
+    }
+    if (saver->chunk.size == 0) text_addc(&saver->chunk, (char)kind);
+    return &saver->chunk;
+}
+
+static void save_znode(void *context, const struct znode *node)
+{
+    znode_encode(node, saver_record(context, CHUNK_ZNODES));
+}
+
+void machine_snapshot_begin(struct machine *machine, void (*write)(void *context, struct slice chunk),
+                            void *context)
+{
+    assert(!machine->saver);
+    struct machine_saver *saver = calloc(1, sizeof *saver);
+    assert(saver);
+    machine->saver = saver;
+    saver->write = write;
+    saver->context = context;
+
+    struct tree *tree = &machine->tree;
+    struct text *out = saver_record(saver, CHUNK_HEADER);
+    text_add_be32(out, SNAPSHOT_FORMAT);
+    text_add_be64(out, (uint64_t)machine->zxid);
+    text_add_be64(out, (uint64_t)machine->last_session);
+    text_add_be64(out, tree->slot_count);
+    text_add_be64(out, (uint64_t)tree->count);
+    text_add_be64(out, machine->sessions.count);
+    for (uint32_t i = 0; i < tree->acls.count; i++) {
+        if (!tree->acls.lists[i].bytes) continue;
+        out = saver_record(saver, CHUNK_ACLS);
+        text_add_be32(out, i);
+        jute_add_bytes(out, acl_bytes(&tree->acls, i));
+    }
+    LIST_EACH(&machine->session_list, item)
+    {
+        const struct session *session = CONTAINER_OF(item, struct session, all);
+        out = saver_record(saver, CHUNK_SESSIONS);
+        text_add_be64(out, (uint64_t)session->id);
+        text_add_be32(out, (uint32_t)session->timeout_ms);
+        text_add(out, (struct slice){session->password, PASSWORD_SIZE});
+        text_addc(out, (char)session->is_local_door);
+    }
+    saver_flush(saver);
+    tree_snapshot_begin(tree, save_znode, saver);
+}
+
+bool machine_snapshot_step(struct machine *machine, size_t slots)
+{
+    assert(machine->saver);
+    if (tree_snapshot_step(&machine->tree, slots)) return true;
+    saver_flush(machine->saver);
+    machine_saver_free(machine);
+    return false;
+}
+
+static enum error restore_header(struct machine *machine, struct jute *in)
+{
+    if (jute_int(in) != SNAPSHOT_FORMAT) return ERR_UNSUPPORTED_VERSION;
+    uint8_t server_id = machine->server_id;
+    bool wants_events = machine->wants_events;
+    machine_free(machine);
+    *machine = (struct machine){.server_id = server_id, .wants_events = wants_events};
+    list_init(&machine->session_list);
+    machine->zxid = jute_long(in);
+    machine->last_session = jute_long(in);
+    uint64_t slot_count = (uint64_t)jute_long(in);
+    machine->restoring = (struct machine_restoring){
+        .is_running = true, .znode_count = jute_long(in), .session_count = jute_long(in)};
+    enum error err = tree_restore_begin(&machine->tree, slot_count < UINT32_MAX ? (size_t)slot_count : 0);
+    return in->is_bad ? ERR_CORRUPT : err;
+}
+
+static enum error restore_session(struct machine *machine, struct jute *in)
+{
+    int64_t id = jute_long(in);
+    int32_t timeout_ms = jute_int(in);
+    const uint8_t *password = jute_take(in, PASSWORD_SIZE);
+    bool is_local_door = jute_bool(in);
+    if (in->is_bad || machine_session(machine, id)) return ERR_CORRUPT;
+    struct session *session = machine_session_add(machine, id);
+    session->timeout_ms = timeout_ms;
+    memcpy(session->password, password, PASSWORD_SIZE);
+    session->is_local_door = is_local_door;
+    return OK;
+}
+
+enum error machine_restore(struct machine *machine, struct slice chunk)
+{
+    if (chunk.size == 0) return ERR_CORRUPT;
+    struct jute in = jute_of(chunk);
+    enum chunk_kind kind = (enum chunk_kind) * jute_take(&in, 1);
+    if ((kind == CHUNK_HEADER) == machine->restoring.is_running) return ERR_CORRUPT;
+    enum error err = OK;
+    while (err == OK && in.at < in.size) {
+        switch (kind) {
+        case CHUNK_HEADER:
+            err = machine->restoring.is_running ? ERR_CORRUPT : restore_header(machine, &in);
+            break;
+        case CHUNK_ACLS: {
+            uint32_t id = (uint32_t)jute_int(&in);
+            struct slice bytes = jute_bytes(&in);
+            err = in.is_bad || !bytes.data ? ERR_CORRUPT : tree_restore_acl(&machine->tree, id, bytes);
+            break;
+        }
+        case CHUNK_SESSIONS: err = restore_session(machine, &in); break;
+        case CHUNK_ZNODES: err = tree_restore_znode(&machine->tree, &in); break;
+        default: err = ERR_CORRUPT;
+        }
+    }
+    return err;
+}
+
+static struct ephemerals *ephemerals_of(void *context, int64_t id)
+{
+    struct session *session = machine_session(context, id);
+    return session ? &session->ephemerals : NULL;
+}
+
+enum error machine_restored(struct machine *machine)
+{
+    if (!machine->restoring.is_running) return ERR_CORRUPT;
+    enum error err = tree_restore_end(&machine->tree, ephemerals_of, machine);
+    if (err != OK) return err;
+    if (machine->tree.count != machine->restoring.znode_count ||
+        (int64_t)machine->sessions.count != machine->restoring.session_count) {
+        return ERR_CORRUPT;
+    }
+    machine->restoring.is_running = false;
+    return OK;
+}

@@ -1,0 +1,343 @@
+/* requests.c: what a frame asks for, and the order of answers.
+ *
+ * Each connection has a queue of requests without an answer. A write goes to the log when it comes; when the log applies
+ * it, it is at the head of its queue, is answered, and the reads behind it up to the next write are answered at once, so that
+ * they see exactly the state after it. A read with nothing before it is answered without ever being queued. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "keeper/inside.h"
+#include "keeper/jute.h"
+#include "security/digest.h"
+
+/* --- queues --- */
+
+static struct request *request_new(struct conn *conn, enum request_kind kind, int32_t xid, int32_t op,
+                                   struct slice body)
+{
+    struct request *request = malloc(sizeof *request + body.size);
+    if (!request) return NULL;
+    *request = (struct request){.conn = conn, .kind = kind, .xid = xid, .op = op, .body_size = body.size};
+    if (body.size) memcpy(request->body, body.data, body.size);
+    return request;
+}
+
+static void conn_push(struct conn *conn, struct request *request)
+{
+    request->begun_us = loop_now_us(conn->keeper->loop);
+    if (conn->last) {
+        conn->last->next_of_conn = request;
+    } else {
+        conn->first = request;
+    }
+    conn->last = request;
+    *(request->kind == REQUEST_READ || request->kind == REQUEST_SYNC ? &conn->read_count
+                                                                     : &conn->write_count) += 1;
+}
+
+static struct request *conn_pop(struct conn *conn)
+{
+    struct request *request = conn->first;
+    conn->first = request->next_of_conn;
+    if (!conn->first) conn->last = NULL;
+    *(request->kind == REQUEST_READ || request->kind == REQUEST_SYNC ? &conn->read_count
+                                                                     : &conn->write_count) -= 1;
+    return request;
+}
+
+static void pending_push(struct keeper *keeper, struct request *request)
+{
+    if (keeper->pending_last) {
+        keeper->pending_last->next_pending = request;
+    } else {
+        keeper->pending_first = request;
+    }
+    keeper->pending_last = request;
+    keeper->outstanding++;
+}
+
+void request_drop_all(struct conn *conn)
+{
+    while (conn->first) {
+        struct request *request = conn_pop(conn);
+        if (request->kind == REQUEST_READ) {
+            free(request);
+        } else {
+            request->conn = NULL; /* the keeper's queue frees it when it is applied */
+        }
+    }
+}
+
+/* --- writes --- */
+
+enum error request_submit(struct keeper *keeper, struct conn *conn, enum request_kind kind, int32_t xid,
+                          const struct entry *entry)
+{
+    static const uint8_t no_ids[2];
+    struct request *request = request_new(conn, kind, xid, entry->op, SLICE_NULL);
+    if (!request) return ERR_NOMEM;
+    uint8_t header[ENTRY_HEADER_SIZE];
+    entry_header(entry, header);
+    struct slice ids = entry->ids.bytes.size ? entry->ids.bytes : (struct slice){no_ids, sizeof no_ids};
+    struct slice parts[] = {{header, sizeof header}, ids, entry->body};
+    enum error err = quorum_append(keeper->quorum, parts, 3, &request->index);
+    if (err != OK) {
+        free(request);
+        return err;
+    }
+    if (conn) conn_push(conn, request);
+    pending_push(keeper, request);
+    return OK;
+}
+
+static uint8_t entry_flags(const struct keeper *keeper)
+{
+    return (uint8_t)((keeper->config.extended_types ? ENTRY_EXTENDED_TYPES : 0) |
+                     (keeper->config.skip_acl ? ENTRY_SKIP_ACL : 0));
+}
+
+enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body)
+{
+    struct entry entry = {.flags = entry_flags(keeper),
+                          .op = op,
+                          .time_ms = loop_wall_ms(keeper->loop),
+                          .session = session,
+                          .body = body};
+    return request_submit(keeper, NULL, REQUEST_WRITE, 0, &entry);
+}
+
+/* False: too much is on its way already. */
+static bool take_write(struct conn *conn, int32_t xid, int32_t op, struct slice body)
+{
+    struct keeper *keeper = conn->keeper;
+    bool is_busy = keeper->outstanding >= (size_t)keeper->config.global_outstanding_limit;
+    if (is_busy && conn->write_count > 0) return false;
+    struct entry entry = {
+        .flags = entry_flags(keeper),
+        .op = op,
+        .time_ms = loop_wall_ms(keeper->loop),
+        .session = conn->live->session->id,
+        .cxid = xid,
+        .ids = {text_slice(&conn->ids)},
+        .body = body,
+    };
+    enum error err = request_submit(keeper, conn, REQUEST_WRITE, xid, &entry);
+    if (err == ERR_AGAIN) return false;
+    if (err != OK) conn_close(conn);
+    return true;
+}
+
+/* --- answers --- */
+
+static void note_latency(struct conn *conn, int32_t xid, int32_t op, int64_t zxid, int64_t begun_us)
+{
+    struct keeper *keeper = conn->keeper;
+    int64_t latency_us = loop_now_us(keeper->loop) - begun_us;
+    if (latency_us < 0) latency_us = 0;
+    if (keeper->latency_count == 0 || latency_us < keeper->latency_min_us)
+        keeper->latency_min_us = latency_us;
+    if (latency_us > keeper->latency_max_us) keeper->latency_max_us = latency_us;
+    keeper->latency_sum_us += latency_us;
+    keeper->latency_count++;
+    if (conn->sent <= 1 || latency_us < conn->latency_min_us) conn->latency_min_us = latency_us;
+    if (latency_us > conn->latency_max_us) conn->latency_max_us = latency_us;
+    conn->latency_sum_us += latency_us;
+    conn->latency_last_us = latency_us;
+    conn->last_op = op;
+    conn->last_xid = xid;
+    if (zxid > 0) conn->last_zxid = zxid;
+    conn->last_answer_ms = loop_now_ms(keeper->loop);
+}
+
+static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body, int64_t begun_us)
+{
+    struct keeper *keeper = conn->keeper;
+    struct text *out = &keeper->body;
+    text_reset(out);
+    int64_t zxid = keeper->machine.zxid;
+    enum error err = OK;
+    bool is_unknown = false;
+    if (op_is_read(op)) {
+        struct read_request read = {
+            .op = op,
+            .session = conn->live->session->id,
+            .ids = {text_slice(&conn->ids)},
+            .skips_acl = keeper->config.skip_acl,
+            .body = body,
+            .watch = events_watch_read,
+            .context = conn,
+        };
+        err = machine_read(&keeper->machine, &read, out);
+    } else {
+        struct jute in = jute_of(body);
+        switch (op) {
+        case OP_PING: break;
+        case OP_SYNC:
+            jute_add_bytes(out, jute_bytes(&in));
+            if (in.is_bad) err = ERR_ZK_MARSHALLING;
+            break;
+        case OP_SET_WATCHES: err = events_set_watches(conn, body, false); break;
+        case OP_SET_WATCHES2: err = events_set_watches(conn, body, true); break;
+        case OP_ADD_WATCH: err = events_add_watch(conn, body, out); break;
+        case OP_CHECK_WATCHES: err = events_check_watches(conn, body, false); break;
+        case OP_REMOVE_WATCHES: err = events_check_watches(conn, body, true); break;
+        default:
+            err = ERR_ZK_UNIMPLEMENTED;
+            is_unknown = true;
+            zxid = -1;
+            break;
+        }
+    }
+    if (out->failed) {
+        conn_cut(conn);
+        return;
+    }
+    conn_reply(conn, xid, zxid, error_zk_code(err), text_slice(out));
+    note_latency(conn, xid, op, zxid, begun_us);
+    if (out->capacity > OUT_PAUSE_BYTES) text_free(out);
+    if (is_unknown) conn_finish(conn);
+}
+
+void request_drain(struct conn *conn)
+{
+    struct keeper *keeper = conn->keeper;
+    while (conn->state == CONN_OPEN && conn->first) {
+        struct request *request = conn->first;
+        bool is_due = request->kind == REQUEST_READ;
+        if (request->kind == REQUEST_SYNC) is_due = request->index <= quorum_applied_index(keeper->quorum);
+        if (!is_due) return;
+        conn_pop(conn);
+        serve(conn, request->xid, request->op, (struct slice){request->body, request->body_size},
+              request->begun_us);
+        if (request->kind == REQUEST_SYNC) {
+            request->conn = NULL;
+        } else {
+            free(request);
+        }
+    }
+}
+
+static void answer_write(struct keeper *keeper, struct request *request)
+{
+    const struct machine_outcome *outcome = &keeper->machine.outcome;
+    struct conn *conn = request->conn;
+    if (conn) {
+        assert(conn->first == request);
+        conn_pop(conn);
+        conn_reply(conn, request->xid, outcome->zxid, error_zk_code(outcome->err),
+                   text_slice(&outcome->body));
+        note_latency(conn, request->xid, request->op, outcome->zxid, request->begun_us);
+    }
+    if (request->op == OP_CLOSE_SESSION) session_closed(keeper, outcome->session, conn);
+    if (conn) request_drain(conn);
+}
+
+void request_applied(struct keeper *keeper, uint64_t index)
+{
+    while (keeper->pending_first && keeper->pending_first->index <= index) {
+        struct request *request = keeper->pending_first;
+        keeper->pending_first = request->next_pending;
+        if (!keeper->pending_first) keeper->pending_last = NULL;
+        keeper->outstanding--;
+        switch (request->kind) {
+        case REQUEST_WRITE: answer_write(keeper, request); break;
+        case REQUEST_CONNECT:
+            if (request->conn) conn_pop(request->conn);
+            session_created(keeper, request->conn);
+            break;
+        default:
+            if (request->conn) request_drain(request->conn);
+            assert(!request->conn); /* it was due, so the drain took it */
+            break;
+        }
+        free(request);
+    }
+}
+
+/* --- auth --- */
+
+static bool auth_digest(struct conn *conn, struct slice secret)
+{
+    struct text id = {0};
+    const uint8_t *colon = secret.size ? memchr(secret.data, ':', secret.size) : NULL;
+    char hash[SHA1_BASE64_SIZE];
+    sha1_base64(secret, hash);
+    text_add(&id, (struct slice){secret.data, colon ? (size_t)(colon - secret.data) : secret.size});
+    text_addc(&id, ':');
+    text_addz(&id, hash);
+    const char *super = conn->keeper->config.super_digest;
+    if (!id.failed && super && slice_is(text_slice(&id), super))
+        conn->auth_count += auth_add(&conn->ids, SLICE("super"), SLICE(""));
+    if (!id.failed) conn->auth_count += auth_add(&conn->ids, SLICE("digest"), text_slice(&id));
+    bool is_done = !id.failed && !conn->ids.failed;
+    text_free(&id);
+    return is_done;
+}
+
+/* Answered at once, before what waits in the queue: it concerns later requests only. */
+static void take_auth(struct conn *conn, int32_t xid, struct slice body)
+{
+    struct jute in = jute_of(body);
+    jute_int(&in);
+    struct slice scheme = jute_bytes(&in), secret = jute_bytes(&in);
+    bool is_good = !in.is_bad && conn->auth_count < AUTH_IDS_MAX;
+    if (is_good && slice_is(scheme, "digest")) {
+        is_good = auth_digest(conn, secret);
+    } else {
+        is_good = is_good && slice_is(scheme, "ip"); /* which every socket has proved already */
+    }
+    conn_reply(conn, xid, 0, is_good ? 0 : error_zk_code(ERR_ZK_AUTH_FAILED), SLICE_NULL);
+    if (!is_good) conn_finish(conn);
+}
+
+/* --- a frame --- */
+
+static bool take_read(struct conn *conn, int32_t xid, int32_t op, struct slice body)
+{
+    struct keeper *keeper = conn->keeper;
+    bool waits = op == OP_SYNC && quorum_applied_index(keeper->quorum) < quorum_last_index(keeper->quorum);
+    if (!conn->first && !waits) {
+        serve(conn, xid, op, body, loop_now_us(keeper->loop));
+        return true;
+    }
+    if (conn->read_count >= QUEUED_READS_MAX) return false;
+    struct request *request = request_new(conn, op == OP_SYNC ? REQUEST_SYNC : REQUEST_READ, xid, op, body);
+    if (!request) {
+        conn_close(conn);
+        return true;
+    }
+    conn_push(conn, request);
+    if (op == OP_SYNC) {
+        request->index = quorum_last_index(keeper->quorum);
+        pending_push(keeper, request);
+    }
+    return true;
+}
+
+bool request_frame(struct conn *conn, struct slice frame)
+{
+    enum { REQUEST_HEADER_SIZE = 8 };
+    struct keeper *keeper = conn->keeper;
+    bool is_taken = true;
+    if (conn->state == CONN_FRESH) {
+        session_connect_frame(conn, frame, &is_taken);
+    } else if (frame.size < REQUEST_HEADER_SIZE) {
+        conn_close(conn);
+    } else {
+        int32_t xid = (int32_t)get_be32(frame.data), op = (int32_t)get_be32(frame.data + 4);
+        struct slice body = {frame.data + REQUEST_HEADER_SIZE, frame.size - REQUEST_HEADER_SIZE};
+        session_touch(keeper, conn->live);
+        if (op == OP_AUTH) {
+            take_auth(conn, xid, body);
+        } else if (op_is_write(op)) {
+            is_taken = take_write(conn, xid, op, body);
+        } else {
+            is_taken = take_read(conn, xid, op, body);
+        }
+    }
+    if (is_taken) {
+        conn->received++;
+        keeper->packets_received++;
+    }
+    return is_taken;
+}

@@ -1,0 +1,107 @@
+/* saver.c: long work in slices of about a millisecond: snapshots, and the reaper of containers and TTL znodes. */
+#include "keeper/inside.h"
+#include "keeper/jute.h"
+
+enum { SLICE_US = 1000, SLOTS_AT_ONCE = 128, REAPED_AT_ONCE = 1000 };
+
+/* --- snapshots --- */
+
+static void write_chunk(void *context, struct slice chunk)
+{
+    struct keeper *keeper = context;
+    keeper->saver_waits = !quorum_snapshot_write(keeper->quorum, chunk);
+}
+
+static void saver_post(struct keeper *keeper)
+{
+    if (keeper->is_saver_posted) return;
+    keeper->is_saver_posted = true;
+    loop_post(keeper->loop, &keeper->saver_message);
+}
+
+void saver_consider(struct keeper *keeper)
+{
+    if (keeper->is_saving || keeper->is_closing || keeper->has_failed) return;
+    bool is_due = quorum_log_entries(keeper->quorum) >= keeper->config.snap_count ||
+                  quorum_log_bytes(keeper->quorum) >= keeper->config.snap_size_bytes;
+    if (!is_due || quorum_snapshot_begin(keeper->quorum) != OK) return;
+    keeper->is_saving = true;
+    keeper->saver_waits = false;
+    machine_snapshot_begin(&keeper->machine, write_chunk, keeper);
+    saver_post(keeper);
+}
+
+void saver_run(struct loop_message *message)
+{
+    struct keeper *keeper = CONTAINER_OF(message, struct keeper, saver_message);
+    keeper->is_saver_posted = false;
+    if (keeper->is_closing || !keeper->is_saving || keeper->saver_waits) return;
+    int64_t begun_us = loop_clock_us(keeper->loop);
+    bool is_more = true;
+    while (is_more && !keeper->saver_waits && loop_clock_us(keeper->loop) - begun_us < SLICE_US) {
+        is_more = machine_snapshot_step(&keeper->machine, SLOTS_AT_ONCE);
+    }
+    if (!is_more) {
+        quorum_snapshot_end(keeper->quorum);
+    } else if (!keeper->saver_waits) {
+        saver_post(keeper);
+    }
+}
+
+void saver_room(struct keeper *keeper)
+{
+    if (!keeper->is_saving || !keeper->saver_waits) return;
+    keeper->saver_waits = false;
+    saver_post(keeper);
+}
+
+/* --- the reaper --- */
+
+static bool has_reapable(const struct keeper *keeper)
+{
+    return keeper->machine.tree.container_count > 0 || keeper->machine.tree.ttl_count > 0;
+}
+
+void reaper_consider(struct keeper *keeper)
+{
+    if (has_reapable(keeper) && !loop_timer_running(&keeper->reaper)) {
+        loop_timer_start(keeper->loop, &keeper->reaper, REAPER_INTERVAL_MS);
+    }
+}
+
+static bool is_over(const struct znode *node, int64_t wall_ms)
+{
+    switch (znode_owner_kind(node)) {
+    case OWNER_IS_CONTAINER: return znode_child_count(node) == 0 && node->cversion > 0;
+    case OWNER_IS_TTL:
+        return znode_child_count(node) == 0 && wall_ms - node->mtime_ms > (node->owner & ~OWNER_TTL_MASK);
+    default: return false;
+    }
+}
+
+/* The deletion is checked again when it is applied, for a child may be on its way. */
+void reaper_run(struct loop_timer *timer)
+{
+    struct keeper *keeper = CONTAINER_OF(timer, struct keeper, reaper);
+    const struct tree *tree = &keeper->machine.tree;
+    if (!has_reapable(keeper) || keeper->has_failed) return;
+    int64_t begun_us = loop_clock_us(keeper->loop), wall_ms = loop_wall_ms(keeper->loop);
+    struct text path = {0}, body = {0};
+    int reaped = 0;
+    for (; keeper->reaper_slot < tree->slot_count && reaped < REAPED_AT_ONCE; keeper->reaper_slot++) {
+        const struct znode *node = tree->slots[keeper->reaper_slot];
+        if (!node || !is_over(node, wall_ms)) continue;
+        text_reset(&path);
+        text_reset(&body);
+        tree_path(node, &path);
+        jute_add_bytes(&body, text_slice(&path));
+        if (body.failed || request_submit_own(keeper, OP_DELETE_CONTAINER, 0, text_slice(&body)) != OK) break;
+        reaped++;
+        if (loop_clock_us(keeper->loop) - begun_us > SLICE_US) break;
+    }
+    text_free(&path);
+    text_free(&body);
+    bool is_done = keeper->reaper_slot >= tree->slot_count;
+    if (is_done) keeper->reaper_slot = 0;
+    loop_timer_start(keeper->loop, &keeper->reaper, is_done ? REAPER_INTERVAL_MS : 1);
+}

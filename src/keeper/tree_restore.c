@@ -1,0 +1,199 @@
+/* tree_restore.c: znodes to the bytes of a snapshot and back. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "keeper/jute.h"
+#include "keeper/tree.h"
+#include "keeper/tree_inside.h"
+
+#define NO_SLOT UINT32_MAX
+
+void znode_encode(const struct znode *node, struct text *out)
+{
+    text_add_be32(out, node->slot);
+    text_add_be32(out, node->parent ? node->parent->slot : NO_SLOT);
+    text_add_be32(out, node->order);
+    text_add_be32(out, node->acl);
+    text_add_be64(out, (uint64_t)node->czxid);
+    text_add_be64(out, (uint64_t)node->mzxid);
+    text_add_be64(out, (uint64_t)node->pzxid);
+    text_add_be64(out, (uint64_t)node->ctime_ms);
+    text_add_be64(out, (uint64_t)node->mtime_ms);
+    text_add_be64(out, (uint64_t)node->owner);
+    text_add_be32(out, (uint32_t)node->version);
+    text_add_be32(out, (uint32_t)node->cversion);
+    text_add_be32(out, (uint32_t)node->aversion);
+    jute_add_bytes(out, znode_name(node));
+    jute_add_bytes(out, znode_data(node));
+}
+
+enum error tree_restore_begin(struct tree *tree, size_t slot_count)
+{
+    *tree = (struct tree){0};
+    acl_cache_init(&tree->acls);
+    if (slot_count == 0 || slot_count >= NO_SLOT) return ERR_CORRUPT;
+    tree->slots = calloc(slot_count, sizeof *tree->slots);
+    if (!tree->slots) return ERR_NOMEM;
+    tree->slot_count = tree->slot_capacity = slot_count;
+    return OK;
+}
+
+enum error tree_restore_acl(struct tree *tree, uint32_t id, struct slice bytes)
+{
+    if (id >= NO_SLOT || id > tree->restored_acl_count + (1u << 20)) return ERR_CORRUPT;
+    struct jute in = jute_of(bytes);
+    if (acl_take(&in).size != bytes.size) return ERR_CORRUPT;
+    size_t wanted = (size_t)id + 1;
+    if (wanted > tree->restored_acl_count) {
+        size_t more = wanted - tree->restored_acl_count;
+        if (!VEC_RESERVE_N(tree->restored_acls, tree->restored_acl_count, tree->restored_acl_capacity,
+                           more)) {
+            return ERR_NOMEM;
+        }
+        memset(tree->restored_acls + tree->restored_acl_count, 0xff, more * sizeof *tree->restored_acls);
+        tree->restored_acl_count = wanted;
+    }
+    if (tree->restored_acls[id] != UINT32_MAX) return ERR_CORRUPT;
+    tree->restored_acls[id] = acl_intern(&tree->acls, bytes);
+    return OK;
+}
+
+enum error tree_restore_znode(struct tree *tree, struct jute *in)
+{
+    struct znode read = {0};
+    read.slot = (uint32_t)jute_int(in);
+    uint32_t parent_slot = (uint32_t)jute_int(in);
+    read.order = (uint32_t)jute_int(in);
+    uint32_t acl = (uint32_t)jute_int(in);
+    read.czxid = jute_long(in);
+    read.mzxid = jute_long(in);
+    read.pzxid = jute_long(in);
+    read.ctime_ms = jute_long(in);
+    read.mtime_ms = jute_long(in);
+    read.owner = jute_long(in);
+    read.version = jute_int(in);
+    read.cversion = jute_int(in);
+    read.aversion = jute_int(in);
+    struct slice name = jute_bytes(in), data = jute_bytes(in);
+    bool is_root = parent_slot == NO_SLOT;
+    if (in->is_bad || read.slot >= tree->slot_count || tree->slots[read.slot]) return ERR_CORRUPT;
+    if (acl >= tree->restored_acl_count || tree->restored_acls[acl] == UINT32_MAX) return ERR_CORRUPT;
+    if (is_root ? tree->root != NULL || read.owner != 0 : parent_slot >= tree->slot_count || name.size == 0) {
+        return ERR_CORRUPT;
+    }
+    struct znode *node = znode_alloc(name, data);
+    read.acl = tree->restored_acls[acl];
+    read.data = node->data;
+    read.data_size = node->data_size;
+    read.name_size = node->name_size;
+    /* Until the end its parent is known by place only. */
+    read.next = (struct znode *)(uintptr_t)parent_slot;
+    memcpy(node, &read, offsetof(struct znode, name));
+    acl_retain(&tree->acls, node->acl);
+    tree->slots[node->slot] = node;
+    if (is_root) tree->root = node;
+    return OK;
+}
+
+struct restored {
+    int64_t czxid;
+    uint32_t order;
+    struct znode *node;
+};
+
+static int restored_compare(const void *a, const void *b)
+{
+    const struct restored *x = a, *y = b;
+    if (x->czxid != y->czxid) return x->czxid < y->czxid ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Every znode but the root, in the order in which they were created. */
+static struct restored *restored_sorted(const struct tree *tree, size_t *count)
+{
+    struct restored *all = malloc((tree->slot_count + 1) * sizeof *all);
+    if (!all) return NULL;
+    size_t found = 0;
+    bool is_sorted = true;
+    for (size_t i = 0; i < tree->slot_count; i++) {
+        struct znode *node = tree->slots[i];
+        if (!node || node == tree->root) continue;
+        all[found++] = (struct restored){node->czxid, node->order, node};
+        if (found > 1 && restored_compare(&all[found - 2], &all[found - 1]) > 0) is_sorted = false;
+    }
+    if (!is_sorted) qsort(all, found, sizeof *all, restored_compare);
+    *count = found;
+    return all;
+}
+
+static enum error tie(struct tree *tree, struct znode *node,
+                      struct ephemerals *(*owner_of)(void *context, int64_t), void *context)
+{
+    struct znode *parent = tree->slots[(uintptr_t)node->next];
+    if (!parent || parent == node || znode_owner_kind(parent) == OWNER_SESSION) return ERR_CORRUPT;
+    if (tree_child(tree, parent, znode_name(node))) return ERR_CORRUPT;
+    struct ephemerals *ephemerals = NULL;
+    if (znode_owner_kind(node) == OWNER_SESSION) {
+        ephemerals = owner_of(context, node->owner);
+        if (!ephemerals) return ERR_CORRUPT;
+    }
+    node->parent = parent;
+    tree_link_last(tree, node, ephemerals);
+    return OK;
+}
+
+enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(void *context, int64_t session),
+                            void *context)
+{
+    if (!tree->root) return ERR_CORRUPT;
+    tree->root->next = NULL;
+    tree_count_znode(tree, tree->root, 1);
+    size_t count;
+    struct restored *all = restored_sorted(tree, &count);
+    if (!all) return ERR_NOMEM;
+    enum error err = OK;
+    for (size_t i = 0; i < count && err == OK; i++) err = tie(tree, all[i].node, owner_of, context);
+    free(all);
+    if (err != OK) return err;
+    /* Rings of znodes hang together without hanging on the root. */
+    if (znode_descendant_count(tree->root) != (int64_t)count) return ERR_CORRUPT;
+
+    for (size_t i = tree->slot_count; i-- > 0;) {
+        if (tree->slots[i]) continue;
+        if (!VEC_RESERVE(tree->free_slots, tree->free_count, tree->free_capacity)) return ERR_NOMEM;
+        tree->free_slots[tree->free_count++] = (uint32_t)i;
+    }
+    for (size_t i = 0; i < tree->restored_acl_count; i++) {
+        if (tree->restored_acls[i] != UINT32_MAX) acl_release(&tree->acls, tree->restored_acls[i]);
+    }
+    free(tree->restored_acls);
+    tree->restored_acls = NULL;
+    tree->restored_acl_count = tree->restored_acl_capacity = 0;
+    return OK;
+}
+
+uint64_t tree_digest(const struct tree *tree)
+{
+    uint64_t sum = 0;
+    struct text bytes = {0};
+    for (size_t i = 0; i < tree->slot_count; i++) {
+        const struct znode *node = tree->slots[i];
+        if (!node) continue;
+        text_reset(&bytes);
+        tree_path(node, &bytes);
+        jute_add_bytes(&bytes, znode_data(node));
+        text_add(&bytes, acl_bytes(&tree->acls, node->acl));
+        struct stat stat = znode_stat(node);
+        uint8_t encoded[STAT_SIZE];
+        stat_encode(&stat, encoded);
+        text_add(&bytes, (struct slice){encoded, sizeof encoded});
+        text_add_be64(&bytes, (uint64_t)node->owner);
+        text_add_be32(&bytes, node->order);
+        assert(!bytes.failed);
+        sum += hash_bytes(bytes.data, bytes.size);
+    }
+    text_free(&bytes);
+    return sum;
+}
