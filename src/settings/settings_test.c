@@ -471,6 +471,9 @@ static void topics_refuse_what_has_no_sense(void **state)
         {"min.insync.replicas", "0",
          "min.insync.replicas: \"0\" is too small; a whole number of at least 1 would be right"},
         {"compression.type", "gzip", NULL},
+        {"compression.gzip.level", "-1", NULL},
+        {"compression.gzip.level", "0",
+         "compression.gzip.level: \"0\" is not known here; -1, 1, 2, 3, 4, 5, 6, 7, 8 or 9 would be right"},
         {"compression.type", "GZIP",
          "compression.type: \"GZIP\" is not known here; producer, uncompressed, gzip, snappy, lz4 or zstd "
          "would be right"},

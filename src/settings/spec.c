@@ -141,6 +141,16 @@ static void shown(struct slice text, struct text *out)
     text_addz(out, text.size > 60 ? "...\"" : "\"");
 }
 
+static enum error choice_check(const struct setting_spec *spec, struct slice text, struct text *why)
+{
+    if (!spec->choices || choices_have(spec->choices, text)) return OK;
+    shown(text, why);
+    text_addz(why, " is not known here; ");
+    choices_print(spec->choices, why);
+    text_addz(why, " would be right");
+    return ERR_CONFIG;
+}
+
 static enum error number_parse(const struct setting_spec *spec, struct slice text, struct arena *arena,
                                struct setting_value *value, struct text *why)
 {
@@ -154,6 +164,8 @@ static enum error number_parse(const struct setting_spec *spec, struct slice tex
     if (slice_to_int64(digits, spec->min, spec->max, &number)) {
         struct slice normal = arena_printf(arena, "%lld", (long long)number);
         if (!normal.data) return ERR_NOMEM;
+        enum error err = choice_check(spec, normal, why);
+        if (err != OK) return err;
         *value = (struct setting_value){
             .text = (const char *)normal.data, .number = number, .real = (double)number};
         return OK;
@@ -186,16 +198,6 @@ static enum error double_parse(const struct setting_spec *spec, struct slice tex
     shown(text, why);
     text_addz(why, is_small ? " is too small; " : is_large ? " is too large; " : " is not a number; ");
     range_print(spec, why);
-    text_addz(why, " would be right");
-    return ERR_CONFIG;
-}
-
-static enum error choice_check(const struct setting_spec *spec, struct slice text, struct text *why)
-{
-    if (!spec->choices || choices_have(spec->choices, text)) return OK;
-    shown(text, why);
-    text_addz(why, " is not known here; ");
-    choices_print(spec->choices, why);
     text_addz(why, " would be right");
     return ERR_CONFIG;
 }
