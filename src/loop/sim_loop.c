@@ -181,11 +181,6 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
-void loops_free(struct sim *sim)
-{
-    while (!list_empty(&sim->loops)) loop_free(CONTAINER_OF(sim->loops.next, struct loop, in_world));
-}
-
 static void drive(struct loop *loop)
 {
     while (!loop->is_stopped && !loop->is_dead) {
@@ -438,6 +433,12 @@ void lane_free(struct lane *lane)
         if (!lane->is_dead) finish_job(job);
     }
     lane_drop(lane);
+}
+
+void loops_free(struct sim *sim)
+{
+    while (!list_empty(&sim->lanes)) lane_drop(CONTAINER_OF(sim->lanes.next, struct lane, in_world));
+    while (!list_empty(&sim->loops)) loop_free(CONTAINER_OF(sim->loops.next, struct loop, in_world));
 }
 
 void loops_die(struct sim_machine *machine)

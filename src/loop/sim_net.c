@@ -7,102 +7,17 @@
  * cut heals. A reset overtakes what is on the wire. An end that closes with bytes unread resets, as TCP does. Names are the
  * machines' hosts, and "localhost" or a loopback address is the machine itself.
  */
-#include "loop/sim_inside.h"
+#include "loop/sim_net_inside.h"
 
 enum {
     PIPE_BYTES = 128 * 1024,
     SEGMENT_BYTES = 32 * 1024,
     FULL_BYTES = 64 * 1024,
-    RETRY_US = 200000, /* of a segment or connect that meets a cut */
     LOCAL_MAX_US = 50,
     LINGER_MS = 2000,
 };
 
-struct segment {
-    struct segment *next;
-    int64_t arrives_us;
-    bool is_end; /* FIN */
-    size_t size, read;
-    uint8_t data[];
-};
-
-struct pipe {
-    struct connection *connection;
-    int from;                     /* which end writes it */
-    struct segment *first, *last; /* oldest first */
-    struct segment *flying;       /* the first not yet arrived; NULL = none */
-    size_t bytes;                 /* all of them, unread */
-    int64_t last_arrival_us;
-    sim_event arrival;
-    sim_event reset; /* of the end this pipe leads to */
-    bool has_ended;  /* the FIN has arrived */
-};
-
-struct connection {
-    struct sim *sim;
-    struct list in_world;
-    struct stream *ends[2]; /* NULL = closed */
-    struct sim_machine *machines[2];
-    struct address addresses[2];
-    struct pipe pipes[2];
-};
-
-struct piece {
-    struct piece *next;
-    struct bytes *bytes; /* or */
-    struct file *file;
-    int64_t position;
-    size_t size;
-    void (*released)(void *context);
-    void *released_context;
-};
-
-struct stream {
-    struct sim *sim;
-    struct loop *loop;
-    struct sim_machine *machine;
-    struct connection *connection; /* NULL once dead */
-    int side;
-    struct list in_world, in_ready, in_flush, in_backlog;
-    struct stream_events events;
-    void *context;
-    struct piece *first, *last;
-    size_t unsent_bytes;
-    enum error ended;
-    bool is_reading, is_blocked, is_full, is_finishing, is_shut, is_peer_done, is_told, was_reset;
-    bool is_in_callback, is_closed; /* closed within its own callback: freed after it */
-    bool is_detached, is_lingering;
-    sim_event linger;
-};
-
-struct listener {
-    struct sim *sim;
-    struct loop *loop;
-    struct sim_machine *machine;
-    struct list in_world, in_accepting, backlog;
-    void (*on_accept)(void *context, struct stream *stream);
-    void *context;
-    uint16_t port;
-    bool is_paused, is_dead, is_accepting, is_closed;
-};
-
-struct connecting {
-    struct sim *sim;
-    struct loop *loop;
-    struct sim_machine *machine;
-    struct list in_world, in_answered;
-    sim_event step;
-    char *host;
-    uint16_t port;
-    int64_t deadline_us;
-    bool has_answer;
-    enum error err;
-    struct stream *stream; /* when answered OK */
-    void (*on_connected)(void *context, enum error err, struct stream *stream);
-    void *context;
-};
-
-static int64_t delay_us(struct sim *sim, const struct sim_machine *a, const struct sim_machine *b)
+int64_t net_delay_us(struct sim *sim, const struct sim_machine *a, const struct sim_machine *b)
 {
     if (a == b) return sim_between(sim, 1, LOCAL_MAX_US);
     return sim_between(sim, sim->min_delay_us, sim->max_delay_us);
@@ -205,7 +120,7 @@ static void segment_arrives(sim_event *event)
         look(reader);
     } else if (!segment->is_end) { /* nobody there to take it */
         drop_segments(pipe, true);
-        send_reset(&connection->pipes[!pipe->from], delay_us(sim, from, to));
+        send_reset(&connection->pipes[!pipe->from], net_delay_us(sim, from, to));
     }
 }
 
@@ -240,7 +155,7 @@ static void send_segment(struct pipe *pipe, struct segment *segment)
     struct connection *connection = pipe->connection;
     struct sim *sim = connection->sim;
     int64_t arrives_us =
-        sim->now_us + sim->charge_us + delay_us(sim, connection->machines[0], connection->machines[1]);
+        sim->now_us + sim->charge_us + net_delay_us(sim, connection->machines[0], connection->machines[1]);
     if (arrives_us <= pipe->last_arrival_us) arrives_us = pipe->last_arrival_us + 1;
     pipe->last_arrival_us = arrives_us;
     segment->arrives_us = arrives_us;
@@ -335,11 +250,11 @@ static void hang_up(struct stream *stream)
     if (stream->was_reset) {
         /* It is over already. */
     } else if (has_unread) {
-        send_reset(out, delay_us(sim, here, there));
+        send_reset(out, net_delay_us(sim, here, there));
     } else {
         if (!stream->is_shut && connection->ends[!stream->side]) send_end(out);
         /* What is on the wire to us will find nobody. */
-        if (is_more_coming) send_reset(out, 2 * delay_us(sim, here, there));
+        if (is_more_coming) send_reset(out, 2 * net_delay_us(sim, here, there));
     }
     drop_segments(in, true);
     connection_free_if_done(connection);
@@ -363,6 +278,31 @@ void stream_close(struct stream **stream)
     closed->is_in_callback = true;
     drop_all(closed);
     if (!is_in_callback) stream_free(closed);
+}
+
+void net_open(struct connecting *connecting, struct listener *listener, struct stream **near,
+              struct stream **far)
+{
+    struct sim *sim = connecting->sim;
+    struct connection *connection = calloc(1, sizeof *connection);
+    assert(connection);
+    connection->sim = sim;
+    connection->machines[0] = connecting->machine;
+    connection->machines[1] = listener->machine;
+    for (int i = 0; i < 2; i++) {
+        struct pipe *pipe = &connection->pipes[i];
+        pipe->connection = connection;
+        pipe->from = i;
+        pipe->arrival.run = segment_arrives;
+        pipe->reset.run = reset_arrives;
+        struct address *address = &connection->addresses[i];
+        strncpy(address->host, connection->machines[i]->host, sizeof address->host - 1);
+    }
+    connection->addresses[0].port = connection->machines[0]->next_port++;
+    connection->addresses[1].port = listener->port;
+    list_push_back(&sim->connections, &connection->in_world);
+    *near = stream_new(connection, 0, connecting->loop);
+    *far = stream_new(connection, 1, listener->loop);
 }
 
 static void connection_dies(struct stream *stream, bool is_power_lost)
@@ -399,38 +339,13 @@ void net_die(struct sim_machine *machine, bool is_power_lost)
             stream_close(&orphan);
         }
     }
-    LIST_EACH(&sim->listeners, item)
-    {
-        struct listener *listener = CONTAINER_OF(item, struct listener, in_world);
-        if (listener->machine != machine) continue;
-        listener->is_dead = true;
-        list_remove(&listener->in_accepting);
-        while (!list_empty(&listener->backlog)) { /* never seen by the node */
-            struct stream *waiting = CONTAINER_OF(listener->backlog.next, struct stream, in_backlog);
-            list_remove(&waiting->in_backlog);
-            stream_close(&waiting);
-        }
-    }
-    LIST_EACH(&sim->connectings, item)
-    {
-        struct connecting *connecting = CONTAINER_OF(item, struct connecting, in_world);
-        if (connecting->machine != machine) continue;
-        sim_event_cancel(sim, &connecting->step);
-        list_remove(&connecting->in_answered);
-        if (connecting->stream) stream_close(&connecting->stream);
-    }
+    dial_die(machine);
 }
 
 void net_free(struct sim *sim)
 {
     /* Nothing may be called any more: contexts may be freed memory. */
-    LIST_EACH(&sim->connectings, item)
-    {
-        struct connecting *connecting = CONTAINER_OF(item, struct connecting, in_world);
-        free(connecting->host);
-        free(connecting);
-    }
-    LIST_EACH(&sim->listeners, item) free(CONTAINER_OF(item, struct listener, in_world));
+    dial_free(sim);
     LIST_EACH(&sim->streams, item)
     {
         struct stream *stream = CONTAINER_OF(item, struct stream, in_world);
@@ -468,249 +383,6 @@ bool sim_net_reset_one(struct sim *sim)
         return true;
     }
     return true;
-}
-
-/* --- listening --- */
-
-enum error stream_listen(struct loop *loop, const char *host, uint16_t port, int backlog,
-                         void (*on_accept)(void *context, struct stream *stream), void *context,
-                         struct listener **result)
-{
-    (void)host;
-    (void)backlog;
-    struct sim *sim = loop->sim;
-    if (loop->is_dead) return ERR_CLOSED;
-    for (bool is_taken = true; is_taken;) {
-        uint16_t wanted = port ? port : loop->machine->next_port++;
-        is_taken = false;
-        LIST_EACH(&sim->listeners, item)
-        {
-            const struct listener *other = CONTAINER_OF(item, struct listener, in_world);
-            if (other->machine == loop->machine && other->port == wanted && !other->is_dead) is_taken = true;
-        }
-        if (is_taken && port) return ERR_BUSY;
-        if (!is_taken) port = wanted;
-    }
-    struct listener *listener = calloc(1, sizeof *listener);
-    if (!listener) return ERR_NOMEM;
-    listener->sim = sim;
-    listener->loop = loop;
-    listener->machine = loop->machine;
-    listener->port = port;
-    listener->on_accept = on_accept;
-    listener->context = context;
-    list_init(&listener->in_accepting);
-    list_init(&listener->backlog);
-    list_push_back(&sim->listeners, &listener->in_world);
-    *result = listener;
-    return OK;
-}
-
-uint16_t listener_port(const struct listener *listener)
-{
-    return listener->port;
-}
-
-static void accept_soon(struct listener *listener)
-{
-    if (listener->is_dead || listener->is_paused || list_empty(&listener->backlog)) return;
-    if (list_empty(&listener->in_accepting))
-        list_push_back(&listener->loop->accepting, &listener->in_accepting);
-    loop_wake_at(listener->loop, listener->sim->now_us + sim_between(listener->sim, 1, 20));
-}
-
-void listener_pause(struct listener *listener, bool is_paused)
-{
-    listener->is_paused = is_paused;
-    accept_soon(listener);
-}
-
-static void listener_drop(struct listener *listener)
-{
-    list_remove(&listener->in_accepting);
-    list_remove(&listener->in_world);
-    free(listener);
-}
-
-void listener_close(struct listener **listener)
-{
-    struct listener *closed = *listener;
-    *listener = NULL;
-    if (!closed) return;
-    while (!list_empty(&closed->backlog)) {
-        struct stream *waiting = CONTAINER_OF(closed->backlog.next, struct stream, in_backlog);
-        list_remove(&waiting->in_backlog);
-        stream_close(&waiting);
-    }
-    closed->is_dead = true;
-    closed->is_closed = true;
-    if (!closed->is_accepting) listener_drop(closed); /* else net_accept is below us */
-}
-
-void net_accept(struct loop *loop)
-{
-    while (!list_empty(&loop->accepting) && !loop->is_dead) {
-        struct listener *listener = CONTAINER_OF(loop->accepting.next, struct listener, in_accepting);
-        list_remove(&listener->in_accepting);
-        listener->is_accepting = true;
-        while (!listener->is_dead && !listener->is_paused && !list_empty(&listener->backlog)) {
-            struct stream *stream = CONTAINER_OF(listener->backlog.next, struct stream, in_backlog);
-            list_remove(&stream->in_backlog);
-            listener->on_accept(listener->context, stream);
-        }
-        listener->is_accepting = false;
-        if (listener->is_closed) listener_drop(listener);
-    }
-}
-
-/* --- connecting --- */
-
-static struct sim_machine *resolve(struct connecting *connecting)
-{
-    static const char *const own[] = {"localhost", "127.0.0.1", "::1", "0.0.0.0"};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-        if (strcmp(connecting->host, own[i]) == 0) return connecting->machine;
-    }
-    struct sim *sim = connecting->sim;
-    for (size_t i = 0; i < sim->machine_count; i++) {
-        if (strcmp(connecting->host, sim->machines[i]->host) == 0) return sim->machines[i];
-    }
-    return NULL;
-}
-
-static struct listener *find_listener(struct sim *sim, const struct sim_machine *machine, uint16_t port)
-{
-    LIST_EACH(&sim->listeners, item)
-    {
-        struct listener *listener = CONTAINER_OF(item, struct listener, in_world);
-        if (listener->machine == machine && listener->port == port && !listener->is_dead) return listener;
-    }
-    return NULL;
-}
-
-static struct stream *open_connection(struct connecting *connecting, struct listener *listener)
-{
-    struct sim *sim = connecting->sim;
-    struct connection *connection = calloc(1, sizeof *connection);
-    assert(connection);
-    connection->sim = sim;
-    connection->machines[0] = connecting->machine;
-    connection->machines[1] = listener->machine;
-    for (int i = 0; i < 2; i++) {
-        struct pipe *pipe = &connection->pipes[i];
-        pipe->connection = connection;
-        pipe->from = i;
-        pipe->arrival.run = segment_arrives;
-        pipe->reset.run = reset_arrives;
-        strncpy(connection->addresses[i].host, connection->machines[i]->host,
-                sizeof connection->addresses[i].host - 1);
-    }
-    connection->addresses[0].port = connection->machines[0]->next_port++;
-    connection->addresses[1].port = listener->port;
-    list_push_back(&sim->connections, &connection->in_world);
-    struct stream *client = stream_new(connection, 0, connecting->loop);
-    struct stream *server = stream_new(connection, 1, listener->loop);
-    list_push_back(&listener->backlog, &server->in_backlog);
-    accept_soon(listener);
-    return client;
-}
-
-static void answer(struct connecting *connecting)
-{
-    list_push_back(&connecting->loop->answered, &connecting->in_answered);
-    loop_wake_at(connecting->loop, connecting->sim->now_us);
-}
-
-static void connect_step(sim_event *event)
-{
-    struct connecting *connecting = CONTAINER_OF(event, struct connecting, step);
-    struct sim *sim = connecting->sim;
-    struct sim_machine *from = connecting->machine, *to = resolve(connecting);
-    if (!connecting->has_answer && sim->now_us >= connecting->deadline_us) {
-        connecting->err = ERR_TIMED_OUT;
-        connecting->has_answer = true;
-    }
-    if (connecting->has_answer) {
-        answer(connecting);
-        return;
-    }
-    if (!to) {
-        connecting->err = ERR_NAME;
-        answer(connecting);
-        return;
-    }
-    int64_t next_us;
-    if (sim_is_cut(sim, from, to)) {
-        next_us = sim->now_us + sim_between(sim, RETRY_US / 2, RETRY_US * 2);
-        if (next_us > connecting->deadline_us) next_us = connecting->deadline_us;
-    } else {
-        struct listener *listener = find_listener(sim, to, connecting->port);
-        sim_note(sim, to, SIM_CONNECT, connecting->port, listener != NULL);
-        if (listener) connecting->stream = open_connection(connecting, listener);
-        connecting->err = listener ? OK : ERR_REFUSED;
-        connecting->has_answer = true;
-        next_us = sim->now_us + delay_us(sim, from, to);
-    }
-    sim_event_at(sim, event, next_us);
-}
-
-enum error stream_connect(struct loop *loop, const char *host, uint16_t port, int64_t timeout_ms,
-                          void (*on_connected)(void *context, enum error err, struct stream *stream),
-                          void *context, struct connecting **result)
-{
-    struct sim *sim = loop->sim;
-    struct connecting *connecting = calloc(1, sizeof *connecting);
-    if (!connecting || !(connecting->host = strdup(host))) {
-        free(connecting);
-        return ERR_NOMEM;
-    }
-    connecting->sim = sim;
-    connecting->loop = loop;
-    connecting->machine = loop->machine;
-    connecting->step.run = connect_step;
-    connecting->port = port;
-    connecting->deadline_us = sim->now_us + (timeout_ms > 0 ? timeout_ms : 1) * 1000;
-    connecting->on_connected = on_connected;
-    connecting->context = context;
-    list_init(&connecting->in_answered);
-    list_push_back(&sim->connectings, &connecting->in_world);
-    if (!loop->is_dead) {
-        struct sim_machine *to = resolve(connecting);
-        sim_event_at(sim, &connecting->step, sim->now_us + delay_us(sim, loop->machine, to));
-    }
-    if (result) *result = connecting;
-    return OK;
-}
-
-static void connecting_free(struct connecting *connecting)
-{
-    sim_event_cancel(connecting->sim, &connecting->step);
-    list_remove(&connecting->in_answered);
-    list_remove(&connecting->in_world);
-    free(connecting->host);
-    free(connecting);
-}
-
-void stream_connect_cancel(struct connecting **connecting)
-{
-    struct connecting *cancelled = *connecting;
-    *connecting = NULL;
-    if (!cancelled) return;
-    if (cancelled->stream) stream_close(&cancelled->stream);
-    connecting_free(cancelled);
-}
-
-void net_answer(struct loop *loop)
-{
-    while (!list_empty(&loop->answered) && !loop->is_dead) {
-        struct connecting *connecting = CONTAINER_OF(loop->answered.next, struct connecting, in_answered);
-        void (*on_connected)(void *, enum error, struct stream *) = connecting->on_connected;
-        void *context = connecting->context;
-        enum error err = connecting->err;
-        struct stream *stream = connecting->stream;
-        connecting_free(connecting);
-        on_connected(context, err, stream);
-    }
 }
 
 /* --- reading --- */

@@ -1,0 +1,870 @@
+/* sim_test.c: the adversary: what crashes, cuts, slow and full disks do, that they do it, and that a seed repeats. What the
+ * simulation has in common with the kernel is in loop_contract_test.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "loop/disk.h"
+#include "loop/loop.h"
+#include "loop/sim.h"
+#include "loop/stream.h"
+
+enum { PAGE = 4096, SECTOR = 512 };
+
+static struct sim *new_sim(uint64_t seed)
+{
+    struct sim *sim;
+    assert_int_equal(sim_new(seed, &sim), OK);
+    return sim;
+}
+
+static struct sim_machine *new_machine(struct sim *sim, const char *host)
+{
+    struct sim_machine *machine;
+    assert_int_equal(sim_machine_new(sim, host, &machine), OK);
+    return machine;
+}
+
+static struct loop *new_loop(struct sim_machine *machine)
+{
+    struct loop *loop;
+    assert_int_equal(sim_loop_new(machine, &loop), OK);
+    return loop;
+}
+
+/* --- an echo server that logs what it hears, and a caller --- */
+
+struct server {
+    struct loop *loop;
+    struct disk *disk;
+    struct lane *lane;
+    struct listener *listener;
+    struct file *log;
+    int64_t log_size;
+    struct guest *guests;
+    bool is_syncing;
+    struct lane_job sync;
+    int syncs;
+};
+
+struct guest {
+    struct guest *next;
+    struct server *server;
+    struct stream *stream;
+};
+
+static void sync_work(struct lane_job *job)
+{
+    enum error err = file_sync(CONTAINER_OF(job, struct server, sync)->log);
+    (void)err; /* a dead disk says so */
+}
+
+static void sync_done(struct lane_job *job)
+{
+    struct server *server = CONTAINER_OF(job, struct server, sync);
+    server->is_syncing = false;
+    server->syncs++;
+}
+
+static void guest_readable(void *context)
+{
+    struct guest *guest = context;
+    struct server *server = guest->server;
+    struct bytes *bytes = bytes_new(1000);
+    size_t got;
+    if (stream_read(guest->stream, bytes->data, bytes->capacity, &got) != OK) {
+        bytes_release(&bytes);
+        return;
+    }
+    if (file_pwrite(server->log, bytes->data, got, server->log_size) == OK) server->log_size += (int64_t)got;
+    if (!server->is_syncing) {
+        server->is_syncing = true;
+        server->sync = (struct lane_job){.work = sync_work, .done = sync_done};
+        lane_submit(server->lane, server->loop, &server->sync);
+    }
+    enum error err = stream_write(guest->stream, bytes, 0, got);
+    (void)err; /* a dead stream says so */
+}
+
+static void guest_closed(void *context, enum error err)
+{
+    (void)err;
+    stream_close(&((struct guest *)context)->stream);
+}
+
+static void server_accept(void *context, struct stream *stream)
+{
+    static const struct stream_events events = {guest_readable, NULL, guest_closed};
+    struct server *server = context;
+    struct guest *guest = calloc(1, sizeof *guest);
+    *guest = (struct guest){server->guests, server, stream};
+    server->guests = guest;
+    stream_set_events(stream, &events, guest);
+    stream_set_reading(stream, true);
+}
+
+static void server_open(struct server *server, struct sim_machine *machine)
+{
+    *server = (struct server){.loop = new_loop(machine), .disk = sim_machine_disk(machine)};
+    assert_int_equal(lane_new(server->loop, "sync", 1, &server->lane), OK);
+    assert_int_equal(file_open(server->disk, "/log", FILE_WRITE | FILE_CREATE, &server->log), OK);
+    assert_int_equal(file_size(server->log, &server->log_size), OK);
+    assert_int_equal(stream_listen(server->loop, "", 9092, 0, server_accept, server, &server->listener), OK);
+}
+
+static void server_close(struct server *server)
+{
+    while (server->guests) {
+        struct guest *next = server->guests->next;
+        if (server->guests->stream) stream_close(&server->guests->stream);
+        free(server->guests);
+        server->guests = next;
+    }
+    listener_close(&server->listener);
+    lane_free(server->lane);
+    file_release(&server->log);
+    disk_free(server->disk);
+    loop_free(server->loop);
+}
+
+struct caller {
+    struct loop *loop;
+    const char *host;
+    struct connecting *connecting;
+    struct stream *stream;
+    enum error connected, closed;
+    int answers, ends;
+    struct text heard;
+};
+
+static void caller_readable(void *context)
+{
+    struct caller *caller = context;
+    uint8_t bytes[500];
+    size_t got;
+    while (stream_read(caller->stream, bytes, sizeof bytes, &got) == OK) {
+        text_add(&caller->heard, (struct slice){bytes, got});
+    }
+}
+
+static void caller_closed(void *context, enum error err)
+{
+    struct caller *caller = context;
+    caller->closed = err;
+    caller->ends++;
+    stream_close(&caller->stream);
+}
+
+static void caller_connected(void *context, enum error err, struct stream *stream)
+{
+    static const struct stream_events events = {caller_readable, NULL, caller_closed};
+    struct caller *caller = context;
+    caller->connecting = NULL;
+    caller->answers++;
+    caller->connected = err;
+    caller->stream = stream;
+    if (!stream) return;
+    stream_set_events(stream, &events, caller);
+    stream_set_reading(stream, true);
+}
+
+static void call(struct caller *caller, const char *host, int64_t timeout_ms)
+{
+    assert_int_equal(
+        stream_connect(caller->loop, host, 9092, timeout_ms, caller_connected, caller, &caller->connecting),
+        OK);
+}
+
+static bool say(struct caller *caller, const char *words)
+{
+    if (!caller->stream) return false;
+    return stream_write(caller->stream, bytes_copy(words, strlen(words)), 0, strlen(words)) == OK;
+}
+
+static void caller_close(struct caller *caller)
+{
+    if (caller->connecting) stream_connect_cancel(&caller->connecting);
+    if (caller->stream) stream_close(&caller->stream);
+    loop_free(caller->loop);
+    text_free(&caller->heard);
+}
+
+/* --- a seed is a life --- */
+
+static void add_line(void *context, const char *text)
+{
+    text_addz(context, text);
+    text_addc(context, '\n');
+}
+
+/* A restless world; its trace. */
+static uint64_t live(uint64_t seed, struct text *lines)
+{
+    struct sim *sim = new_sim(seed);
+    if (lines) sim_trace_to(sim, add_line, lines);
+    struct sim_machine *machines[3] = {new_machine(sim, "server"), new_machine(sim, "a"),
+                                       new_machine(sim, "b")};
+    struct server server;
+    server_open(&server, machines[0]);
+    struct caller callers[2] = {{.loop = new_loop(machines[1])}, {.loop = new_loop(machines[2])}};
+    struct random *random = sim_random(sim);
+    for (int step = 0; step < 150; step++) {
+        struct caller *caller = &callers[random_below(random, 2)];
+        if (!caller->stream && !caller->connecting) call(caller, "server", 500);
+        char words[400];
+        memset(words, 'a' + step % 26, sizeof words);
+        words[random_below(random, 399)] = 0;
+        say(caller, words);
+        switch (random_below(random, 12)) {
+        case 0: sim_net_cut(sim, machines[0], machines[1 + random_below(random, 2)], true); break;
+        case 1:
+            sim_net_cut(sim, machines[0], machines[1], false);
+            sim_net_cut(sim, machines[0], machines[2], false);
+            break;
+        case 2: sim_net_reset_one(sim); break;
+        case 3:
+            sim_machine_pause(machines[random_below(random, 3)], (int64_t)random_below(random, 50));
+            break;
+        case 4: sim_wall_jump(machines[0], (int64_t)random_below(random, 1000) - 500); break;
+        case 5:
+            if (random_below(random, 2)) {
+                sim_machine_crash(machines[0]);
+            } else {
+                sim_machine_kill(machines[0]);
+            }
+            server_close(&server);
+            server_open(&server, machines[0]);
+            break;
+        default: break;
+        }
+        sim_run_ms(sim, (int64_t)random_below(random, 40));
+    }
+    uint64_t trace = sim_trace(sim);
+    server_close(&server);
+    caller_close(&callers[0]);
+    caller_close(&callers[1]);
+    sim_free(sim);
+    return trace;
+}
+
+static void the_same_seed_lives_the_same_life(void **state)
+{
+    (void)state;
+    uint64_t before = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct text first = {0}, second = {0};
+        uint64_t trace = live(seed, &first);
+        void *shift = malloc(12345); /* other addresses */
+        assert_true(live(seed, &second) == trace);
+        free(shift);
+        assert_string_equal(first.data, second.data);
+        assert_true(live(seed, NULL) == trace); /* watching changes nothing */
+        assert_true(trace != before);
+        before = trace;
+        text_free(&first);
+        text_free(&second);
+    }
+}
+
+/* --- what a crash leaves of a file --- */
+
+enum { FILE_PAGES = 12, FILE_BYTES = FILE_PAGES * PAGE };
+
+struct tally {
+    int kept, lost, torn, shorter, zeros;
+};
+
+/* Every version a sector had since the last sync may be there; of a synced one only that. */
+static void a_crash_keeps_what_was_synced(void **state)
+{
+    (void)state;
+    struct tally tally = {0};
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        struct sim *sim = new_sim(seed);
+        struct sim_machine *machine = new_machine(sim, "m");
+        struct disk *disk = sim_machine_disk(machine);
+        struct random *random = sim_random(sim);
+        struct file *file;
+        assert_int_equal(file_open(disk, "/f", FILE_WRITE | FILE_CREATE, &file), OK);
+        assert_int_equal(disk_sync_dir(disk, "/"), OK);
+
+        /* versions[v] is the whole file after v writes since the last sync; [0] is the synced one. */
+        static uint8_t versions[10][FILE_BYTES];
+        memset(versions, 0, sizeof versions);
+        int count = 1, synced_size = 0, size = 0;
+        for (int write = 0; write < 8; write++) {
+            static uint8_t chunk[3 * PAGE];
+            int at = (int)random_below(random, FILE_BYTES - 3 * PAGE),
+                length = 1 + (int)random_below(random, 3 * PAGE);
+            memset(chunk, 1 + write, sizeof chunk);
+            assert_int_equal(file_pwrite(file, chunk, (size_t)length, at), OK);
+            memcpy(versions[count], versions[count - 1], FILE_BYTES);
+            memset(versions[count] + at, 1 + write, (size_t)length);
+            count++;
+            if (at + length > size) size = at + length;
+            if (random_below(random, 4) == 0) {
+                assert_int_equal(file_sync(file), OK);
+                memcpy(versions[0], versions[count - 1], FILE_BYTES);
+                count = 1;
+                synced_size = size;
+            }
+        }
+        sim_machine_crash(machine);
+        file_release(&file);
+
+        struct bytes *left;
+        disk = sim_machine_disk(machine);
+        assert_int_equal(disk_read_file(disk, "/f", FILE_BYTES, &left), OK);
+        assert_in_range(left->size, synced_size, size);
+        tally.shorter += left->size < (size_t)size;
+        bool has_new = false, has_old = false;
+        for (size_t at = 0; at < left->size; at += SECTOR) {
+            size_t part = left->size - at < SECTOR ? left->size - at : SECTOR;
+            int match = -1;
+            for (int v = 0; v < count; v++) {
+                if (memcmp(left->data + at, versions[v] + at, part) == 0) match = v;
+            }
+            if (match < 0) fail_msg("seed %d: a sector that nobody wrote at %zu", (int)seed, at);
+            if (memcmp(versions[0] + at, versions[count - 1] + at, part) == 0) continue;
+            bool is_new = memcmp(left->data + at, versions[count - 1] + at, part) == 0;
+            has_new |= is_new;
+            has_old |= !is_new;
+            if (at % PAGE && at + SECTOR <= left->size) { /* differs from its neighbour within the page? */
+                bool was_new =
+                    memcmp(left->data + at - SECTOR, versions[count - 1] + at - SECTOR, SECTOR) == 0;
+                bool was_changed =
+                    memcmp(versions[0] + at - SECTOR, versions[count - 1] + at - SECTOR, SECTOR) != 0;
+                tally.torn += was_changed && was_new != is_new;
+            }
+            tally.zeros += at >= (size_t)synced_size && left->data[at] == 0 && versions[count - 1][at] != 0;
+        }
+        tally.kept += has_new;
+        tally.lost += has_old;
+        bytes_release(&left);
+        sim_free(sim);
+    }
+    /* And each of these happens. */
+    assert_true(tally.kept > 20 && tally.lost > 20 && tally.torn > 20 && tally.shorter > 20 &&
+                tally.zeros > 5);
+}
+
+/* A cut (truncate) that was not synced may be undone, but never half: what was below it stays. */
+static void a_crash_keeps_or_undoes_a_cut(void **state)
+{
+    (void)state;
+    int kept = 0, undone = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct sim *sim = new_sim(seed);
+        struct sim_machine *machine = new_machine(sim, "m");
+        struct disk *disk = sim_machine_disk(machine);
+        struct file *file;
+        static uint8_t old[5 * PAGE], new[2 * PAGE];
+        memset(old, 1, sizeof old);
+        memset(new, 2, sizeof new);
+        assert_int_equal(file_open(disk, "/f", FILE_WRITE | FILE_CREATE, &file), OK);
+        assert_int_equal(disk_sync_dir(disk, "/"), OK);
+        assert_int_equal(file_pwrite(file, old, sizeof old, 0), OK);
+        assert_int_equal(file_sync(file), OK);
+        int64_t cut = (int64_t)random_below(sim_random(sim), sizeof old);
+        bool is_rewritten = random_below(sim_random(sim), 2);
+        assert_int_equal(file_truncate(file, cut), OK);
+        if (is_rewritten) assert_int_equal(file_pwrite(file, new, sizeof new, cut), OK);
+        file_release(&file);
+        sim_machine_crash(machine);
+        struct bytes *left;
+        assert_int_equal(disk_read_file(sim_machine_disk(machine), "/f", 8 * PAGE, &left), OK);
+        for (int64_t at = 0; at < cut; at++) assert_int_equal(left->data[at], 1);
+        assert_true((int64_t)left->size >= cut);
+        bool is_undone =
+            left->size == sizeof old && left->data[sizeof old - 1] == 1 && cut < (int64_t)sizeof old - PAGE;
+        for (size_t at = (size_t)cut; at < left->size; at++) {
+            int byte = left->data[at];
+            /* Old bytes beyond the cut are there only where it was undone: then from the next page on all of them. */
+            if (is_undone && at / PAGE > (size_t)cut / PAGE) assert_int_equal(byte, 1);
+            if (!is_undone && at >= (size_t)cut && left->size != sizeof old) assert_int_not_equal(byte, 1);
+        }
+        undone += is_undone;
+        kept += left->size == (size_t)cut;
+        bytes_release(&left);
+        sim_free(sim);
+    }
+    assert_true(kept > 10 && undone > 10);
+}
+
+/* A failed sync: the cache shows the bytes, a later sync says OK, and yet they are gone. */
+static void a_failed_sync_is_final(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sim *sim = new_sim(seed);
+        struct sim_machine *machine = new_machine(sim, "m");
+        struct disk *disk = sim_machine_disk(machine);
+        struct file *file;
+        assert_int_equal(file_open(disk, "/f", FILE_WRITE | FILE_CREATE, &file), OK);
+        assert_int_equal(disk_sync_dir(disk, "/"), OK);
+        assert_int_equal(file_pwrite(file, "old", 3, 0), OK);
+        assert_int_equal(file_sync(file), OK);
+        assert_int_equal(file_pwrite(file, "new", 3, 0), OK);
+        sim_disk_fail_sync(machine, 1);
+        assert_int_equal(file_sync(file), ERR_IO);
+        assert_int_equal(file_sync(file), OK); /* why one must not try again */
+        struct bytes *content;
+        assert_int_equal(disk_read_file(disk, "/f", 10, &content), OK);
+        assert_true(slice_is(bytes_slice(content), "new"));
+        bytes_release(&content);
+        sim_machine_crash(machine);
+        assert_int_equal(disk_read_file(sim_machine_disk(machine), "/f", 10, &content), OK);
+        assert_true(slice_is(bytes_slice(content), "old"));
+        bytes_release(&content);
+        file_release(&file);
+        sim_free(sim);
+    }
+}
+
+/* --- what a crash leaves of names --- */
+
+static void names_survive_in_order(void **state)
+{
+    (void)state;
+    int seen[7] = {0};
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct sim *sim = new_sim(seed);
+        struct sim_machine *machine = new_machine(sim, "m");
+        struct disk *disk = sim_machine_disk(machine);
+        assert_int_equal(disk_mkdir(disk, "/d"), OK);
+        assert_int_equal(disk_sync_dir(disk, "/"), OK);
+        char path[32];
+        int synced = (int)random_below(sim_random(sim), 4);
+        for (int i = 0; i < 6; i++) {
+            struct file *file;
+            snprintf(path, sizeof path, "/d/f%d", i);
+            assert_int_equal(file_open(disk, path, FILE_WRITE | FILE_CREATE, &file), OK);
+            assert_int_equal(file_pwrite(file, path, 5, 0), OK);
+            assert_int_equal(file_sync(file), OK); /* saves the bytes, not the name */
+            file_release(&file);
+            if (i + 1 == synced) assert_int_equal(disk_sync_dir(disk, "/d"), OK);
+        }
+        sim_machine_crash(machine);
+        disk = sim_machine_disk(machine);
+        struct disk_entry *entries;
+        size_t count;
+        assert_int_equal(disk_list(disk, "/d", &entries, &count), OK);
+        assert_in_range(count, synced, 6);
+        for (size_t i = 0; i < count; i++) { /* a prefix */
+            snprintf(path, sizeof path, "f%zu", i);
+            assert_string_equal(entries[i].name, path);
+        }
+        disk_list_free(entries, count);
+        seen[count]++;
+        sim_free(sim);
+    }
+    assert_true(seen[0] > 0 && seen[1] > 0 && seen[6] > 0);
+}
+
+/* A rename, also between directories: one name or the other, never both, never none. */
+static void a_rename_is_whole(void **state)
+{
+    (void)state;
+    int at_old = 0, at_new = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct sim *sim = new_sim(seed);
+        struct sim_machine *machine = new_machine(sim, "m");
+        struct disk *disk = sim_machine_disk(machine);
+        assert_int_equal(disk_mkdir(disk, "/a"), OK);
+        assert_int_equal(disk_mkdir(disk, "/b"), OK);
+        assert_int_equal(disk_sync_dir(disk, "/"), OK);
+        assert_int_equal(disk_write_file_atomic(disk, "/a/x", SLICE("content")), OK);
+        /* Something in b first, which the rename then depends on. */
+        assert_int_equal(disk_mkdir(disk, "/b/before"), OK);
+        assert_int_equal(disk_rename(disk, "/a/x", "/b/y"), OK);
+        int synced = (int)(seed % 3); /* 0 none, 1 one side, 2 the other: either is enough */
+        if (synced) assert_int_equal(disk_sync_dir(disk, synced == 1 ? "/a" : "/b"), OK);
+        sim_machine_crash(machine);
+        disk = sim_machine_disk(machine);
+        bool has_old = disk_exists(disk, "/a/x"), has_new = disk_exists(disk, "/b/y");
+        assert_true(has_old != has_new);
+        if (synced) assert_true(has_new);
+        if (has_new) assert_true(disk_exists(disk, "/b/before"));
+        at_old += has_old;
+        at_new += has_new;
+        struct bytes *content;
+        assert_int_equal(disk_read_file(disk, has_new ? "/b/y" : "/a/x", 100, &content), OK);
+        assert_true(slice_is(bytes_slice(content), "content"));
+        bytes_release(&content);
+        sim_free(sim);
+    }
+    assert_true(at_old > 10 && at_new > 10);
+}
+
+/* Power goes at each step of writing a checkpoint: afterwards it is the old one or the new one, and the new one for sure
+ * once the call had said OK. */
+static void a_checkpoint_is_old_or_new_at_every_crash(void **state)
+{
+    (void)state;
+    int old = 0, new = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        for (int step = 1; step <= 7; step++) {
+            struct sim *sim = new_sim(seed);
+            struct sim_machine *machine = new_machine(sim, "m");
+            struct disk *disk = sim_machine_disk(machine);
+            assert_int_equal(disk_write_file_atomic(disk, "/checkpoint", SLICE("the old version")), OK);
+            sim_machine_crash_at_write(machine, step);
+            enum error err = disk_write_file_atomic(disk, "/checkpoint", SLICE("the new one"));
+            assert_int_equal(sim_machine_crashes(machine), err != OK);
+            if (err == OK) {
+                sim_machine_crash_at_write(machine, 0);
+                sim_machine_crash(machine);
+            } else {
+                assert_int_equal(err, ERR_IO);
+                assert_false(disk_exists(disk, "/checkpoint")); /* nobody is at home on the old disk */
+            }
+            struct bytes *content;
+            assert_int_equal(disk_read_file(sim_machine_disk(machine), "/checkpoint", 100, &content), OK);
+            bool is_new = slice_is(bytes_slice(content), "the new one");
+            if (err == OK) assert_true(is_new);
+            if (!is_new) assert_true(slice_is(bytes_slice(content), "the old version"));
+            old += !is_new;
+            new += err != OK &&is_new;
+            bytes_release(&content);
+            sim_free(sim);
+        }
+    }
+    assert_true(old > 20 && new > 0);
+}
+
+static void a_killed_process_loses_no_write(void **state)
+{
+    (void)state;
+    struct sim *sim = new_sim(1);
+    struct sim_machine *machine = new_machine(sim, "m");
+    struct disk *disk = sim_machine_disk(machine);
+    struct file *file;
+    assert_int_equal(file_open(disk, "/f", FILE_WRITE | FILE_CREATE, &file), OK);
+    assert_int_equal(file_pwrite(file, "abc", 3, 100000), OK);
+    struct disk_lock *lock, *again;
+    assert_int_equal(disk_lock(disk, "/.lock", &lock), OK);
+    sim_machine_kill(machine);
+    size_t got;
+    char back[4];
+    assert_int_equal(file_pread(file, back, 3, 100000, &got), ERR_IO);
+    assert_int_equal(file_pwrite(file, "x", 1, 0), ERR_IO);
+    struct disk *alive = sim_machine_disk(machine);
+    struct bytes *content;
+    assert_int_equal(disk_read_file(alive, "/f", 1 << 20, &content), OK);
+    assert_int_equal(content->size, 100003);
+    bytes_release(&content);
+    assert_int_equal(disk_lock(alive, "/.lock", &again), OK); /* locks go with their process */
+    disk_unlock(&lock);
+    disk_unlock(&again);
+    file_release(&file);
+    sim_free(sim);
+}
+
+static void a_full_disk_takes_a_part_and_says_so(void **state)
+{
+    (void)state;
+    struct sim *sim = new_sim(1);
+    struct sim_machine *machine = new_machine(sim, "m");
+    struct disk *disk = sim_machine_disk(machine);
+    struct file *file, *other;
+    static uint8_t chunk[20000];
+    assert_int_equal(file_open(disk, "/f", FILE_WRITE | FILE_CREATE, &file), OK);
+    assert_int_equal(file_pwrite(file, chunk, 10000, 0), OK);
+    sim_disk_full(machine, true);
+    int partial = 0;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(file_pwrite(file, chunk, 20000, 10000), ERR_DISK_FULL);
+        int64_t size;
+        assert_int_equal(file_size(file, &size), OK);
+        assert_in_range(size, 10000, 29999);
+        partial += size > 10000;
+        assert_int_equal(file_truncate(file, 10000), OK); /* cut back */
+    }
+    assert_true(partial > 0);
+    assert_int_equal(file_pwrite(file, chunk, 10000, 0), OK); /* what is there may be overwritten */
+    assert_int_equal(file_open(disk, "/g", FILE_WRITE | FILE_CREATE, &other), ERR_DISK_FULL);
+    int64_t free_bytes, total_bytes;
+    assert_int_equal(disk_space(disk, "/", &free_bytes, &total_bytes), OK);
+    assert_int_equal(free_bytes, 0);
+    sim_disk_full(machine, false);
+    assert_int_equal(file_pwrite(file, chunk, 20000, 10000), OK);
+
+    assert_int_equal(file_sync(file), OK);
+    assert_int_equal(disk_sync_dir(disk, "/"), OK);
+    assert_int_equal(sim_disk_rot(machine, "/f", 12345, 0x10), OK);
+    uint8_t byte;
+    size_t got;
+    assert_int_equal(file_pread(file, &byte, 1, 12345, &got), OK);
+    assert_int_equal(byte, 0x10);
+    file_release(&file);
+    sim_machine_crash(machine);
+    struct bytes *content;
+    assert_int_equal(disk_read_file(sim_machine_disk(machine), "/f", 1 << 20, &content), OK);
+    assert_int_equal(content->data[12345], 0x10);
+    bytes_release(&content);
+    sim_free(sim);
+}
+
+/* --- time --- */
+
+struct ticker {
+    struct loop_timer timer;
+    struct loop *loop;
+    int count;
+};
+
+static void tick(struct loop_timer *timer)
+{
+    struct ticker *ticker = CONTAINER_OF(timer, struct ticker, timer);
+    ticker->count++;
+    loop_timer_start(ticker->loop, timer, 1000);
+}
+
+static bool has_ticked_thrice(void *context)
+{
+    return ((struct ticker *)context)->count >= 3;
+}
+
+static void time_is_virtual(void **state)
+{
+    (void)state;
+    struct sim *sim = new_sim(1);
+    struct sim_machine *machine = new_machine(sim, "m");
+    struct ticker ticker = {.timer = {.run = tick}, .loop = new_loop(machine)};
+    loop_timer_start(ticker.loop, &ticker.timer, 1000);
+    int64_t wall_ms = loop_wall_ms(ticker.loop), now_ms = loop_now_ms(ticker.loop);
+    sim_run_ms(sim, 24 * 3600 * 1000); /* a day, at once */
+    assert_in_range(ticker.count, 86300, 86400);
+    assert_in_range(loop_wall_ms(ticker.loop) - wall_ms, 86400000 - 1, 86400000);
+    assert_int_equal(sim_now_ms(sim), 86400000);
+    assert_in_range(loop_busy_permille(ticker.loop), 0, 5);
+
+    sim_wall_jump(machine, -5000); /* only the wall clock jumps */
+    assert_in_range(loop_wall_ms(ticker.loop) - wall_ms, 86394999, 86395000);
+    assert_in_range(loop_now_ms(ticker.loop) - now_ms, 86399999, 86400000);
+
+    ticker.count = 0;
+    sim_machine_pause(machine, 10000);
+    assert_false(sim_run_until(sim, has_ticked_thrice, &ticker, 9900));
+    assert_int_equal(ticker.count, 0);
+    assert_true(sim_run_until(sim, has_ticked_thrice, &ticker, 5000));
+    loop_timer_stop(ticker.loop, &ticker.timer);
+    assert_false(sim_run_until(sim, has_ticked_thrice, &(struct ticker){.count = 0}, 100));
+    loop_free(ticker.loop);
+    sim_free(sim);
+}
+
+static bool has_synced(void *context)
+{
+    return ((struct server *)context)->syncs > 0;
+}
+
+static void a_slow_disk_holds_up_its_lane_only(void **state)
+{
+    (void)state;
+    struct sim *sim = new_sim(3);
+    struct sim_machine *machine = new_machine(sim, "server");
+    struct server server;
+    server_open(&server, machine);
+    struct caller caller = {.loop = new_loop(machine)};
+    call(&caller, "localhost", 1000);
+    sim_run_ms(sim, 10);
+    assert_int_equal(caller.connected, OK);
+    sim_disk_slow(machine, 3000, 1);
+    assert_true(say(&caller, "hello"));
+    sim_run_ms(sim, 100);
+    assert_string_equal(caller.heard.data, "hello"); /* the loop answers meanwhile */
+    assert_int_equal(server.syncs, 0);
+    assert_true(sim_run_until(sim, has_synced, &server, 5000));
+    assert_true(sim_now_ms(sim) >= 3000);
+    caller_close(&caller);
+    server_close(&server);
+    sim_free(sim);
+}
+
+/* --- the network --- */
+
+struct pair {
+    struct sim *sim;
+    struct sim_machine *near, *far;
+    struct server server;
+    struct caller caller;
+};
+
+static void pair_open(struct pair *pair, uint64_t seed)
+{
+    pair->sim = new_sim(seed);
+    pair->near = new_machine(pair->sim, "near");
+    pair->far = new_machine(pair->sim, "far");
+    server_open(&pair->server, pair->far);
+    pair->caller = (struct caller){.loop = new_loop(pair->near)};
+    call(&pair->caller, "far", 1000);
+    sim_run_ms(pair->sim, 10);
+    assert_int_equal(pair->caller.connected, OK);
+    assert_non_null(pair->caller.stream);
+}
+
+static void pair_close(struct pair *pair)
+{
+    caller_close(&pair->caller);
+    server_close(&pair->server);
+    sim_free(pair->sim);
+}
+
+static void a_cut_holds_words_back_until_it_heals(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, 4);
+    sim_net_cut(pair.sim, pair.near, pair.far, true);
+    assert_true(say(&pair.caller, "hello?"));
+    struct caller second = {.loop = new_loop(pair.near)};
+    call(&second, "far", 700);
+    sim_run_ms(pair.sim, 5000);
+    assert_int_equal(pair.caller.heard.size, 0);
+    assert_int_equal(pair.caller.ends, 0);
+    assert_int_equal(second.answers, 1);
+    assert_int_equal(second.connected, ERR_TIMED_OUT);
+    sim_net_cut(pair.sim, pair.far, pair.near, false);
+    sim_run_ms(pair.sim, 1000);
+    assert_string_equal(pair.caller.heard.data, "hello?");
+    caller_close(&second);
+    pair_close(&pair);
+}
+
+static void names_without_machines_and_ports_without_listeners_fail(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, 5);
+    struct caller other = {.loop = new_loop(pair.near)};
+    call(&other, "nowhere", 700);
+    sim_run_ms(pair.sim, 1000);
+    assert_int_equal(other.connected, ERR_NAME);
+    call(&other, "near", 700); /* nobody listens there */
+    sim_run_ms(pair.sim, 1000);
+    assert_int_equal(other.connected, ERR_REFUSED);
+    assert_int_equal(other.answers, 2);
+    caller_close(&other);
+    pair_close(&pair);
+}
+
+static void resets_and_deaths_end_connections(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct pair pair;
+        pair_open(&pair, (uint64_t)how + 10);
+        assert_true(say(&pair.caller, "before"));
+        sim_run_ms(pair.sim, 50);
+        assert_string_equal(pair.caller.heard.data, "before");
+        switch (how) {
+        case 0: assert_true(sim_net_reset_one(pair.sim)); break;
+        case 1: sim_machine_crash(pair.far); break;
+        default: sim_machine_kill(pair.far);
+        }
+        sim_run_ms(pair.sim, 3000);
+        assert_int_equal(pair.caller.ends, 1);
+        assert_int_equal(pair.caller.closed, ERR_EOF);
+        assert_false(sim_net_reset_one(pair.sim)); /* none is left */
+        call(&pair.caller, "far", 700);
+        sim_run_ms(pair.sim, 100);
+        assert_int_equal(pair.caller.connected, how == 0 ? OK : ERR_REFUSED);
+        if (how > 0) { /* the machine comes back */
+            server_close(&pair.server);
+            server_open(&pair.server, pair.far);
+            call(&pair.caller, "far", 700);
+            sim_run_ms(pair.sim, 100);
+            assert_int_equal(pair.caller.connected, OK);
+        }
+        pair_close(&pair);
+    }
+}
+
+/* What a killed process had handed to its kernel still arrives. */
+static void a_killed_process_has_said_what_it_said(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, 6);
+    sim_net_delay(pair.sim, 5000, 5000);
+    assert_true(say(&pair.caller, "last words"));
+    sim_run_ms(pair.sim, 7); /* heard and answered, the answer on its way */
+    assert_int_equal(pair.caller.heard.size, 0);
+    sim_machine_kill(pair.far);
+    sim_run_ms(pair.sim, 100);
+    assert_string_equal(pair.caller.heard.data, "last words");
+    assert_int_equal(pair.caller.ends, 1);
+    pair_close(&pair);
+}
+
+/* A crash in the middle of a callback: the rest of it runs on dead things, nobody hears it, and all can be freed. */
+static void the_dead_are_harmless(void **state)
+{
+    (void)state;
+    for (int write = 1; write <= 2; write++) {
+        struct pair pair;
+        pair_open(&pair, 7);
+        sim_machine_crash_at_write(pair.far, write);
+        assert_true(say(&pair.caller, "boom"));
+        sim_run_ms(pair.sim, 5000);
+        assert_int_equal(sim_machine_crashes(pair.far), 1);
+        /* 1: within the write, before the answer was queued. 2: within the sync, on the lane. */
+        assert_int_equal(pair.caller.heard.size, write == 1 ? 0 : 4);
+        assert_int_equal(pair.caller.ends, 1);
+        struct loop_message message = {NULL, (void (*)(struct loop_message *))abort};
+        struct loop_timer timer = {.run = (void (*)(struct loop_timer *))abort};
+        loop_post(pair.server.loop, &message);
+        loop_defer(pair.server.loop, &message);
+        loop_timer_start(pair.server.loop, &timer, 0);
+        loop_timer_stop(pair.server.loop, &timer);
+        loop_stop(pair.server.loop);
+        struct listener *listener;
+        assert_int_equal(stream_listen(pair.server.loop, "", 1, 0, server_accept, NULL, &listener),
+                         ERR_CLOSED);
+        sim_run_ms(pair.sim, 1000);
+        pair_close(&pair);
+    }
+    /* And abandoned ones go with the world (as far as they are of loop/). */
+    struct pair pair;
+    pair_open(&pair, 8);
+    assert_true(say(&pair.caller, "boom"));
+    sim_run_ms(pair.sim, 50);
+    sim_machine_crash(pair.far);
+    sim_machine_crash(pair.near);
+    free(pair.server.guests);
+    text_free(&pair.caller.heard);
+    sim_free(pair.sim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_seed_lives_the_same_life),
+        cmocka_unit_test(a_crash_keeps_what_was_synced),
+        cmocka_unit_test(a_crash_keeps_or_undoes_a_cut),
+        cmocka_unit_test(a_failed_sync_is_final),
+        cmocka_unit_test(names_survive_in_order),
+        cmocka_unit_test(a_rename_is_whole),
+        cmocka_unit_test(a_checkpoint_is_old_or_new_at_every_crash),
+        cmocka_unit_test(a_killed_process_loses_no_write),
+        cmocka_unit_test(a_full_disk_takes_a_part_and_says_so),
+        cmocka_unit_test(time_is_virtual),
+        cmocka_unit_test(a_slow_disk_holds_up_its_lane_only),
+        cmocka_unit_test(a_cut_holds_words_back_until_it_heals),
+        cmocka_unit_test(names_without_machines_and_ports_without_listeners_fail),
+        cmocka_unit_test(resets_and_deaths_end_connections),
+        cmocka_unit_test(a_killed_process_has_said_what_it_said),
+        cmocka_unit_test(the_dead_are_harmless),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
