@@ -1,0 +1,671 @@
+#include "node/node.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "broker/broker.h"
+#include "console/http.h"
+#include "controller/controller.h"
+#include "coord/coord.h"
+#include "group/group.h"
+#include "keeper/keeper.h"
+#include "loop/disk.h"
+#include "loop/loop.h"
+#include "metadata/metadata.h"
+#include "metrics/metrics.h"
+#include "replica/replicas.h"
+#include "settings/settings.h"
+#include "storage/log_store.h"
+
+enum { READY_CHECK_MS = 1, CLIENT_GRACE_MS = 500, SESSION_END_MS = 2000 };
+
+struct node {
+    struct node_config config;
+    struct loop *control;
+    struct metrics *metrics;
+    struct lane *cold_lane, *keeper_lane;
+    struct log_store *store;
+    struct keeper *keeper;
+    struct coord *coord;
+    struct metadata *metadata;
+    struct config_watch *configs;
+    struct broker *broker;
+    struct replicas *replicas;
+    struct group_coordinators *groups;
+    struct local_channel *channel;
+    struct controller *controller;
+    struct http *http;
+
+    struct cluster_identity identity;
+    bool is_loading, is_loaded, has_configs, has_role, is_registered, is_accepting, is_ready;
+    struct loop_timer ready_timer;
+
+    bool is_stopping, is_waiting_for_load;
+    struct loop_message stop_step;
+    enum error end_err;
+    char problem[512];
+};
+
+static void stop(struct node *node, enum error err, const char *problem);
+static void step(struct node *node, void (*run)(struct loop_message *message));
+static void stop_store(struct loop_message *message);
+
+static const struct settings *settings_of(const struct node *node)
+{
+    return node->config.settings;
+}
+
+static void fail(struct node *node, enum error err, const char *problem)
+{
+    stop(node, err == OK ? ERR_UNKNOWN_SERVER_ERROR : err, problem);
+}
+
+/* --- ready --- */
+
+/* Every partition that the cluster says we keep has a leader. */
+static bool has_all_leaders(const struct image *image, int32_t broker_id)
+{
+    const struct image_topic *topic = image_next_topic(image, SLICE_NULL, false);
+    for (; topic; topic = image_next_topic(image, topic->name, true)) {
+        for (int32_t i = 0; i < topic->partition_count; i++) {
+            const struct image_partition *partition = topic->partitions[i];
+            if (!partition || partition->leader >= 0) continue;
+            for (int32_t r = 0; r < partition->replica_count; r++) {
+                if (partition->replicas[r] == broker_id) return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void say_ready(struct node *node)
+{
+    struct text line = {0};
+    size_t count = 0;
+    const struct broker_endpoint *endpoints = broker_endpoints(node->broker, &count);
+    text_addz(&line, "ready: ");
+    for (size_t i = 0; i < count; i++) {
+        bool is_ipv6 = memchr(endpoints[i].host.data, ':', endpoints[i].host.size) != NULL;
+        text_addf(&line, is_ipv6 ? "%s%.*s://[%.*s]:%d" : "%s%.*s://%.*s:%d", i > 0 ? "," : "",
+                  SLICE_ARG(endpoints[i].listener), SLICE_ARG(endpoints[i].host), endpoints[i].port);
+    }
+    struct setting_list dirs = settings_log_dirs(settings_of(node));
+    text_addz(&line, " data ");
+    for (size_t i = 0; i < dirs.count; i++)
+        text_addf(&line, "%s%.*s", i > 0 ? "," : "", SLICE_ARG(dirs.items[i]));
+    text_addf(&line, " in %lld ms",
+              (long long)((loop_clock_us(node->control) - node->config.started_us + 999) / 1000));
+    if (node->config.on_ready && !line.failed) node->config.on_ready(node->config.context, line.data);
+    text_free(&line);
+}
+
+/* Clients come in when we can tell them of topics: before, they would make those that we just do not know yet. With a keeper
+ * of others the controller may be another broker, which must reach us as soon as we are registered. */
+static void maybe_accept(struct node *node)
+{
+    bool is_alone = node->keeper != NULL;
+    if (node->is_accepting || !node->is_registered || (is_alone && !node->has_role)) return;
+    node->is_accepting = true;
+    broker_accept(node->broker);
+}
+
+static void check_ready(struct loop_timer *timer)
+{
+    struct node *node = CONTAINER_OF(timer, struct node, ready_timer);
+    if (node->is_ready || node->is_stopping) return;
+    const struct image *image = metadata_image(node->metadata);
+    bool is_known = image_controller_id(image) >= 0 && image_broker(image, node->identity.broker_id);
+    if (node->is_accepting && is_known && replicas_is_settled(node->replicas) &&
+        has_all_leaders(image, node->identity.broker_id)) {
+        node->is_ready = true;
+        say_ready(node);
+        return;
+    }
+    loop_timer_start(node->control, &node->ready_timer, READY_CHECK_MS);
+}
+
+static bool http_is_ready(void *context, char *why, size_t size)
+{
+    struct node *node = context;
+    if (node->is_ready && !node->is_stopping) return true;
+    snprintf(why, size, "%s", node->is_stopping ? "stopping" : "starting");
+    return false;
+}
+
+/* --- registered, controller --- */
+
+static void on_registered(void *context, int64_t broker_epoch)
+{
+    struct node *node = context;
+    node->is_registered = true;
+    log_store_set_broker_epoch(node->store, broker_epoch);
+    maybe_accept(node);
+}
+
+static void on_fatal(void *context, const char *problem)
+{
+    fail(context, ERR_DUPLICATE_BROKER_REGISTRATION, problem);
+}
+
+static void on_role(void *context, bool is_controller)
+{
+    struct node *node = context;
+    diag_info(is_controller ? "this broker is the controller now"
+                            : "this broker is not the controller any more");
+    node->has_role |= is_controller;
+    maybe_accept(node);
+    check_ready(&node->ready_timer);
+}
+
+static void apply_leader_and_isr(void *context, const struct leader_and_isr_request *request,
+                                 struct arena *arena, struct leader_and_isr_response *response,
+                                 void (*done)(void *done_context), void *done_context)
+{
+    replicas_apply_leader_and_isr(((struct node *)context)->replicas, request, arena, response, done,
+                                  done_context);
+}
+
+static void apply_stop_replica(void *context, const struct stop_replica_request *request, struct arena *arena,
+                               struct stop_replica_response *response, void (*done)(void *done_context),
+                               void *done_context)
+{
+    replicas_apply_stop_replica(((struct node *)context)->replicas, request, arena, response, done,
+                                done_context);
+}
+
+static enum error join_cluster(struct node *node)
+{
+    const struct settings *settings = settings_of(node);
+    struct replicas_options replicas = {.broker_id = node->identity.broker_id,
+                                        .loops = node->config.loops,
+                                        .loop_count = node->config.loop_count,
+                                        .store = node->store,
+                                        .metadata = node->metadata,
+                                        .topic_rules = broker_topic_rules,
+                                        .context = node->broker};
+    enum error err = replicas_new(&replicas, &node->replicas);
+    if (err != OK) return err;
+
+    struct group_config groups = GROUP_CONFIG_DEFAULT;
+    groups.initial_rebalance_delay_ms =
+        (int32_t)settings_long(settings, SETTING_GROUP_INITIAL_REBALANCE_DELAY_MS);
+    groups.min_session_timeout_ms = (int32_t)settings_long(settings, SETTING_GROUP_MIN_SESSION_TIMEOUT_MS);
+    groups.max_session_timeout_ms = (int32_t)settings_long(settings, SETTING_GROUP_MAX_SESSION_TIMEOUT_MS);
+    groups.max_size = (int32_t)settings_long(settings, SETTING_GROUP_MAX_SIZE);
+    groups.offset_metadata_max_bytes = (int32_t)settings_long(settings, SETTING_OFFSET_METADATA_MAX_BYTES);
+    groups.offsets_retention_ms = settings_long(settings, SETTING_OFFSETS_RETENTION_MINUTES) * 60000;
+    groups.offsets_retention_check_interval_ms =
+        settings_long(settings, SETTING_OFFSETS_RETENTION_CHECK_INTERVAL_MS);
+    groups.commit_timeout_ms = (int32_t)settings_long(settings, SETTING_OFFSETS_COMMIT_TIMEOUT_MS);
+    groups.load_buffer_bytes = (size_t)settings_long(settings, SETTING_OFFSETS_LOAD_BUFFER_SIZE);
+    groups.offsets_topic_codec = (enum codec)settings_long(settings, SETTING_OFFSETS_TOPIC_COMPRESSION_CODEC);
+    groups.lane = node->cold_lane;
+    err = group_coordinators_new(&groups, &node->groups);
+    if (err != OK) return err;
+
+    struct broker_appliers appliers = {node, apply_leader_and_isr, apply_stop_replica};
+    err = local_channel_new(node->identity.broker_id, node->metadata, node->configs, &appliers, NULL,
+                            &node->channel);
+    if (err != OK) return err;
+
+    struct controller_options options = {.loop = node->control,
+                                         .coord = node->coord,
+                                         .metadata = node->metadata,
+                                         .configs = node->configs,
+                                         .channel = local_channel_table(node->channel),
+                                         .is_candidate = true,
+                                         .on_registered = on_registered,
+                                         .on_fatal = on_fatal,
+                                         .on_role = on_role,
+                                         .context = node};
+    broker_controller_rules(node->broker, &options.rules);
+    const char *rack = settings_text(settings, SETTING_BROKER_RACK);
+    options.registration = (struct broker_registration){.id = node->identity.broker_id,
+                                                        .rack = slice_of(rack),
+                                                        .jmx_port = -1,
+                                                        .timestamp_ms = loop_wall_ms(node->control)};
+    options.registration.endpoints = broker_endpoints(node->broker, &options.registration.endpoint_count);
+
+    struct broker_parts parts = {
+        .replicas = node->replicas, .groups = node->groups, .configs = node->configs, .store = node->store};
+    err = controller_new(&options, &node->controller);
+    if (err != OK) return err;
+    parts.controller = node->controller;
+    broker_set_parts(node->broker, &parts);
+    check_ready(&node->ready_timer);
+    return OK;
+}
+
+static void maybe_join(struct node *node)
+{
+    if (!node->is_loaded || !node->has_configs || node->is_stopping || node->controller) return;
+    enum error err = join_cluster(node);
+    if (err != OK) fail(node, err, "could not make the parts of the broker");
+}
+
+static void on_configs(void *context)
+{
+    struct node *node = context;
+    node->has_configs = true;
+    maybe_join(node);
+}
+
+/* --- logs --- */
+
+static void on_loaded(void *context, enum error err, const char *why)
+{
+    struct node *node = context;
+    node->is_loading = false;
+    if (node->is_stopping) {
+        if (node->is_waiting_for_load) step(node, stop_store);
+        return;
+    }
+    if (err != OK) {
+        fail(node, err, why);
+        return;
+    }
+    struct log_store_progress progress;
+    log_store_progress(node->store, &progress);
+    if (progress.recovered > 0) {
+        diag_info("recovered %zu of %zu partitions, which were not stopped cleanly", progress.recovered,
+                  progress.partitions);
+    }
+    node->is_loaded = true;
+    maybe_join(node);
+}
+
+static void on_dir_failed(void *context, const char *dir, enum error err)
+{
+    struct node *node = context;
+    diag_error("log directory \"%s\" is offline until the next start: %s", dir, error_text(err));
+    if (log_store_live_dirs(node->store) == 0) fail(node, err, "the last log directory failed");
+}
+
+/* The directories' paths as text, until the store has its own. */
+static const char **dir_texts(const struct setting_list *dirs, struct arena *arena)
+{
+    const char **texts = arena_array(arena, dirs->count + 1, sizeof *texts);
+    for (size_t i = 0; texts && i < dirs->count; i++) {
+        texts[i] = (const char *)arena_copy(arena, dirs->items[i]).data;
+        if (!texts[i]) return NULL;
+    }
+    return texts;
+}
+
+static enum error open_store(struct node *node, struct text *why)
+{
+    const struct settings *settings = settings_of(node);
+    struct log_store_options options;
+    log_store_options_default(&options);
+    struct arena arena;
+    arena_init(&arena, 0);
+    struct setting_list dirs = settings_log_dirs(settings);
+    options.disk = node->config.disk;
+    options.loop = node->control;
+    options.dirs = dir_texts(&dirs, &arena);
+    options.dir_count = dirs.count;
+    options.recovery_threads_per_dir =
+        (int)settings_long(settings, SETTING_NUM_RECOVERY_THREADS_PER_DATA_DIR);
+    options.recovery_checkpoint_interval_ms =
+        settings_long(settings, SETTING_LOG_FLUSH_OFFSET_CHECKPOINT_INTERVAL_MS);
+    options.log_start_checkpoint_interval_ms =
+        settings_long(settings, SETTING_LOG_FLUSH_START_OFFSET_CHECKPOINT_INTERVAL_MS);
+    options.high_watermark_checkpoint_interval_ms =
+        settings_long(settings, SETTING_REPLICA_HIGH_WATERMARK_CHECKPOINT_INTERVAL_MS);
+    options.retention_check_interval_ms = settings_long(settings, SETTING_LOG_RETENTION_CHECK_INTERVAL_MS);
+    options.retention_initial_delay_ms = settings_long(settings, SETTING_LOG_INITIAL_TASK_DELAY_MS);
+    options.on_dir_failed = on_dir_failed;
+    options.context = node;
+    enum error err = options.dirs ? log_store_open(&options, &node->store, why) : ERR_NOMEM;
+    arena_free(&arena);
+    return err;
+}
+
+/* --- cluster --- */
+
+static int64_t wall_ms(void *context)
+{
+    return loop_wall_ms(((struct node *)context)->control);
+}
+
+static enum error open_broker(struct node *node, struct text *why)
+{
+    enum error err = log_store_claim(node->store, node->identity.cluster_id, node->identity.broker_id, why);
+    if (err == OK) err = metadata_new(node->control, slice_of(node->identity.cluster_id), &node->metadata);
+    if (err != OK) return err;
+    struct broker_options options = {.broker_id = node->identity.broker_id,
+                                     .loops = node->config.loops,
+                                     .loop_count = node->config.loop_count,
+                                     .settings = settings_of(node),
+                                     .metadata = node->metadata,
+                                     .metrics = node->metrics,
+                                     .cold_lane = node->cold_lane};
+    err = broker_new(&options, &node->broker);
+    if (err == OK) err = broker_bind(node->broker, why);
+    if (err == OK)
+        err = config_watch_new(node->coord, node->metadata, wall_ms, on_configs, node, &node->configs);
+    return err;
+}
+
+static void on_joined(void *context, enum error err, const struct cluster_identity *identity,
+                      const char *problem)
+{
+    struct node *node = context;
+    if (node->is_stopping) return;
+    if (err != OK) {
+        fail(node, err, problem);
+        return;
+    }
+    node->identity = *identity;
+    struct text why = {0};
+    err = open_broker(node, &why);
+    node->is_loading = err == OK;
+    if (err != OK)
+        fail(node, err, why.data);
+    else
+        log_store_load(node->store, on_loaded, node);
+    text_free(&why);
+}
+
+static enum error begin_join(struct node *node)
+{
+    struct log_store_identity known;
+    log_store_identity(node->store, &known);
+    int32_t configured = settings_broker_id(settings_of(node));
+    struct cluster_join join = {
+        .known_cluster_id = known.cluster_id[0] ? slice_of(known.cluster_id) : SLICE_NULL,
+        .broker_id = configured >= 0 ? configured : known.broker_id,
+        .reserved_max_id = (int32_t)settings_long(settings_of(node), SETTING_RESERVED_BROKER_MAX_ID),
+        .done = on_joined,
+        .context = node};
+    uint8_t random[16];
+    do {
+        loop_random(node->control, random, sizeof random);
+    } while (!uuid_from_random(random, &join.new_cluster_id));
+    return cluster_join(node->coord, &join);
+}
+
+/* --- keeper --- */
+
+static void coord_opened(struct node *node, enum error err)
+{
+    if (err == OK) err = begin_join(node);
+    if (err != OK) fail(node, err, "could not open a session with the keeper");
+}
+
+static void keeper_ready(void *context, enum error err)
+{
+    struct node *node = context;
+    if (node->is_stopping) return;
+    if (err != OK) {
+        fail(node, err, "the keeper in this process could not start");
+        return;
+    }
+    const struct settings *settings = settings_of(node);
+    int64_t port = settings_long(settings, SETTING_KEEPER_CLIENT_PORT);
+    if (port > 0) {
+        const char *host = settings_text(settings, SETTING_KEEPER_CLIENT_ADDRESS);
+        err = keeper_listen(node->keeper, host, (uint16_t)port);
+        if (err != OK && settings_is_set(settings, SETTING_KEEPER_CLIENT_PORT)) {
+            char problem[200];
+            snprintf(problem, sizeof problem, "the keeper could not listen on %s:%lld", host ? host : "",
+                     (long long)port);
+            fail(node, err, problem);
+            return;
+        }
+        /* Nobody asked for it: an Apache ZooKeeper, or another node of ours, has the port. */
+        if (err != OK) {
+            diag_warn(
+                "the keeper does not listen on %s:%lld: %s; set keeper.client.port to another port, or to 0",
+                host ? host : "", (long long)port, err == ERR_BUSY ? "the port is in use" : error_text(err));
+        }
+    }
+    struct coord_options options = {
+        .session_timeout_ms = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_SESSION_TIMEOUT_MS)};
+    coord_opened(node, coord_open_direct(node->control, node->keeper, &options, &node->coord));
+}
+
+static void keeper_failed(void *context, enum error err)
+{
+    struct node *node = context;
+    diag_error("the keeper in this process cannot write any more: %s", error_text(err));
+    fail(node, err, "the keeper in this process cannot write any more");
+}
+
+static enum error open_keeper(struct node *node)
+{
+    const struct settings *settings = settings_of(node);
+    struct setting_list dirs = settings_log_dirs(settings);
+    const char *set = settings_text(settings, SETTING_KEEPER_DATA_DIR);
+    char *dir = set ? strdup(set) : slice_dup(dirs.items[0]);
+    if (!dir) return ERR_NOMEM;
+    struct keeper_config config;
+    keeper_config_init(&config);
+    config.data_dir = dir;
+    static const struct keeper_events events = {keeper_ready, keeper_failed};
+    enum error err = keeper_open(&config, node->control, node->config.disk, node->keeper_lane, &events, node,
+                                 &node->keeper);
+    free(dir);
+    return err;
+}
+
+static enum error open_coordination(struct node *node)
+{
+    const struct settings *settings = settings_of(node);
+    const char *connect = settings_text(settings, SETTING_ZOOKEEPER_CONNECT);
+    if (!connect) return open_keeper(node);
+    struct coord_options options = {
+        .session_timeout_ms = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_SESSION_TIMEOUT_MS),
+        .max_in_flight = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_MAX_IN_FLIGHT_REQUESTS)};
+    if (!settings_is_null(settings, SETTING_ZOOKEEPER_CONNECTION_TIMEOUT_MS)) {
+        options.connect_timeout_ms =
+            (int32_t)settings_long(settings, SETTING_ZOOKEEPER_CONNECTION_TIMEOUT_MS);
+    }
+    struct setting_list dirs = settings_log_dirs(settings);
+    struct text session = {0};
+    text_addf(&session, "%.*s/odradek-session", SLICE_ARG(dirs.items[0]));
+    enum error err = session.failed ? ERR_NOMEM
+                                    : coord_open_wire(node->control, node->config.disk, connect, session.data,
+                                                      &options, &node->coord);
+    text_free(&session);
+    return err == OK ? begin_join(node) : err;
+}
+
+/* --- start --- */
+
+static enum error open_http(struct node *node, struct text *why)
+{
+    const char *listener = settings_text(settings_of(node), SETTING_METRICS_LISTENER);
+    if (!listener || !*listener) return OK;
+    const char *colon = strrchr(listener, ':');
+    char host[64] = "";
+    int64_t port = 0;
+    bool is_sound = colon && (size_t)(colon - listener) < sizeof host &&
+                    slice_to_int64(slice_of(colon + 1), 0, 65535, &port);
+    if (is_sound) memcpy(host, listener, (size_t)(colon - listener));
+    struct http_options options = {.host = host[0] ? host : NULL,
+                                   .port = (uint16_t)port,
+                                   .metrics = node->metrics,
+                                   .is_ready = http_is_ready,
+                                   .context = node};
+    enum error err = is_sound ? http_open(node->control, &options, &node->http) : ERR_CONFIG;
+    if (err == OK) return OK;
+    if (err == ERR_BUSY && !settings_is_set(settings_of(node), SETTING_METRICS_LISTENER)) {
+        diag_warn("no metrics on %s: the port is in use", listener);
+        return OK;
+    }
+    text_addf(why, "metrics.listener=%s: %s", listener,
+              is_sound ? error_text(err) : "host:port is what it takes");
+    return err;
+}
+
+static void node_free(struct node *node)
+{
+    loop_timer_stop(node->control, &node->ready_timer);
+    if (node->cold_lane) lane_free(node->cold_lane);
+    if (node->keeper_lane) lane_free(node->keeper_lane);
+    metrics_free(node->metrics);
+    free(node);
+}
+
+enum error node_start(const struct node_config *config, struct node **node)
+{
+    struct node *made = calloc(1, sizeof *made);
+    if (!made) return ERR_NOMEM;
+    made->config = *config;
+    made->control = config->loops[0];
+    made->ready_timer.run = check_ready;
+    made->metrics = metrics_new();
+    enum error err = made->metrics ? lane_new(made->control, "cold", 2, &made->cold_lane) : ERR_NOMEM;
+    if (err == OK) err = lane_new(made->control, "keeper", 1, &made->keeper_lane);
+    if (err != OK) {
+        if (made->cold_lane) lane_free(made->cold_lane);
+        if (made->metrics) metrics_free(made->metrics);
+        free(made);
+        return err;
+    }
+    *node = made;
+    struct text why = {0};
+    err = open_store(made, &why);
+    if (err == OK) err = open_http(made, &why);
+    if (err == OK) err = open_coordination(made);
+    if (err != OK) fail(made, err, why.data);
+    text_free(&why);
+    return OK;
+}
+
+struct metrics *node_metrics(struct node *node)
+{
+    return node->metrics;
+}
+
+uint16_t node_port(const struct node *node)
+{
+    return node->broker ? broker_port(node->broker, 0) : 0;
+}
+
+/* --- stop: each step in a turn of its own, so that whoever failed is not freed under its feet --- */
+
+static void step(struct node *node, void (*run)(struct loop_message *message))
+{
+    node->stop_step.run = run;
+    loop_post(node->control, &node->stop_step);
+}
+
+static struct node *stopping(struct loop_message *message)
+{
+    return CONTAINER_OF(message, struct node, stop_step);
+}
+
+static void stop_over(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    void (*on_end)(void *, enum error, const char *) = node->config.on_end;
+    void *context = node->config.context;
+    enum error err = node->end_err;
+    char problem[sizeof node->problem];
+    memcpy(problem, node->problem, sizeof problem);
+    node_free(node);
+    if (on_end) on_end(context, err, problem);
+}
+
+static void keeper_closed(void *context)
+{
+    step(context, stop_over);
+}
+
+static void stop_keeper(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    if (node->coord) coord_close(&node->coord);
+    if (node->metadata) metadata_free(&node->metadata);
+    if (node->keeper)
+        keeper_close(&node->keeper, keeper_closed, node);
+    else
+        keeper_closed(node);
+}
+
+static void session_over(void *context)
+{
+    step(context, stop_keeper);
+}
+
+/* The registration goes only now, when the logs are safe: then nobody takes over what is not yet closed. */
+static void stop_coord(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    controller_free(&node->controller);
+    local_channel_free(&node->channel);
+    config_watch_free(&node->configs);
+    broker_free(&node->broker);
+    replicas_free(&node->replicas);
+    group_coordinators_free(&node->groups);
+    if (node->coord)
+        coord_finish(node->coord, SESSION_END_MS, session_over, node);
+    else
+        session_over(node);
+}
+
+static void store_closed(void *context)
+{
+    struct node *node = context;
+    node->store = NULL;
+    step(node, stop_coord);
+}
+
+static void stop_store(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    node->is_waiting_for_load = node->is_loading;
+    if (node->is_loading) return; /* on_loaded comes back here */
+    if (node->store)
+        log_store_close(node->store, store_closed, node);
+    else
+        store_closed(node);
+}
+
+static void replicas_over(void *context)
+{
+    step(context, stop_store);
+}
+
+static void stop_replicas(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    if (node->replicas)
+        replicas_close(node->replicas, replicas_over, node);
+    else
+        replicas_over(node);
+}
+
+static void clients_over(void *context)
+{
+    step(context, stop_replicas);
+}
+
+static void stop_clients(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    http_close(&node->http);
+    if (node->broker)
+        broker_close(node->broker, CLIENT_GRACE_MS, clients_over, node);
+    else
+        clients_over(node);
+}
+
+static void stop(struct node *node, enum error err, const char *problem)
+{
+    if (node->is_stopping) return;
+    node->is_stopping = true;
+    node->end_err = err;
+    snprintf(node->problem, sizeof node->problem, "%s", problem ? problem : err == OK ? "" : error_text(err));
+    step(node, stop_clients);
+}
+
+void node_stop(struct node *node)
+{
+    stop(node, OK, NULL);
+}
