@@ -1,4 +1,4 @@
-/* check.c: odradek config check FILE: all errors and warnings of a server.properties or zoo.cfg at once. */
+/* check.c: odradek config check|reference: all problems of a server.properties or zoo.cfg at once; every key there is. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,4 +30,14 @@ int cli_config_check(struct cli *cli)
     text_free(&text);
     text_free(&report);
     return err == OK ? EXIT_OK : EXIT_USAGE;
+}
+
+int cli_config_reference(struct cli *cli)
+{
+    (void)cli;
+    struct text out = {0};
+    settings_reference(&out);
+    bool is_whole = !out.failed && fwrite(out.data, 1, out.size, stdout) == out.size;
+    text_free(&out);
+    return is_whole ? EXIT_OK : EXIT_ITEM_FAILED;
 }

@@ -98,6 +98,7 @@ json_t *cli_json_text(struct slice s);
 int cli_server(struct cli *cli);
 int cli_keeper(struct cli *cli);
 int cli_config_check(struct cli *cli);
+int cli_config_reference(struct cli *cli);
 int cli_wire_recode(struct cli *cli);
 int cli_wire_decode(struct cli *cli);
 int cli_log_dump(struct cli *cli);

@@ -136,6 +136,8 @@ static const struct cli_command commands[] = {
     {"config", "unset", "KEY...", 1, -1, cli_config_unset, "back to the default", config_options, NULL},
     {"config", "check", "FILE", 1, 1, cli_config_check,
      "check a server.properties or zoo.cfg, all errors at once", NULL, NULL},
+    {"config", "reference", "", 0, 0, cli_config_reference, "every key: type, default, meaning, effect here",
+     NULL, NULL},
     {"cluster", "describe", "", 0, 0, cli_cluster_describe, "brokers, controller, cluster id", NULL, NULL},
     {"log", "dump", "PATH...", 1, -1, cli_log_dump, "show what log directories or files hold", dump_options,
      NULL},
