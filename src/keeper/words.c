@@ -339,7 +339,7 @@ bool words_try(struct conn *conn, const uint8_t word[4])
         text_addf(&out, "%s is not executed because it is not in the whitelist.\n", known->name);
     }
     uint8_t *into = out.failed ? NULL : conn_reserve(conn, out.size);
-    if (into) memcpy(into, out.data, out.size);
+    if (into && out.size) memcpy(into, out.data, out.size);
     text_free(&out);
     conn_finish(conn);
     return true;
