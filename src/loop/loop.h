@@ -26,7 +26,7 @@ struct descriptors *descriptors_new(size_t limit);
 void descriptors_free(struct descriptors *descriptors);
 
 MUST_USE enum error loop_new(struct descriptors *descriptors, struct loop **loop);
-/* After loop_run returned. Streams, listeners and timers must be gone. */
+/* After loop_run returned. Streams, listeners, lanes and timers must be gone; messages not yet run are dropped. */
 void loop_free(struct loop *loop);
 /* Runs on the calling thread until loop_stop. */
 void loop_run(struct loop *loop);

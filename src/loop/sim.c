@@ -1,8 +1,5 @@
 /* sim.c: the simulated world: its queue of events, its machines, its trace.
  *
- * How a test is linked: its executable takes the static library loop_sim instead of loop, before or after the other
- * folders' libraries; they call the same names. In meson, `sim_libs` of src/meson.build is all folders that way.
- *
  * Memory of a crashed machine: the node's own memory was the machine's, so a test either frees the node as usual (its
  * objects of loop/ are dead and harmless, see sim_inside.h) or abandons it and runs with leak detection off. Objects of
  * loop/ that nobody freed go with sim_free; free nodes before it.

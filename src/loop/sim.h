@@ -3,6 +3,16 @@
  * One struct sim is a whole world driven from one seed in one thread: loops of simulated machines, virtual time that jumps
  * to the next event, streams with delay, loss of connection and partitions, disks whose unsynced writes may be lost, torn
  * or kept in any order by a crash. The same seed and the same program give the same trace, byte for byte.
+ *
+ * Linking  the library loop_sim in place of loop; the folders above call the same names. A folder lists such tests in
+ *          FOLDER_sim_tests of its meson.build (they are built with -DLOOP_IS_SIMULATED); test/sim links all_sim_libs.
+ * Nodes    take their loops and their disk from outside: here from sim_loop_new and sim_machine_disk (loop_new answers
+ *          ERR_UNSUPPORTED, disk_new NULL). Loops take turns from the moment they are made; loop_start_thread and loop_join
+ *          work (join drives the world), so does loop_run.
+ * Memory   a crashed node is freed as usual (its objects of loop/ are dead and harmless) or abandoned, then with leak
+ *          detection off. Free nodes before sim_free.
+ * Fair     what POSIX promises holds: bytes after file_sync, names after disk_sync_dir of their directory (a new directory's
+ *          own name after that of its parent). Nothing else does: syncing a new file does not save its name.
  */
 #pragma once
 #include "loop/disk.h"
@@ -15,7 +25,8 @@ struct sim_machine;
 MUST_USE enum error sim_new(uint64_t seed, struct sim **sim);
 void sim_free(struct sim *sim);
 
-/* A machine has an address (its name resolves to it), a wall clock, a disk. Machines live as long as the sim. */
+/* A machine has an address (its name resolves to it and is what peers see, so "10.0.0.1" is a good one; "localhost" and
+ * "127.0.0.1" are the machine itself), a wall clock, a disk. Machines live as long as the sim. */
 MUST_USE enum error sim_machine_new(struct sim *sim, const char *host, struct sim_machine **machine);
 /* The disk of this life of the machine: ask again after a crash. The old one, and files opened on it, answer ERR_IO. It
  * belongs to the sim; disk_free on it does nothing. */

@@ -807,6 +807,51 @@ static void a_killed_process_has_said_what_it_said(void **state)
     pair_close(&pair);
 }
 
+/* Whatever the network does, what is heard is the beginning of what was said, in order, once; and without resets all of it. */
+static void what_is_heard_is_a_prefix_of_what_was_said(void **state)
+{
+    (void)state;
+    int whole = 0, cut_short = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct pair pair;
+        pair_open(&pair, seed);
+        struct random *random = sim_random(pair.sim);
+        bool has_resets = seed % 2;
+        sim_net_delay(pair.sim, 10, 1 + (int64_t)random_below(random, 20000));
+        struct text said = {0};
+        for (int step = 0; step < 40; step++) {
+            char words[3000];
+            size_t size = 1 + random_below(random, sizeof words - 1);
+            for (size_t i = 0; i < size; i++) words[i] = (char)('a' + random_below(random, 26));
+            words[size] = 0;
+            if (say(&pair.caller, words)) text_addz(&said, words);
+            switch (random_below(random, 8)) {
+            case 0: sim_net_cut(pair.sim, pair.near, pair.far, true); break;
+            case 1: sim_net_cut(pair.sim, pair.near, pair.far, false); break;
+            case 2: sim_machine_pause(pair.far, (int64_t)random_below(random, 100)); break;
+            case 3:
+                if (has_resets && random_below(random, 4) == 0) sim_net_reset_one(pair.sim);
+                break;
+            default: break;
+            }
+            sim_run_ms(pair.sim, (int64_t)random_below(random, 60));
+        }
+        sim_net_cut(pair.sim, pair.near, pair.far, false);
+        sim_run_ms(pair.sim, 20000);
+        assert_true(pair.caller.heard.size <= said.size);
+        if (pair.caller.heard.size)
+            assert_memory_equal(pair.caller.heard.data, said.data, pair.caller.heard.size);
+        bool is_whole = pair.caller.heard.size == said.size;
+        if (!pair.caller.ends) assert_true(is_whole);
+        if (!has_resets) assert_int_equal(pair.caller.ends, 0);
+        whole += is_whole;
+        cut_short += !is_whole;
+        text_free(&said);
+        pair_close(&pair);
+    }
+    assert_true(whole >= 30 && cut_short > 5);
+}
+
 /* A crash in the middle of a callback: the rest of it runs on dead things, nobody hears it, and all can be freed. */
 static void the_dead_are_harmless(void **state)
 {
@@ -864,6 +909,7 @@ int main(void)
         cmocka_unit_test(names_without_machines_and_ports_without_listeners_fail),
         cmocka_unit_test(resets_and_deaths_end_connections),
         cmocka_unit_test(a_killed_process_has_said_what_it_said),
+        cmocka_unit_test(what_is_heard_is_a_prefix_of_what_was_said),
         cmocka_unit_test(the_dead_are_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

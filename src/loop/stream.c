@@ -60,6 +60,8 @@ struct stream {
     bool is_finishing, is_shut; /* stream_finish: asked, done */
     bool is_peer_done;          /* the peer sends no more; we may */
     bool is_told, is_closed;
+    bool is_in_readable,
+        is_dry;          /* within on_readable a short read was the last: no need to ask the kernel again */
     uint8_t peer_family; /* of the socket address below */
     uint16_t peer_port;
     uint8_t peer_ip[16];
@@ -91,8 +93,10 @@ static enum error transport_send(struct stream *stream, struct iovec *parts, int
                                  size_t *sent)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+    int flags = MSG_NOSIGNAL | (has_more ? MSG_MORE : 0);
     for (;;) {
-        ssize_t n = sendmsg(stream->fd, &message, MSG_NOSIGNAL | (has_more ? MSG_MORE : 0));
+        ssize_t n = count == 1 ? send(stream->fd, parts->iov_base, parts->iov_len, flags)
+                               : sendmsg(stream->fd, &message, flags);
         if (n >= 0) {
             *sent = (size_t)n;
             return OK;
@@ -253,7 +257,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
     }
     if (events & UV_READABLE) {
         if (stream->is_reading && stream->ended == OK) {
+            stream->is_in_readable = true;
+            stream->is_dry = false;
             stream->events.on_readable(stream->context);
+            stream->is_in_readable = false;
         } else if (stream->is_shut) {
             discard_input(stream);
         }
@@ -340,7 +347,9 @@ enum error stream_read(struct stream *stream, void *into, size_t capacity, size_
     assert(capacity > 0);
     if (stream->ended != OK) return stream->ended;
     if (stream->is_peer_done) return ERR_EOF;
+    if (stream->is_in_readable && stream->is_dry) return ERR_AGAIN;
     enum error err = transport_read(stream, into, capacity, got);
+    if (err == OK) stream->is_dry = *got < capacity;
     if (err == OK || err == ERR_AGAIN) return err;
     if (err == ERR_EOF) stream->is_peer_done = true;
     end(stream, err);
