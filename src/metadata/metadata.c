@@ -79,20 +79,20 @@ void metadata_publish(struct metadata *metadata, struct image *image)
     struct image *old = metadata->image;
     metadata->image = image;
     image_retain(image); /* a listener may publish the next one */
-    for (struct metadata_listener *listener = metadata->listeners, *next; listener; listener = next) {
-        next = listener->next;
-        listener->on_image(listener->context, old, image);
-    }
+    /* Views first: what a listener posts to a loop must find the image there. */
     LIST_EACH(&metadata->views, item)
     {
         struct metadata_view *view = CONTAINER_OF(item, struct metadata_view, link);
-        struct image *passed =
-            __atomic_exchange_n(&view->pending, image_retain(metadata->image), __ATOMIC_ACQ_REL);
+        struct image *passed = __atomic_exchange_n(&view->pending, image_retain(image), __ATOMIC_ACQ_REL);
         /* One that has not been taken yet is passed over; its message brings ours. */
         if (passed)
             image_release(&passed);
         else
             loop_post(view->loop, &view->message);
+    }
+    for (struct metadata_listener *listener = metadata->listeners, *next; listener; listener = next) {
+        next = listener->next;
+        listener->on_image(listener->context, old, image);
     }
     image_release(&image);
     image_release(&old);

@@ -5,7 +5,7 @@
  *
  * Threads  a struct metadata belongs to one loop, the control loop: the one of the coord and the controller. Other loops
  *          each open a view; a view's image changes only between two turns of its loop, by a message.
- * Order    what the control loop posts to a loop after publishing arrives there after the image.
+ * Order    what the control loop posts to a loop after publishing, listeners included, arrives there after the image.
  * Source   facts/cluster.md 1.5, 4.2, 4.4.
  */
 #pragma once
