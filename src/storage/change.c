@@ -21,16 +21,16 @@ enum error log_roll_at(struct log *log, int64_t base_offset)
     if (err == OK && segment->size == 0 && segment->base_offset == base_offset) return OK;
     if (err == OK && log->config.preallocate) err = file_truncate(segment->log_file, segment->size);
     if (err == OK) err = log_close_indexes(log);
-    /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery
-     * would then trust the segment we are leaving, so it must be true. */
-    if (err == OK && base_offset <= __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST) &&
-        log->recovery_point < base_offset) {
-        err = log_flush_now(log);
-    }
     if (err == OK) err = log_write_snapshot(log, base_offset);
     if (err == OK) err = log_add_segment(log, base_offset);
-    if (err == OK) log_flush_inactive(log);
-    return err;
+    if (err != OK) return err;
+    /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery
+     * would then trust the segment we have left, so it must be true. */
+    if (base_offset <= __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST)) {
+        return log_flush_to(log, base_offset);
+    }
+    log_flush_inactive(log);
+    return OK;
 }
 
 enum error log_roll(struct log *log, int64_t now_ms)
@@ -58,6 +58,9 @@ static void move_end(struct log *log, int64_t end_offset)
         __atomic_store_n(&log->recovery_point, end_offset, __ATOMIC_SEQ_CST);
         __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
     }
+    size_t last = log->segment_count - 1;
+    if (log->closed_synced > log->segments[last].base_offset)
+        log->closed_synced = log->segments[last].base_offset;
     if (log->start_offset > end_offset) publish(&log->start_offset, end_offset);
 }
 
@@ -145,6 +148,7 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
         move_end(log, offset);
         publish(&log->start_offset, offset);
         publish(&log->recovery_point, offset);
+        log->closed_synced = offset;
         publish(&log->size_bytes, 0);
         __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);

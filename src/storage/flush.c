@@ -17,7 +17,7 @@ struct flush_segment {
 struct log_flush {
     struct log_dir *dir;
     char *path; /* of the partition */
-    int64_t end_offset, records;
+    int64_t end_offset, closed_offset, records;
     int32_t generation;
     bool sync_dir, sync_parent, write_epochs;
     struct text epochs;
@@ -38,10 +38,15 @@ enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flu
 {
     *flush = NULL;
     bool has_data = up_to_offset > log->recovery_point;
-    if (!has_data && !log->epochs_unsaved) return OK;
+    bool has_names = log->dir_unsynced || log->parent_unsynced;
+    bool has_closed =
+        log->closed_synced < log_active_segment(log)->base_offset && up_to_offset > log->closed_synced;
+    if (!has_data && !has_names && !has_closed && !log->epochs_unsaved) return OK;
 
-    size_t first = has_data ? log_segment_of(log, log->recovery_point) : 0, end = first;
-    while (has_data && end < log->segment_count && log->segments[end].base_offset < up_to_offset) end++;
+    /* A segment that was synced while it was active still owes its indexes. */
+    int64_t from = log->closed_synced < log->recovery_point ? log->closed_synced : log->recovery_point;
+    size_t first = log_segment_of(log, from), end = first;
+    while (end < log->segment_count && log->segments[end].base_offset < up_to_offset) end++;
     struct log_flush *begun = calloc(1, sizeof *begun + (end - first) * sizeof *begun->segments);
     if (!begun) return ERR_NOMEM;
     begun->dir = log->dir;
@@ -60,6 +65,7 @@ enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flu
             .next_offset = segment_end_offset(log, i),
             .is_active = i + 1 == log->segment_count,
         };
+        if (i + 1 < log->segment_count) begun->closed_offset = segment_end_offset(log, i);
     }
     if (err == OK && log->epochs_unsaved) {
         epoch_cache_write(&log->epochs, &begun->epochs);
@@ -70,8 +76,8 @@ enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flu
         flush_free(begun);
         return err;
     }
-    begun->sync_dir = has_data && log->dir_unsynced;
-    begun->sync_parent = has_data && log->parent_unsynced;
+    begun->sync_dir = log->dir_unsynced;
+    begun->sync_parent = log->parent_unsynced;
     if (begun->sync_dir) log->dir_unsynced = false;
     if (begun->sync_parent) log->parent_unsynced = false;
     if (begun->write_epochs) log->epochs_unsaved = false;
@@ -137,6 +143,7 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
             log->unsynced_since_ms = loop_now_ms(log->home->loop);
             log_mark_dirty(log);
         }
+        if (ended->closed_offset > log->closed_synced) log->closed_synced = ended->closed_offset;
         has_moved = ended->end_offset > log->recovery_point;
         if (has_moved) publish(&log->recovery_point, ended->end_offset);
     }
@@ -150,9 +157,14 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
 
 enum error log_flush_now(struct log *log)
 {
+    return log_flush_to(log, log->end_offset);
+}
+
+enum error log_flush_to(struct log *log, int64_t up_to_offset)
+{
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
     struct log_flush *flush;
-    enum error err = log_flush_begin(log, log->end_offset, &flush);
+    enum error err = log_flush_begin(log, up_to_offset, &flush);
     if (err != OK || !flush) return err;
     log_flush_work(flush);
     return log_flush_end(log, &flush);

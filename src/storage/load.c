@@ -350,6 +350,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     if (request->start_offset > log->start_offset) log->start_offset = request->start_offset;
     if (log->recovery_point > log->end_offset) log->recovery_point = log->end_offset;
     if (was_clean && request->was_clean) log->recovery_point = log->end_offset;
+    log->closed_synced = log->segments[log_segment_of(log, log->recovery_point)].base_offset;
     /* An epoch that began at the very end wrote nothing yet, and is still the newest. */
     if (epoch_cache_cut_end(&log->epochs, log->end_offset + 1)) log->epochs_unsaved = true;
     if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;
@@ -407,6 +408,7 @@ enum error log_load(const struct log_load_request *request, struct log **log, in
         return err;
     }
     if (loaded->high_watermark > loaded->end_offset) loaded->high_watermark = loaded->end_offset;
+    if (loaded->high_watermark < loaded->start_offset) loaded->high_watermark = loaded->start_offset;
     loaded->is_loaded = true;
     *log = loaded;
     return OK;

@@ -139,7 +139,8 @@ void log_set_home(struct log *log, struct log_home *home);
 
 /* --- what replication tells it --- */
 /* The high watermark as replica/ knows it: bounds retention and the last stable offset, and goes into the checkpoint.
- * Never used to refuse reads. Cheap. log_high_watermark: any thread; before the first set, the checkpoint's (0 = none). */
+ * Never used to refuse reads. Cheap. log_high_watermark: any thread; before the first set, the checkpoint's or,
+ * without one, the log start. */
 void log_set_high_watermark(struct log *log, int64_t high_watermark);
 int64_t log_high_watermark(const struct log *log);
 

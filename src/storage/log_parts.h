@@ -95,8 +95,9 @@ struct log {
     size_t segment_count, segment_capacity;
     struct log_active *active; /* NULL until needed */
     int64_t start_offset, end_offset,
-        recovery_point;   /* written by the home loop, read by checkpoint writers: relaxed */
-    int64_t first_offset; /* of the first segment, for those threads */
+        recovery_point;    /* written by the home loop, read by checkpoint writers: relaxed */
+    int64_t closed_synced; /* segments that end at or below this are on disk with their indexes */
+    int64_t first_offset;  /* of the first segment, for those threads */
     int64_t high_watermark;
     int64_t size_bytes;
     int64_t
@@ -191,6 +192,9 @@ void log_prune_snapshots(struct log *log);
 
 /* --- store.c --- */
 const struct log_store_options *log_store_options_of(const struct log_store *store);
+
+/* --- flush.c --- */
+MUST_USE enum error log_flush_to(struct log *log, int64_t up_to_offset); /* waits for the disk */
 
 /* --- log_home.c --- */
 void log_mark_dirty(struct log *log);

@@ -199,6 +199,13 @@ void log_store_dir(const struct log_store *store, size_t index, struct log_store
     }
 }
 
+enum error log_store_dir_space(const struct log_store *store, size_t index, int64_t *free_bytes,
+                               int64_t *total_bytes)
+{
+    assert(index < store->dir_count);
+    return disk_space(store->options.disk, store->dirs[index].path, free_bytes, total_bytes);
+}
+
 void log_store_progress(const struct log_store *store, struct log_store_progress *progress)
 {
     progress->partitions = __atomic_load_n(&store->progress.partitions, __ATOMIC_RELAXED);
@@ -253,10 +260,27 @@ static enum error lock_dir(struct log_dir *dir, struct text *why)
     return err;
 }
 
+/* Makes it, and its name durable, where it is not there yet. */
+static enum error make_dir(struct log_dir *dir)
+{
+    if (disk_exists(dir->disk, dir->path)) return OK;
+    enum error err = disk_mkdir(dir->disk, dir->path);
+    char *above = slice_dup(slice_of(dir->path));
+    char *slash = above ? strrchr(above, '/') : NULL;
+    while (err == OK && slash) {
+        slash[slash == above ? 1 : 0] = 0;
+        err = disk_sync_dir(dir->disk, above);
+        slash = strlen(above) > 1 ? strrchr(above, '/') : NULL;
+    }
+    free(above);
+    /* Whether an ancestor that was there all along may be synced is not for us to say. */
+    return err == ERR_DENIED ? OK : err;
+}
+
 static enum error open_dir(struct log_store *store, size_t i, struct text *why)
 {
     struct log_dir *dir = &store->dirs[i];
-    enum error err = disk_mkdir(dir->disk, dir->path);
+    enum error err = make_dir(dir);
     if (err == OK) err = lock_dir(dir, why);
     if (err == OK) err = read_meta(dir, &store->metas[i], why);
     if (err == OK) err = dir_checkpoints_read(dir);

@@ -69,19 +69,8 @@ static enum error open_of(const struct log_time_lookup *lookup, const struct log
     return err;
 }
 
-static enum error know_timestamp(const struct log_time_lookup *lookup, struct log_time_segment *segment)
-{
-    if (segment->max_timestamp != UNKNOWN_TIMESTAMP) return OK;
-    struct file *file = NULL;
-    struct time_entry last;
-    enum error err = open_of(lookup, segment, FILE_TIMEINDEX, &file);
-    if (err == OK) err = time_index_last(file, &last);
-    if (err == OK) segment->max_timestamp = last.timestamp;
-    file_release(&file);
-    return err;
-}
-
-/* The first record of one batch that is late enough, and not below the log's start. found->offset stays -1 when none is. */
+/* The first record of one batch that is late enough, and not below the log's start; for LOG_TIME_MAX the first of the latest.
+ * found->offset stays -1 when none is. */
 static enum error search_records(const struct log_time_lookup *lookup, struct slice batch,
                                  const struct batch_header *header, int64_t timestamp,
                                  struct log_time_found *found)
@@ -92,9 +81,10 @@ static enum error search_records(const struct log_time_lookup *lookup, struct sl
     enum error err = batch_records(batch, header, lookup->limit_bytes, &scratch, &records);
     while (err == OK && (err = record_next(&records, &record)) == OK) {
         int64_t at = record_timestamp(header, &record), offset = record_offset(header, &record);
-        if (at < timestamp || offset < lookup->log_start_offset) continue;
+        if (offset < lookup->log_start_offset) continue;
+        if (at < timestamp || (timestamp == LOG_TIME_MAX && at <= found->timestamp)) continue;
         *found = (struct log_time_found){offset, at, header->partition_leader_epoch};
-        break;
+        if (timestamp != LOG_TIME_MAX) break;
     }
     text_free(&scratch);
     return err == ERR_EOF ? OK : err;
@@ -109,9 +99,11 @@ static enum error search_messages(const struct log_time_lookup *lookup, struct s
     enum error err = legacy_message_read(batch, false, &message);
     if (err == OK) err = legacy_walk_open(&message, lookup->limit_bytes, &scratch, &walk);
     while (err == OK && (err = legacy_walk_next(&walk, &message)) == OK) {
-        if (message.timestamp < timestamp || message.offset < lookup->log_start_offset) continue;
+        if (message.offset < lookup->log_start_offset) continue;
+        if (message.timestamp < timestamp) continue;
+        if (timestamp == LOG_TIME_MAX && message.timestamp <= found->timestamp) continue;
         *found = (struct log_time_found){message.offset, message.timestamp, -1};
-        break;
+        if (timestamp != LOG_TIME_MAX) break;
     }
     text_free(&scratch);
     return err == ERR_EOF ? OK : err;
@@ -143,6 +135,23 @@ static enum error start_position(const struct log_time_lookup *lookup, const str
     return err == ERR_EOF ? OK : err;
 }
 
+static enum error search_batch(const struct log_time_lookup *lookup, struct file *file,
+                               const struct batch_header *header, int64_t position, int64_t timestamp,
+                               struct log_time_found *found)
+{
+    uint8_t *data = malloc(header->size_bytes);
+    size_t got = 0;
+    enum error err = data ? file_pread(file, data, header->size_bytes, position, &got) : ERR_NOMEM;
+    if (err == OK && got < header->size_bytes) err = ERR_CORRUPT;
+    struct slice batch = {data, header->size_bytes};
+    if (err == OK && header->magic >= 2)
+        err = search_records(lookup, batch, header, timestamp, found);
+    else if (err == OK)
+        err = search_messages(lookup, batch, timestamp, found);
+    free(data);
+    return err;
+}
+
 static enum error search_segment(const struct log_time_lookup *lookup, const struct log_time_segment *segment,
                                  int64_t timestamp, struct log_time_found *found)
 {
@@ -161,18 +170,55 @@ static enum error search_segment(const struct log_time_lookup *lookup, const str
     while (err == OK && found->offset < 0 && (err = header_scan_next(&scan, &header, &position)) == OK) {
         /* A compressed set of magic 0 has no timestamps, one of magic 1 has its largest. */
         if (header.max_timestamp < timestamp) continue;
-        uint8_t *data = malloc(header.size_bytes);
-        size_t got = 0;
-        err = data ? file_pread(file, data, header.size_bytes, position, &got) : ERR_NOMEM;
-        if (err == OK && got < header.size_bytes) err = ERR_CORRUPT;
-        struct slice batch = {data, header.size_bytes};
-        if (err == OK && header.magic >= 2)
-            err = search_records(lookup, batch, &header, timestamp, found);
-        else if (err == OK)
-            err = search_messages(lookup, batch, timestamp, found);
-        free(data);
+        err = search_batch(lookup, file, &header, position, timestamp, found);
     }
     file_release(&file);
+    return err == ERR_EOF ? OK : err;
+}
+
+static enum error know_timestamp(const struct log_time_lookup *lookup, struct log_time_segment *segment)
+{
+    if (segment->max_timestamp != UNKNOWN_TIMESTAMP) return OK;
+    struct file *file = NULL;
+    struct time_entry last;
+    enum error err = open_of(lookup, segment, FILE_TIMEINDEX, &file);
+    if (err == OK) err = time_index_last(file, &last);
+    if (err == OK) segment->max_timestamp = last.timestamp;
+    file_release(&file);
+    return err;
+}
+
+/* The largest timestamp at or above the log's start, in a segment that the start lies in: what DeleteRecords took away must
+ * not count. */
+static enum error largest_left(const struct log_time_lookup *lookup, struct log_time_segment *segment)
+{
+    struct file *file = NULL;
+    struct batch_header header;
+    int64_t position = segment->size;
+    enum error err = open_of(lookup, segment, FILE_LOG, &file);
+    if (err == OK)
+        err = scan_find(file, 0, segment->size, false, lookup->log_start_offset, &header, &position);
+    if (err == ERR_EOF) position = segment->size;
+    if (err == ERR_EOF) err = OK;
+
+    uint8_t window[4096];
+    struct header_scan scan = {.file = file,
+                               .position = position,
+                               .end = segment->size,
+                               .window = window,
+                               .window_capacity = sizeof window};
+    int64_t largest = -1;
+    while (err == OK && (err = header_scan_next(&scan, &header, &position)) == OK) {
+        int64_t timestamp = header.max_timestamp;
+        if (header.base_offset < lookup->log_start_offset) {
+            struct log_time_found found = {-1, -1, -1};
+            err = search_batch(lookup, file, &header, position, LOG_TIME_MAX, &found);
+            timestamp = found.timestamp;
+        }
+        if (timestamp > largest) largest = timestamp;
+    }
+    file_release(&file);
+    segment->max_timestamp = largest;
     return err == ERR_EOF ? OK : err;
 }
 
@@ -182,7 +228,9 @@ void log_time_lookup_work(struct log_time_lookup *lookup)
     int64_t timestamp = lookup->timestamp, largest = -1;
     if (timestamp == LOG_TIME_MAX) {
         for (size_t i = 0; err == OK && i < lookup->segment_count; i++) {
-            err = know_timestamp(lookup, &lookup->segments[i]);
+            struct log_time_segment *segment = &lookup->segments[i];
+            bool is_cut = segment->base_offset < lookup->log_start_offset;
+            err = is_cut ? largest_left(lookup, segment) : know_timestamp(lookup, segment);
             if (lookup->segments[i].max_timestamp > largest) largest = lookup->segments[i].max_timestamp;
         }
         timestamp = largest;

@@ -1,0 +1,746 @@
+/* log_life_test.c: random lives of one log against a model too plain to be wrong: a list of the batches that were let in.
+ *
+ * The same lives over the kernel (kill -9 at any time: nothing is lost) and over the simulated disk (power cuts: what was
+ * synced is there, and what else is there was written once, at that offset). Every failure names its seed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/diag.h"
+#include "base/random.h"
+#include "base/vec.h"
+#include "storage/log_store.h"
+#include "wire/record.h"
+#ifdef LOOP_IS_SIMULATED
+#include "loop/sim.h"
+#else
+#include "loop/loop.h"
+#endif
+
+/* --- the model --- */
+
+struct model_batch {
+    int64_t base, last, max_timestamp;
+    int64_t producer_id;
+    int32_t base_sequence, epoch;
+    bool is_transactional, is_abort, is_commit;
+    size_t size, record_count;
+    uint8_t *bytes;
+    int64_t *timestamps; /* of each record */
+};
+
+struct model {
+    struct model_batch *batches; /* of the log from its very beginning, also those retention took */
+    size_t count, capacity;
+    struct model_batch *history; /* all that were ever written; owns the memory */
+    size_t history_count, history_capacity;
+    int64_t start, end, high_watermark;
+};
+
+#define PRODUCERS 3
+
+struct life {
+    struct model model;
+    struct random random;
+    uint64_t seed;
+    int step;
+    int64_t now_ms;
+    int32_t epoch;
+    int64_t producer_base; /* ids in use; others after a power cut, for what it left of theirs is a guess */
+    bool txns_known;
+    int64_t forget_before; /* batches of producers below were dropped with it */
+    struct log_config config;
+    struct log_store_options options;
+    const char *dirs[1];
+    char path[64];
+    struct disk *disk;
+    struct log_store *store;
+    struct log *log;
+#ifdef LOOP_IS_SIMULATED
+    struct sim *sim;
+    struct sim_machine *machine;
+#else
+    struct descriptors *descriptors;
+#endif
+};
+
+#define CHECK(life, condition)                                                                               \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            fail_msg("seed %llu step %d: %s", (unsigned long long)(life)->seed, (life)->step, #condition);   \
+    } while (0)
+
+static uint64_t below(struct life *life, uint64_t bound)
+{
+    return random_below(&life->random, bound);
+}
+
+/* --- opening and closing --- */
+
+static void loaded(void *context, enum error err, const char *why)
+{
+    if (err != OK) fail_msg("load: %s %s", error_text(err), why);
+}
+
+static void closed(void *context)
+{
+    *(bool *)context = true;
+}
+
+static void store_open(struct life *life)
+{
+    struct text why = {0};
+#ifdef LOOP_IS_SIMULATED
+    life->disk = sim_machine_disk(life->machine);
+#endif
+    life->options.disk = life->disk;
+    enum error err = log_store_open(&life->options, &life->store, &why);
+    if (err == OK) err = log_store_claim(life->store, "a-cluster", 1, &why);
+    if (err != OK)
+        fail_msg("seed %llu: open: %s %s", (unsigned long long)life->seed, error_text(err), why.data);
+    text_free(&why);
+    log_store_load(life->store, loaded, life);
+    life->log = log_store_find(life->store, slice_of("t-1"), 7);
+    if (life->log) log_configure(life->log, &life->config);
+}
+
+static void life_open(struct life *life, uint64_t seed)
+{
+    *life = (struct life){.seed = seed, .now_ms = 1700000000000, .producer_base = 1000, .txns_known = true};
+    random_seed(&life->random, seed);
+#ifdef LOOP_IS_SIMULATED
+    assert_int_equal(sim_new(seed, &life->sim), OK);
+    assert_int_equal(sim_machine_new(life->sim, "one", &life->machine), OK);
+    strcpy(life->path, "/data");
+#else
+    life->descriptors = descriptors_new(64);
+    life->disk = disk_new(life->descriptors);
+    strcpy(life->path, "/tmp/odradek-log-XXXXXX");
+    assert_non_null(mkdtemp(life->path));
+#endif
+    log_store_options_default(&life->options);
+    life->dirs[0] = life->path;
+    life->options.dirs = life->dirs;
+    life->options.dir_count = 1;
+    struct log_config *config = &life->options.config;
+    config->segment_bytes = 1000 + (int64_t)below(life, 6000);
+    config->index_interval_bytes = (int64_t)below(life, 3) * 300;
+    config->segment_index_bytes = below(life, 4) ? 1 << 20 : 48;
+    config->segment_ms = below(life, 3) ? 604800000 : 20000;
+    config->segment_jitter_ms = below(life, 2) ? 0 : 5000;
+    config->retention_bytes = below(life, 2) ? -1 : 20000;
+    config->retention_ms = below(life, 2) ? -1 : 100000;
+    config->timestamp_after_max_ms = INT64_MAX;
+    config->flush_messages = below(life, 4) ? INT64_MAX : 1;
+    config->preallocate = below(life, 5) == 0;
+    life->config = *config;
+    store_open(life);
+    struct uuid id = {{1, 2, 3}};
+    assert_int_equal(log_store_create(life->store, slice_of("t-1"), 7, &id, &life->config, &life->log), OK);
+    assert_int_equal(log_flush_now(life->log), OK);
+}
+
+static void life_close(struct life *life)
+{
+    bool is_closed = false;
+    log_store_close(life->store, closed, &is_closed);
+    CHECK(life, is_closed);
+    for (size_t i = 0; i < life->model.history_count; i++) {
+        free(life->model.history[i].bytes);
+        free(life->model.history[i].timestamps);
+    }
+    free(life->model.history);
+    free(life->model.batches);
+#ifdef LOOP_IS_SIMULATED
+    sim_free(life->sim);
+#else
+    assert_int_equal(disk_remove_tree(life->disk, life->path), OK);
+    disk_free(life->disk);
+    descriptors_free(life->descriptors);
+#endif
+}
+
+/* --- what must hold of any log at any time --- */
+
+static size_t model_find(const struct model *model, int64_t offset)
+{
+    size_t i = 0;
+    while (i < model->count && model->batches[i].last < offset) i++;
+    return i;
+}
+
+static void check_read(struct life *life, int64_t offset, int64_t limit, size_t max_bytes, bool min_one)
+{
+    const struct model *model = &life->model;
+    struct log_read what = {
+        .offset = offset, .limit_offset = limit, .max_bytes = max_bytes, .min_one_batch = min_one};
+    struct log_slice slice = {0};
+    enum error err;
+    int way = (int)below(life, 3);
+    if (way == 0)
+        err = log_read(life->log, &what, &slice);
+    else
+        err = ERR_AGAIN;
+    if (err == ERR_AGAIN && way == 1) {
+        struct log_cold_read cold;
+        err = log_cold_read_begin(life->log, &what, &cold);
+        if (err == OK) {
+            log_cold_read_work(&cold);
+            err = log_cold_read_end(life->log, &cold, &slice);
+        }
+    } else if (err == ERR_AGAIN) {
+        err = log_read_blocking(life->log, &what, &slice);
+    }
+    if (offset < model->start || offset > model->end) {
+        CHECK(life, err == ERR_OFFSET_OUT_OF_RANGE);
+        return;
+    }
+    CHECK(life, err == OK);
+
+    size_t i = model_find(model, offset);
+    if (limit > model->end) limit = model->end;
+    bool has_any = offset < limit && i < model->count && model->batches[i].last < limit;
+    bool fits = has_any && (min_one || model->batches[i].size <= max_bytes);
+    if (!has_any || !fits) {
+        CHECK(life, slice.size == 0 && slice.file == NULL);
+        return;
+    }
+    CHECK(life, slice.size > 0 && slice.file != NULL);
+    CHECK(life, slice.base_offset == model->batches[i].base);
+    CHECK(life, slice.first_batch_size == (int64_t)model->batches[i].size);
+    CHECK(life, slice.size <= max_bytes || slice.size == model->batches[i].size);
+
+    uint8_t *bytes = malloc(slice.size);
+    size_t got = 0;
+    CHECK(life, file_pread(slice.file, bytes, slice.size, slice.position, &got) == OK && got == slice.size);
+    for (size_t at = 0; at < slice.size; i++) {
+        CHECK(life, i < model->count && model->batches[i].last < limit);
+        size_t size = model->batches[i].size < slice.size - at ? model->batches[i].size : slice.size - at;
+        CHECK(life, memcmp(bytes + at, model->batches[i].bytes, size) == 0);
+        at += size;
+    }
+    free(bytes);
+    log_slice_release(&slice);
+}
+
+/* From the start to the end, segment by segment. */
+static void check_all(struct life *life)
+{
+    const struct model *model = &life->model;
+    CHECK(life, log_start_offset(life->log) == model->start);
+    CHECK(life, log_end_offset(life->log) == model->end);
+    CHECK(life, log_synced_end_offset(life->log) <= model->end);
+    CHECK(life, log_partition(life->log) == 7 && slice_is(log_topic(life->log), "t-1"));
+    CHECK(life, log_topic_id(life->log)->bytes[1] == 2);
+    size_t i = model_find(model, model->start);
+    for (int64_t offset = model->start; offset < model->end;) {
+        struct log_read what = {.offset = offset, .limit_offset = INT64_MAX, .max_bytes = 1 << 30};
+        struct log_slice slice;
+        enum error err = log_read_blocking(life->log, &what, &slice);
+        CHECK(life, err == OK);
+        if (slice.size == 0) {
+            CHECK(life, i == model->count); /* the end may lie beyond the last batch */
+            break;
+        }
+        uint8_t *bytes = malloc(slice.size);
+        size_t got = 0, at = 0;
+        CHECK(life,
+              file_pread(slice.file, bytes, slice.size, slice.position, &got) == OK && got == slice.size);
+        while (at < slice.size) {
+            CHECK(life, i < model->count && model->batches[i].size <= slice.size - at);
+            CHECK(life, memcmp(bytes + at, model->batches[i].bytes, model->batches[i].size) == 0);
+            at += model->batches[i].size;
+            offset = model->batches[i++].last + 1;
+        }
+        free(bytes);
+        log_slice_release(&slice);
+    }
+    CHECK(life, i == model->count);
+}
+
+static void check_time(struct life *life)
+{
+    const struct model *model = &life->model;
+    int64_t asked = below(life, 8) ? life->now_ms - (int64_t)below(life, 60000) : LOG_TIME_MAX, largest = -1;
+    struct log_time_found want = {-1, -1, -1}, found;
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_batch *batch = &model->batches[i];
+        for (size_t r = 0; r < batch->record_count; r++) {
+            int64_t offset = batch->base + (int64_t)r, timestamp = batch->timestamps[r];
+            if (offset < model->start) continue;
+            bool is_it = asked == LOG_TIME_MAX ? timestamp > largest : timestamp >= asked && want.offset < 0;
+            if (is_it) want = (struct log_time_found){offset, timestamp, batch->epoch};
+            if (is_it) largest = timestamp;
+        }
+    }
+    CHECK(life, log_offset_for_time(life->log, asked, &found) == OK);
+    CHECK(life, found.offset == want.offset);
+    CHECK(life, found.timestamp == want.timestamp);
+    CHECK(life, found.leader_epoch == want.leader_epoch);
+}
+
+static void check_epochs(struct life *life)
+{
+    const struct model *model = &life->model;
+    if (model->start == model->end) return;
+    int64_t offset = model->start + (int64_t)below(life, (uint64_t)(model->end - model->start));
+    size_t i = model_find(model, offset);
+    if (i == model->count) return;
+    CHECK(life, log_epoch_of(life->log, offset) == model->batches[i].epoch);
+    /* Where the epoch of this batch ended: the first batch of a later one. */
+    int64_t end = model->end;
+    for (size_t k = model->count; k > i && model->batches[k - 1].epoch > model->batches[i].epoch; k--) {
+        end = model->batches[k - 1].base;
+    }
+    struct epoch_end answer = log_epoch_end(life->log, model->batches[i].epoch);
+    CHECK(life, answer.epoch == model->batches[i].epoch);
+    CHECK(life, answer.end_offset == end || end == model->end);
+}
+
+static int64_t open_txn_of(const struct model *model, int64_t producer_id, int64_t from)
+{
+    int64_t open = -1;
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_batch *batch = &model->batches[i];
+        if (batch->producer_id != producer_id || batch->base < from) continue;
+        if (batch->is_abort || batch->is_commit)
+            open = -1;
+        else if (batch->is_transactional && open < 0)
+            open = batch->base;
+    }
+    return open;
+}
+
+static void check_txns(struct life *life)
+{
+    int64_t first = INT64_MAX;
+    if (!life->txns_known) return;
+    for (int64_t id = life->producer_base; id < life->producer_base + PRODUCERS; id++) {
+        int64_t open = open_txn_of(&life->model, id, life->forget_before);
+        if (open >= 0 && open < first) first = open;
+    }
+    CHECK(life, log_first_unstable_offset(life->log) == first);
+}
+
+struct aborted_list {
+    struct log_aborted_txn txns[256];
+    size_t count;
+};
+
+static void add_aborted(void *context, const struct log_aborted_txn *txn)
+{
+    struct aborted_list *list = context;
+    if (list->count < 256) list->txns[list->count++] = *txn;
+}
+
+/* Every record of an aborted transaction in the slice must be covered by the list. */
+static void check_aborted(struct life *life)
+{
+    const struct model *model = &life->model;
+    if (model->start == model->end) return;
+    int64_t offset = model->start + (int64_t)below(life, (uint64_t)(model->end - model->start));
+    struct log_read what = {
+        .offset = offset, .limit_offset = INT64_MAX, .max_bytes = 3000, .min_one_batch = true};
+    struct log_slice slice;
+    CHECK(life, log_read_blocking(life->log, &what, &slice) == OK);
+    struct aborted_list list = {.count = 0};
+    CHECK(life, log_aborted_txns(life->log, offset, &slice, add_aborted, &list) == OK);
+    size_t at = 0;
+    for (size_t i = model_find(model, offset); i < model->count && at < slice.size;
+         at += model->batches[i++].size) {
+        const struct model_batch *batch = &model->batches[i];
+        if (!batch->is_transactional || batch->is_abort || batch->is_commit) continue;
+        if (batch->producer_id < life->producer_base) continue;
+        /* How did it end? */
+        size_t k = i;
+        while (k < model->count && (model->batches[k].producer_id != batch->producer_id ||
+                                    !(model->batches[k].is_abort || model->batches[k].is_commit))) {
+            k++;
+        }
+        if (k == model->count || !model->batches[k].is_abort || life->forget_before > batch->base) continue;
+        bool is_listed = false;
+        for (size_t t = 0; t < list.count; t++) {
+            is_listed |=
+                list.txns[t].producer_id == batch->producer_id && list.txns[t].first_offset <= batch->base;
+        }
+        CHECK(life, is_listed || list.count == 256);
+    }
+    log_slice_release(&slice);
+}
+
+/* --- what happens to it --- */
+
+static struct model_batch *last_of(struct life *life, int64_t producer_id)
+{
+    for (size_t i = life->model.count; i > 0; i--) {
+        struct model_batch *batch = &life->model.batches[i - 1];
+        if (batch->base < life->forget_before) return NULL;
+        if (batch->producer_id == producer_id && !batch->is_abort && !batch->is_commit) return batch;
+    }
+    return NULL;
+}
+
+static void model_add(struct life *life, struct model_batch batch)
+{
+    struct model *model = &life->model;
+    assert_true(VEC_RESERVE(model->history, model->history_count, model->history_capacity));
+    assert_true(VEC_RESERVE(model->batches, model->count, model->capacity));
+    model->history[model->history_count++] = batch;
+    model->batches[model->count++] = batch;
+    model->end = batch.last + 1;
+}
+
+static void step_append(struct life *life)
+{
+    struct batch_builder builder = {0};
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    struct model_batch batch = {.producer_id = -1, .base_sequence = -1, .epoch = life->epoch};
+    options.codec = below(life, 3) ? CODEC_NONE : (enum codec)below(life, CODEC_COUNT);
+    options.level = codec_default_level(options.codec);
+    if (below(life, 2)) {
+        batch.producer_id = life->producer_base + (int64_t)below(life, PRODUCERS);
+        const struct model_batch *last = last_of(life, batch.producer_id);
+        bool has_open = open_txn_of(&life->model, batch.producer_id, life->forget_before) >= 0;
+        batch.is_transactional = has_open || below(life, 4) == 0;
+        batch.base_sequence = last ? sequence_add(last->base_sequence, (int32_t)last->record_count) : 0;
+        if (!last && below(life, 2)) batch.base_sequence = INT32_MAX - 3;
+        options.producer_id = batch.producer_id;
+        options.producer_epoch = 1;
+        options.base_sequence = batch.base_sequence;
+        options.is_transactional = batch.is_transactional;
+    }
+    batch_builder_start(&builder, &options);
+    batch.record_count = 1 + below(life, 4);
+    batch.timestamps = calloc(batch.record_count, sizeof(int64_t));
+    batch.max_timestamp = -1;
+    bool has_timestamps = below(life, 10) > 0;
+    for (size_t i = 0; i < batch.record_count; i++) {
+        uint8_t value[400];
+        size_t size = below(life, sizeof value);
+        random_fill(&life->random, value, size);
+        int64_t timestamp = has_timestamps ? life->now_ms - 5000 + (int64_t)below(life, 6000) : -1;
+        batch.timestamps[i] = timestamp;
+        if (timestamp > batch.max_timestamp) batch.max_timestamp = timestamp;
+        assert_int_equal(
+            batch_builder_add(&builder, timestamp, SLICE_NULL, (struct slice){value, size}, NULL, 0), OK);
+    }
+    struct slice built;
+    assert_int_equal(batch_builder_finish(&builder, &built), OK);
+    batch.size = built.size;
+    batch.bytes = malloc(built.size);
+    memcpy(batch.bytes, built.data, built.size);
+    batch_builder_free(&builder);
+    batch.base = life->model.end;
+    batch.last = batch.base + (int64_t)batch.record_count - 1;
+
+    struct log_append how = {.origin = APPEND_CLIENT, .leader_epoch = life->epoch, .now_ms = life->now_ms};
+    struct log_appended appended;
+    bool is_small = (int64_t)batch.size <= life->config.segment_bytes;
+    if (below(life, 5) == 0) {
+        /* As a follower: a leader stamped it. */
+        how.origin = APPEND_REPLICATION;
+        batch_set_base_offset(batch.bytes, batch.base);
+        batch_set_leader_epoch(batch.bytes, life->epoch);
+        is_small = true;
+    }
+    enum error err = log_append(life->log, batch.bytes, batch.size, &how, &appended);
+    if (!is_small) {
+        CHECK(life, err == ERR_RECORD_LIST_TOO_LARGE);
+        free(batch.bytes);
+        free(batch.timestamps);
+        return;
+    }
+    CHECK(life, err == OK);
+    CHECK(life,
+          appended.base_offset == batch.base && appended.last_offset == batch.last && !appended.is_duplicate);
+    model_add(life, batch);
+    if (life->config.flush_messages == 1) CHECK(life, log_synced_end_offset(life->log) == life->model.end);
+}
+
+static void step_retry(struct life *life)
+{
+    const struct model_batch *last = last_of(life, life->producer_base + (int64_t)below(life, PRODUCERS));
+    if (!last) return;
+    uint8_t *copy = malloc(last->size);
+    memcpy(copy, last->bytes, last->size);
+    struct log_append how = {.origin = APPEND_CLIENT, .leader_epoch = life->epoch, .now_ms = life->now_ms};
+    struct log_appended appended;
+    CHECK(life, log_append(life->log, copy, last->size, &how, &appended) == OK);
+    CHECK(life, appended.is_duplicate);
+    CHECK(life, appended.base_offset == last->base && appended.last_offset == last->last);
+
+    /* One that leaves a gap. */
+    batch_set_producer(copy, last->size, last->producer_id, 1, sequence_add(last->base_sequence, 1000),
+                       last->is_transactional);
+    CHECK(life, log_append(life->log, copy, last->size, &how, &appended) == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    /* And one of a producer that was replaced. */
+    batch_set_producer(copy, last->size, last->producer_id, 0, 0, last->is_transactional);
+    CHECK(life, log_append(life->log, copy, last->size, &how, &appended) == ERR_INVALID_PRODUCER_EPOCH);
+    free(copy);
+}
+
+static void step_end_txn(struct life *life)
+{
+    int64_t id = life->producer_base + (int64_t)below(life, PRODUCERS);
+    if (open_txn_of(&life->model, id, life->forget_before) < 0) return;
+    bool is_commit = below(life, 2);
+    struct model_batch batch = {.producer_id = id,
+                                .base_sequence = -1,
+                                .epoch = life->epoch,
+                                .is_transactional = true,
+                                .is_abort = !is_commit,
+                                .is_commit = is_commit,
+                                .size = END_TXN_MARKER_SIZE,
+                                .record_count = 1,
+                                .base = life->model.end,
+                                .last = life->model.end,
+                                .max_timestamp = life->now_ms};
+    if (batch.size > (size_t)life->config.segment_bytes) return;
+    batch.bytes = malloc(batch.size);
+    batch.timestamps = malloc(sizeof(int64_t));
+    batch.timestamps[0] = life->now_ms;
+    end_txn_marker_write(batch.bytes, id, 1, 0, is_commit, life->now_ms);
+    struct log_append how = {
+        .origin = APPEND_COORDINATOR, .leader_epoch = life->epoch, .now_ms = life->now_ms};
+    struct log_appended appended;
+    CHECK(life, log_append(life->log, batch.bytes, batch.size, &how, &appended) == OK);
+    model_add(life, batch);
+}
+
+static void model_cut(struct life *life, int64_t offset)
+{
+    struct model *model = &life->model;
+    if (offset >= model->end) return;
+    model->end = offset;
+    while (model->count > 0 && model->batches[model->count - 1].last >= offset) {
+        model->count--;
+        if (model->batches[model->count].base < model->end) model->end = model->batches[model->count].base;
+    }
+    if (model->start > model->end) model->start = model->end;
+    if (model->high_watermark > model->end) model->high_watermark = model->end;
+}
+
+static void step_truncate(struct life *life)
+{
+    int64_t back = below(life, 5) ? (int64_t)below(life, 12) : (int64_t)below(life, 80);
+    int64_t offset = life->model.end - back;
+    if (offset < life->model.start) offset = life->model.start;
+    CHECK(life, log_truncate_to(life->log, offset) == OK);
+    model_cut(life, offset);
+    log_set_high_watermark(life->log, life->model.high_watermark);
+}
+
+static void step_truncate_fully(struct life *life)
+{
+    int64_t offset = life->model.end + (int64_t)below(life, 50);
+    CHECK(life, log_truncate_fully_and_start_at(life->log, offset) == OK);
+    life->model.count = 0;
+    life->model.start = life->model.end = life->model.high_watermark = offset;
+    life->forget_before = offset;
+    life->txns_known = true;
+    log_set_high_watermark(life->log, offset);
+}
+
+static void step_retention(struct life *life)
+{
+    size_t deleted = 0;
+    int64_t before = life->model.start, size_before = log_size_bytes(life->log);
+    CHECK(life, log_delete_old_segments(life->log, life->model.high_watermark, life->now_ms, &deleted) == OK);
+    int64_t start = log_start_offset(life->log);
+    CHECK(life, start >= before && start <= life->model.high_watermark);
+    CHECK(life, (deleted > 0) || start == before);
+    bool has_limit = life->config.retention_bytes >= 0 || life->config.retention_ms >= 0;
+    if (!has_limit && deleted > 0) CHECK(life, start == before); /* only what was below the start already */
+    if (life->config.retention_ms < 0 && life->config.retention_bytes >= 0 &&
+        size_before <= life->config.retention_bytes) {
+        CHECK(life, start == before);
+    }
+    life->model.start = start;
+}
+
+static void step_reopen(struct life *life)
+{
+    int64_t start = log_start_offset(life->log);
+    bool is_closed = false;
+    log_store_close(life->store, closed, &is_closed);
+    CHECK(life, is_closed);
+    store_open(life);
+    struct log_store_dir dir;
+    log_store_dir(life->store, 0, &dir);
+    CHECK(life, dir.was_clean && life->log);
+    CHECK(life, log_start_offset(life->log) == start);
+    CHECK(life, log_synced_end_offset(life->log) == life->model.end);
+    CHECK(life, log_high_watermark(life->log) == life->model.high_watermark);
+}
+
+/* After a crash: what is there, and was it ever written? */
+static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start_before)
+{
+    struct model *model = &life->model;
+    int64_t start = log_start_offset(life->log), end = log_end_offset(life->log);
+    CHECK(life, end >= synced);
+    CHECK(life, start <= start_before || start <= end);
+    size_t kept = model_find(model, synced);
+    int64_t offset = synced;
+    model->count = kept;
+    model->end = synced;
+    while (offset < end) {
+        struct log_read what = {
+            .offset = offset < start ? start : offset, .limit_offset = INT64_MAX, .max_bytes = 1 << 30};
+        struct log_slice slice;
+        CHECK(life, log_read_blocking(life->log, &what, &slice) == OK);
+        if (slice.size == 0) break;
+        uint8_t *bytes = malloc(slice.size);
+        size_t got = 0;
+        CHECK(life,
+              file_pread(slice.file, bytes, slice.size, slice.position, &got) == OK && got == slice.size);
+        for (size_t at = 0; at < slice.size;) {
+            size_t i = model->history_count;
+            while (i > 0) {
+                const struct model_batch *was = &model->history[i - 1];
+                if (was->size <= slice.size - at && memcmp(was->bytes, bytes + at, was->size) == 0) break;
+                i--;
+            }
+            CHECK(life, i > 0); /* nobody ever wrote this */
+            assert_true(VEC_RESERVE(model->batches, model->count, model->capacity));
+            model->batches[model->count++] = model->history[i - 1];
+            at += model->history[i - 1].size;
+            offset = model->history[i - 1].last + 1;
+        }
+        free(bytes);
+        log_slice_release(&slice);
+    }
+    model->start = start;
+    model->end = end;
+    model->high_watermark = log_high_watermark(life->log);
+    CHECK(life, model->high_watermark <= end);
+}
+
+static void step_crash(struct life *life)
+{
+    int64_t synced = log_synced_end_offset(life->log), start = life->model.start;
+#ifdef LOOP_IS_SIMULATED
+    bool is_kill = below(life, 3) == 0;
+    if (is_kill)
+        sim_machine_kill(life->machine);
+    else
+        sim_machine_crash(life->machine);
+    log_store_abandon(life->store, true);
+    store_open(life);
+    CHECK(life, life->log != NULL);
+    if (!is_kill) {
+        adopt_what_is_there(life, synced, start);
+        life->producer_base += PRODUCERS;
+        life->txns_known = false;
+        return;
+    }
+#else
+    (void)synced;
+    log_store_abandon(life->store, false);
+    store_open(life);
+    CHECK(life, life->log != NULL);
+#endif
+    /* The kernel lives, so all is there; only a log start that no checkpoint knew yet may have come back. */
+    CHECK(life, log_start_offset(life->log) <= start);
+    CHECK(life, log_end_offset(life->log) == life->model.end);
+    life->model.start = log_start_offset(life->log);
+    life->model.high_watermark = log_high_watermark(life->log);
+}
+
+static void step(struct life *life)
+{
+    life->now_ms += (int64_t)below(life, 3000);
+    uint64_t what = below(life, 100);
+    struct model *model = &life->model;
+    if (what < 45) {
+        step_append(life);
+    } else if (what < 50) {
+        step_retry(life);
+    } else if (what < 55) {
+        step_end_txn(life);
+    } else if (what < 57) {
+        CHECK(life, log_roll(life->log, life->now_ms) == OK);
+    } else if (what < 61) {
+        step_truncate(life);
+    } else if (what < 62) {
+        if (below(life, 8) == 0) step_truncate_fully(life);
+    } else if (what < 64) {
+        model->high_watermark += (int64_t)below(life, (uint64_t)(model->end - model->high_watermark) + 1);
+        log_set_high_watermark(life->log, model->high_watermark);
+    } else if (what < 66) {
+        step_retention(life);
+    } else if (what < 67) {
+        int64_t offset = model->start + (int64_t)below(life, 10);
+        enum error err = log_increase_start(life->log, offset);
+        CHECK(life, err == (offset > model->high_watermark && offset > model->start ? ERR_OFFSET_OUT_OF_RANGE
+                                                                                    : OK));
+        if (err == OK && offset > model->start) model->start = offset;
+    } else if (what < 70) {
+        CHECK(life, log_flush_now(life->log) == OK);
+        CHECK(life, log_synced_end_offset(life->log) == model->end);
+    } else if (what < 71) {
+        log_store_checkpoint(life->store);
+    } else if (what < 73) {
+        life->epoch++;
+        if (below(life, 2)) CHECK(life, log_epoch_assign(life->log, life->epoch, model->end) == OK);
+    } else if (what < 75) {
+        step_reopen(life);
+    } else if (what < 77) {
+        step_crash(life);
+    } else if (what < 88) {
+        int64_t span = model->end - model->start + 4;
+        int64_t offset = model->start - 2 + (int64_t)below(life, (uint64_t)span);
+        int64_t limit = below(life, 2) ? INT64_MAX : offset - 2 + (int64_t)below(life, 30);
+        check_read(life, offset, limit, below(life, 2) ? below(life, 2000) : 1 << 20, below(life, 2));
+    } else if (what < 91) {
+        check_time(life);
+    } else if (what < 94) {
+        check_epochs(life);
+    } else if (what < 97) {
+        check_txns(life);
+    } else if (what < 99) {
+        check_aborted(life);
+    } else {
+        check_all(life);
+    }
+}
+
+static void live(uint64_t seed, int steps)
+{
+    struct life life;
+    life_open(&life, seed);
+    for (life.step = 0; life.step < steps; life.step++) step(&life);
+    check_all(&life);
+    step_reopen(&life);
+    check_all(&life);
+    life_close(&life);
+}
+
+static void quiet(void *context, enum diag_level level, const char *message)
+{
+    if (getenv("LIFE_SEED")) fprintf(stderr, "%s\n", message);
+}
+
+static void random_lives(void **state)
+{
+    diag_set_sink(quiet, NULL);
+    const char *seed = getenv("LIFE_SEED"), *lives = getenv("LIFE_COUNT");
+    if (seed) {
+        live(strtoull(seed, NULL, 10), 400);
+    } else {
+        uint64_t count = lives ? strtoull(lives, NULL, 10) : 60;
+        for (uint64_t i = 1; i <= count; i++) live(i, 400);
+    }
+    diag_set_sink(NULL, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_lives)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
