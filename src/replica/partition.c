@@ -372,6 +372,23 @@ enum error partition_append_produced(struct partition *partition, uint8_t *batch
     return append(partition, batch, size, required_acks, &how, appended);
 }
 
+enum error partition_delete_records(struct partition *partition, int64_t offset, int64_t *low_watermark)
+{
+    enum error err = partition_check(partition, -1, true);
+    if (err != OK) return err;
+    const struct log_config *config = log_config_of(partition->log);
+    if (config->compact_policy && !config->delete_policy) return ERR_POLICY_VIOLATION;
+    int64_t high_watermark = partition_high_watermark(partition);
+    int64_t wanted = offset == -1 ? high_watermark : offset;
+    if (wanted < 0 || wanted > high_watermark) return ERR_OFFSET_OUT_OF_RANGE;
+    int64_t before = log_start_offset(partition->log);
+    err = log_increase_start(partition->log, wanted);
+    if (err != OK) return err;
+    *low_watermark = log_start_offset(partition->log);
+    if (*low_watermark != before) wake_changed(partition);
+    return OK;
+}
+
 int64_t partition_read_limit(const struct partition *partition, enum partition_reader reader)
 {
     switch (reader) {
