@@ -231,7 +231,7 @@ enum error file_open(struct disk *disk, const char *path, int flags, struct file
     file->reopen_flags = (can_write ? O_RDWR : O_RDONLY) | O_CLOEXEC;
     int once = (can_write && flags & FILE_CREATE ? O_CREAT : 0) | (flags & FILE_EXCLUSIVE ? O_EXCL : 0) |
                (can_write && flags & FILE_TRUNCATE ? O_TRUNC : 0);
-    if (once) file->is_dirty = 1;
+    if (once & O_TRUNC) file->is_dirty = 1; /* a new name is its directory's to sync */
 
     enum error err = OK;
     if (!(flags & FILE_LAZY) || once) {
