@@ -1,0 +1,351 @@
+/* partition_test.c: the high watermark and who waits for it, held against plain models; roles and their checks. Logs are real, in
+ * a directory of the machine; the loop is real and turned by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "loop/loop.h"
+#include "replica/partition_state.h"
+#include "replica/table.h"
+#include "storage/log_store.h"
+#include "wire/record.h"
+
+enum { SELF = 1 };
+
+struct world {
+    char dir[64];
+    struct descriptors *descriptors;
+    struct disk *disk;
+    struct loop *loop;
+    struct log_store *store;
+    struct loop_message stop;
+    int topics;
+};
+
+static void stop_run(struct loop_message *message)
+{
+    struct world *world = CONTAINER_OF(message, struct world, stop);
+    loop_stop(world->loop);
+}
+
+/* Whatever was deferred or posted runs. */
+static void turn(struct world *world)
+{
+    for (int i = 0; i < 3; i++) {
+        world->stop.run = stop_run;
+        loop_post(world->loop, &world->stop);
+        loop_run(world->loop);
+    }
+}
+
+static void stopped(void *context)
+{
+}
+
+static void loaded(void *context, enum error err, const char *why)
+{
+    assert_int_equal(err, OK);
+}
+
+static int setup(void **state)
+{
+    static struct world world;
+    memset(&world, 0, sizeof world);
+    strcpy(world.dir, "/tmp/odradek-partition-XXXXXX");
+    assert_non_null(mkdtemp(world.dir));
+    world.descriptors = descriptors_new(0);
+    world.disk = disk_new(world.descriptors);
+    assert_int_equal(loop_new(world.descriptors, &world.loop), OK);
+    struct log_store_options options;
+    log_store_options_default(&options);
+    const char *dirs[] = {world.dir};
+    options.disk = world.disk;
+    options.dirs = dirs;
+    options.dir_count = 1;
+    options.random_seed = 1;
+    struct text why = {0};
+    assert_int_equal(log_store_open(&options, &world.store, &why), OK);
+    assert_int_equal(log_store_claim(world.store, "abcdefghijklmnopqrstuv", SELF, &why), OK);
+    log_store_load(world.store, loaded, NULL);
+    text_free(&why);
+    *state = &world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+    log_store_close(world->store, stopped, NULL);
+    assert_int_equal(disk_remove_tree(world->disk, world->dir), OK);
+    loop_free(world->loop);
+    disk_free(world->disk);
+    descriptors_free(world->descriptors);
+    return 0;
+}
+
+static struct partition *make(struct world *world)
+{
+    char name[32];
+    snprintf(name, sizeof name, "topic%d", world->topics++);
+    struct log *log;
+    struct uuid id = {{1, 2, 3}};
+    struct log_config config;
+    log_config_default(&config);
+    assert_int_equal(log_store_create(world->store, slice_of(name), 0, &id, &config, &log), OK);
+    struct partition *partition;
+    assert_int_equal(partition_new(slice_of(name), 0, SELF, world->loop, &partition), OK);
+    partition_set_log(partition, log);
+    return partition;
+}
+
+static void quiet(void *context, struct partition *partition)
+{
+    partition_set_log(partition, NULL);
+    partition_free(partition);
+    *(bool *)context = true;
+}
+
+static void drop(struct world *world, struct partition *partition)
+{
+    bool is_gone = false;
+    partition_remove(partition, quiet, &is_gone);
+    turn(world);
+    assert_true(is_gone);
+}
+
+static enum error lead(struct partition *partition, int32_t epoch, const int32_t *replicas,
+                       int32_t replica_count, const int32_t *isr, int32_t isr_count)
+{
+    struct partition_assignment assignment = {.leader = SELF,
+                                              .leader_epoch = epoch,
+                                              .replicas = replicas,
+                                              .replica_count = replica_count,
+                                              .isr = isr,
+                                              .isr_count = isr_count};
+    return partition_become_leader(partition, &assignment);
+}
+
+static const int32_t three[] = {1, 2, 3};
+
+static enum error append(struct partition *partition, int16_t acks, struct log_appended *appended)
+{
+    struct batch_builder builder = {0};
+    batch_builder_start(&builder, &BATCH_OPTIONS_DEFAULT);
+    struct slice batch;
+    assert_int_equal(batch_builder_add(&builder, 1000, SLICE("k"), SLICE("v"), NULL, 0), OK);
+    assert_int_equal(batch_builder_finish(&builder, &batch), OK);
+    uint8_t copy[200];
+    assert_true(batch.size <= sizeof copy);
+    memcpy(copy, batch.data, batch.size);
+    enum error err = partition_append(partition, copy, batch.size, acks, APPEND_CLIENT, 1000, appended);
+    batch_builder_free(&builder);
+    return err;
+}
+
+struct watcher {
+    struct partition_waiter waiter;
+    int calls;
+    enum error err;
+};
+
+static void called(struct partition_waiter *waiter, enum error err)
+{
+    struct watcher *watcher = CONTAINER_OF(waiter, struct watcher, waiter);
+    watcher->calls++;
+    watcher->err = err;
+}
+
+static void a_lone_leader_commits_at_once(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    struct log_appended appended;
+    assert_int_equal(append(partition, 1, &appended), ERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(lead(partition, 0, three, 1, three, 1), OK);
+    assert_int_equal(append(partition, -1, &appended), OK);
+    assert_int_equal(appended.base_offset, 0);
+    assert_int_equal(partition_high_watermark(partition), 1);
+    assert_int_equal(partition_last_stable_offset(partition), 1);
+    drop(world, partition);
+}
+
+static void epochs_are_checked(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    assert_int_equal(partition_check(partition, -1, false), ERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(lead(partition, 5, three, 1, three, 1), OK);
+    static const struct {
+        int32_t asked;
+        enum error err;
+    } rows[] = {{-1, OK}, {5, OK}, {4, ERR_FENCED_LEADER_EPOCH}, {6, ERR_UNKNOWN_LEADER_EPOCH}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(partition_check(partition, rows[i].asked, true), rows[i].err);
+    }
+    struct partition_assignment follow = {
+        .leader = 2, .leader_epoch = 6, .replicas = three, .replica_count = 2, .isr = three, .isr_count = 2};
+    assert_int_equal(partition_become_follower(partition, &follow), OK);
+    assert_int_equal(partition_check(partition, 6, false), OK);
+    assert_int_equal(partition_check(partition, 6, true), ERR_NOT_LEADER_OR_FOLLOWER);
+    drop(world, partition);
+}
+
+static void waiters_hear_of_the_high_watermark_after_the_call(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    assert_int_equal(lead(partition, 0, three, 2, three, 2), OK);
+    struct log_appended appended;
+    assert_int_equal(append(partition, -1, &appended), OK);
+    assert_int_equal(partition_high_watermark(partition), 0);
+    struct watcher first = {.waiter.run = called}, second = {.waiter.run = called},
+                   cancelled = {.waiter.run = called};
+    partition_wait_committed(partition, &first.waiter, 1);
+    partition_wait_committed(partition, &second.waiter, 2);
+    partition_wait_committed(partition, &cancelled.waiter, 1);
+    turn(world);
+    assert_int_equal(first.calls, 0);
+    partition_follower_fetched(partition, 2, 1, 10);
+    assert_int_equal(partition_high_watermark(partition), 1);
+    assert_int_equal(first.calls, 0); /* never from inside */
+    partition_wait_cancel(&cancelled.waiter);
+    turn(world);
+    assert_int_equal(first.calls, 1);
+    assert_int_equal(first.err, OK);
+    assert_int_equal(second.calls, 0);
+    assert_int_equal(cancelled.calls, 0);
+    drop(world, partition);
+    assert_int_equal(second.calls, 1);
+    assert_int_equal(second.err, ERR_NOT_LEADER_OR_FOLLOWER);
+}
+
+static void a_wait_ends_with_the_epoch_it_began_in(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    assert_int_equal(lead(partition, 0, three, 2, three, 2), OK);
+    struct watcher watcher = {.waiter.run = called}, change = {.waiter.run = called};
+    partition_wait_committed(partition, &watcher.waiter, 1);
+    partition_wait_change(partition, &change.waiter);
+    assert_int_equal(lead(partition, 1, three, 2, three, 2), OK);
+    turn(world);
+    assert_int_equal(watcher.calls, 1);
+    assert_int_equal(watcher.err, ERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(change.calls, 1);
+    drop(world, partition);
+}
+
+static void too_small_an_isr_takes_nothing_and_moves_nothing(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    partition_set_min_insync_replicas(partition, 2);
+    assert_int_equal(lead(partition, 0, three, 3, three, 1), OK);
+    struct log_appended appended;
+    assert_int_equal(append(partition, -1, &appended), ERR_NOT_ENOUGH_REPLICAS);
+    assert_int_equal(append(partition, 1, &appended), OK);
+    assert_int_equal(partition_high_watermark(partition), 0);
+    /* With one replica in all, min.insync.replicas asks for no more than there are. */
+    struct partition *alone = make(world);
+    partition_set_min_insync_replicas(alone, 2);
+    assert_int_equal(lead(alone, 0, three, 1, three, 1), OK);
+    assert_int_equal(append(alone, -1, &appended), OK);
+    assert_int_equal(partition_high_watermark(alone), 1);
+    drop(world, partition);
+    drop(world, alone);
+}
+
+/* Random followers fetch; the high watermark is the least end of the ISR and never goes back while we lead. */
+static void high_watermark_life(struct world *world, uint64_t seed)
+{
+    struct random random;
+    random_seed(&random, seed);
+    struct partition *partition = make(world);
+    int32_t isr_count = 1 + (int32_t)random_below(&random, 3);
+    assert_int_equal(lead(partition, 0, three, 3, three, isr_count), OK);
+    int64_t ends[4] = {0, 0, -1, -1}, end = 0, high = 0;
+    for (int step = 0; step < 60; step++) {
+        switch (random_below(&random, 3)) {
+        case 0: {
+            struct log_appended appended;
+            assert_int_equal(append(partition, 1, &appended), OK);
+            end++;
+            break;
+        }
+        case 1: {
+            int32_t follower = 2 + (int32_t)random_below(&random, 2);
+            ends[follower] = (int64_t)random_below(&random, (uint64_t)end + 1);
+            partition_follower_fetched(partition, follower, ends[follower], step);
+            break;
+        }
+        case 2: turn(world); break;
+        }
+        int64_t least = end;
+        for (int32_t i = 2; i <= isr_count; i++) least = ends[i] < least ? ends[i] : least;
+        if (least > high) high = least;
+        if (partition_high_watermark(partition) != high) {
+            fail_msg("seed %llu step %d: high watermark %lld, want %lld", (unsigned long long)seed, step,
+                     (long long)partition_high_watermark(partition), (long long)high);
+        }
+    }
+    drop(world, partition);
+}
+
+static void high_watermark_lives(void **state)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) high_watermark_life(*state, seed);
+}
+
+static void tables_find_what_was_set(void **state)
+{
+    struct world *world = *state;
+    struct partition_table table = {0};
+    struct partition *made[30];
+    for (int i = 0; i < 30; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "t%d", i % 5);
+        assert_int_equal(partition_new(slice_of(name), i / 5 * 7, SELF, world->loop, &made[i]), OK);
+        assert_int_equal(partition_table_set(&table, made[i]), OK);
+        assert_int_equal(partition_table_set(&table, made[i]), OK);
+    }
+    assert_int_equal(table.count, 30);
+    size_t position = 0, walked = 0;
+    while (partition_table_next(&table, &position)) walked++;
+    assert_int_equal(walked, 30);
+    position = walked = 0;
+    while (partition_table_next_of(&table, SLICE("t3"), &position)) walked++;
+    assert_int_equal(walked, 6);
+    assert_null(partition_table_find(&table, SLICE("t3"), 1));
+    assert_null(partition_table_find(&table, SLICE("t3"), -1));
+    for (int i = 0; i < 30; i++) {
+        assert_ptr_equal(partition_table_find(&table, partition_topic(made[i]), partition_index(made[i])),
+                         made[i]);
+        partition_table_drop(&table, made[i]);
+        assert_null(partition_table_find(&table, partition_topic(made[i]), partition_index(made[i])));
+        partition_free(made[i]);
+    }
+    assert_int_equal(table.count, 0);
+    partition_table_free(&table);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lone_leader_commits_at_once),
+        cmocka_unit_test(epochs_are_checked),
+        cmocka_unit_test(waiters_hear_of_the_high_watermark_after_the_call),
+        cmocka_unit_test(a_wait_ends_with_the_epoch_it_began_in),
+        cmocka_unit_test(too_small_an_isr_takes_nothing_and_moves_nothing),
+        cmocka_unit_test(high_watermark_lives),
+        cmocka_unit_test(tables_find_what_was_set),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
