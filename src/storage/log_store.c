@@ -199,11 +199,9 @@ void log_store_dir(const struct log_store *store, size_t index, struct log_store
     }
 }
 
-enum error log_store_dir_space(const struct log_store *store, size_t index, int64_t *free_bytes,
-                               int64_t *total_bytes)
+struct disk *log_store_disk(const struct log_store *store)
 {
-    assert(index < store->dir_count);
-    return disk_space(store->options.disk, store->dirs[index].path, free_bytes, total_bytes);
+    return store->options.disk;
 }
 
 void log_store_progress(const struct log_store *store, struct log_store_progress *progress)

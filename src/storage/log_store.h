@@ -101,9 +101,8 @@ struct log_store_dir {
 };
 size_t log_store_dir_count(const struct log_store *store);
 void log_store_dir(const struct log_store *store, size_t index, struct log_store_dir *dir);
-/* Of the file system that holds it. Waits for the disk; any thread. */
-MUST_USE enum error log_store_dir_space(const struct log_store *store, size_t index, int64_t *free_bytes,
-                                        int64_t *total_bytes);
+/* Where they are kept, for disk_space of a directory's path by a worker. */
+struct disk *log_store_disk(const struct log_store *store);
 size_t log_store_live_dirs(const struct log_store *store); /* any thread */
 
 /* Checkpoints now (they are also written by time, and after create, delete and truncation where that matters). Without a
