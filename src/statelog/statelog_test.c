@@ -1,201 +1,12 @@
 /* statelog_test.c: where keys live; replay of runs; and a statelog over a partition that is an array: what is written is
- * told only below the high watermark, in order, and never twice. The partition, its log and the loop are the fakes below,
- * which the linker takes before the libraries' own. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
+ * told only below the high watermark, in order, and never twice. */
+#include "statelog/fake_partition.h"
 
-#include <cmocka.h>
+#include <stdio.h>
 
 #include "base/diag.h"
-#include "base/random.h"
-#include "loop/disk.h"
-#include "loop/loop.h"
-#include "replica/partition.h"
 #include "statelog/statelog.h"
-#include "storage/log.h"
-#include "wire/batch.h"
 #include "wire/record.h"
-
-/* --- fakes: one loop, one partition --- */
-
-struct loop {
-    int64_t now_ms;
-    struct loop_message *queue[64];
-    size_t count;
-    struct loop_timer *timer;
-};
-
-struct file {
-    int unused;
-};
-
-struct partition {
-    struct loop *loop;
-    uint8_t *bytes;
-    size_t size;
-    int64_t end_offset, high_watermark, start_offset;
-    int32_t epoch;
-    enum error append_error;
-    size_t read_limit; /* 0 = none: how many bytes a read gives at most */
-    struct partition_waiter *waiter;
-    int appends;
-};
-
-static struct partition *the_partition; /* partition_log() has no other way from a log back to it */
-static struct file the_file;
-
-int64_t loop_now_ms(const struct loop *loop)
-{
-    return loop->now_ms;
-}
-int64_t loop_wall_ms(const struct loop *loop)
-{
-    return 1700000000000 + loop->now_ms;
-}
-int64_t loop_clock_us(const struct loop *loop)
-{
-    return loop->now_ms * 1000;
-}
-void loop_post(struct loop *to, struct loop_message *message)
-{
-    to->queue[to->count++] = message;
-}
-void loop_defer(struct loop *loop, struct loop_message *message)
-{
-    loop_post(loop, message);
-}
-void loop_timer_start(struct loop *loop, struct loop_timer *timer, int64_t delay_ms)
-{
-    timer->due_ms = loop->now_ms + (delay_ms > 0 ? delay_ms : 0);
-    timer->heap_index = 1;
-    loop->timer = timer;
-}
-void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
-{
-    timer->heap_index = 0;
-    loop->timer = NULL;
-}
-void lane_submit(struct lane *lane, struct loop *loop, struct lane_job *job)
-{
-    job->work(job);
-    job->done(job);
-}
-
-struct slice partition_topic(const struct partition *partition)
-{
-    return SLICE("__state");
-}
-int32_t partition_index(const struct partition *partition)
-{
-    return 3;
-}
-int32_t partition_leader_epoch(const struct partition *partition)
-{
-    return partition->epoch;
-}
-struct loop *partition_home(const struct partition *partition)
-{
-    return partition->loop;
-}
-struct log *partition_log(struct partition *partition)
-{
-    return (struct log *)partition;
-}
-int64_t partition_high_watermark(const struct partition *partition)
-{
-    return partition->high_watermark;
-}
-int64_t log_start_offset(const struct log *log)
-{
-    return the_partition->start_offset;
-}
-int64_t log_end_offset(const struct log *log)
-{
-    return the_partition->end_offset;
-}
-void log_slice_release(struct log_slice *slice)
-{
-    slice->file = NULL;
-}
-bool file_is_cached(struct file *file, int64_t position, size_t size)
-{
-    return true;
-}
-
-enum error partition_append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
-                            enum append_origin origin, int64_t now_ms, struct log_appended *appended)
-{
-    struct batch_header header;
-    assert_int_equal(required_acks, -1);
-    if (partition->append_error != OK) return partition->append_error;
-    assert_int_equal(batch_header_read((struct slice){batches, size}, &header), OK);
-    assert_int_equal(header.size_bytes, size);
-    batch_set_base_offset(batches, partition->end_offset);
-    partition->bytes = realloc(partition->bytes, partition->size + size);
-    assert_non_null(partition->bytes);
-    memcpy(partition->bytes + partition->size, batches, size);
-    partition->size += size;
-    appended->base_offset = partition->end_offset;
-    appended->last_offset = partition->end_offset + header.last_offset_delta;
-    partition->end_offset = appended->last_offset + 1;
-    partition->appends++;
-    return OK;
-}
-
-enum error log_read(struct log *log, const struct log_read *what, struct log_slice *slice)
-{
-    struct slice run = {the_partition->bytes, the_partition->size};
-    struct batch_header header;
-    struct slice batch;
-    *slice = (struct log_slice){0};
-    while (batches_next(&run, &header, &batch) == OK) {
-        if (batch_last_offset(&header) < what->offset) continue;
-        size_t position = (size_t)(batch.data - the_partition->bytes);
-        size_t size = the_partition->size - position;
-        size_t limit = the_partition->read_limit ? the_partition->read_limit : what->max_bytes;
-        if (size > limit) size = limit > header.size_bytes ? limit : header.size_bytes;
-        *slice = (struct log_slice){.file = &the_file, .position = (int64_t)position, .size = size};
-        break;
-    }
-    return OK;
-}
-enum error log_read_blocking(struct log *log, const struct log_read *what, struct log_slice *slice)
-{
-    return log_read(log, what, slice);
-}
-enum error log_cold_read_begin(struct log *log, const struct log_read *what, struct log_cold_read *read)
-{
-    return ERR_AGAIN;
-}
-void log_cold_read_work(struct log_cold_read *read)
-{
-}
-enum error log_cold_read_end(struct log *log, struct log_cold_read *read, struct log_slice *slice)
-{
-    return ERR_AGAIN;
-}
-enum error file_pread(struct file *file, void *into, size_t size, int64_t position, size_t *got)
-{
-    memcpy(into, the_partition->bytes + position, size);
-    *got = size;
-    return OK;
-}
-
-void partition_wait_committed(struct partition *partition, struct partition_waiter *waiter, int64_t offset)
-{
-    assert_null(partition->waiter);
-    waiter->offset = offset;
-    waiter->is_waiting = true;
-    partition->waiter = waiter;
-}
-void partition_wait_cancel(struct partition_waiter *waiter)
-{
-    waiter->is_waiting = false;
-    the_partition->waiter = NULL;
-}
 
 /* --- the table the fakes stand on --- */
 
@@ -215,46 +26,26 @@ struct table {
 
 static void turns(struct table *table)
 {
-    while (table->loop.count > 0) {
-        struct loop_message *message = table->loop.queue[0];
-        memmove(table->loop.queue, table->loop.queue + 1, --table->loop.count * sizeof message);
-        message->run(message);
+    while (fake_turn(&table->loop)) {
     }
 }
 
 static void replicate(struct table *table, int64_t high_watermark)
 {
-    table->partition.high_watermark = high_watermark;
-    struct partition_waiter *waiter = table->partition.waiter;
-    if (waiter && waiter->offset <= high_watermark) {
-        table->partition.waiter = NULL;
-        waiter->is_waiting = false;
-        waiter->run(waiter, OK);
-    }
+    fake_replicate(&table->partition, high_watermark);
     turns(table);
 }
 
 static void depose(struct table *table)
 {
-    struct partition_waiter *waiter = table->partition.waiter;
-    table->partition.epoch++;
-    if (waiter) {
-        table->partition.waiter = NULL;
-        waiter->is_waiting = false;
-        waiter->run(waiter, ERR_NOT_LEADER_OR_FOLLOWER);
-    }
+    fake_depose(&table->partition);
     turns(table);
 }
 
 static void sleep_ms(struct table *table, int64_t ms)
 {
     table->loop.now_ms += ms;
-    struct loop_timer *timer = table->loop.timer;
-    if (timer && timer->due_ms <= table->loop.now_ms) {
-        table->loop.timer = NULL;
-        timer->heap_index = 0;
-        timer->run(timer);
-    }
+    while (fake_tick(&table->loop)) turns(table);
     turns(table);
 }
 
@@ -286,9 +77,7 @@ static const struct statelog_user user = {
 static void table_open(struct table *table)
 {
     *table = (struct table){.loop = {.now_ms = 1000}};
-    table->partition.loop = &table->loop;
-    table->partition.epoch = 7;
-    the_partition = &table->partition;
+    fake_partition_open(&table->partition, &table->loop, 3);
 }
 
 static void table_lead(struct table *table)
@@ -304,7 +93,7 @@ static void table_close(struct table *table)
 {
     statelog_close(&table->log);
     turns(table);
-    free(table->partition.bytes);
+    fake_partition_close(&table->partition);
 }
 
 struct test_op {
