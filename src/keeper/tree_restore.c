@@ -9,6 +9,7 @@
 #include "keeper/tree_inside.h"
 
 #define NO_SLOT UINT32_MAX
+#define SLOTS_MAX ((size_t)1 << 28) /* 60 GB of znodes: more is damage */
 
 void znode_encode(const struct znode *node, struct text *out)
 {
@@ -33,7 +34,7 @@ enum error tree_restore_begin(struct tree *tree, size_t slot_count)
 {
     *tree = (struct tree){0};
     acl_cache_init(&tree->acls);
-    if (slot_count == 0 || slot_count >= NO_SLOT) return ERR_CORRUPT;
+    if (slot_count == 0 || slot_count > SLOTS_MAX) return ERR_CORRUPT;
     tree->slots = calloc(slot_count, sizeof *tree->slots);
     if (!tree->slots) return ERR_NOMEM;
     tree->slot_count = tree->slot_capacity = slot_count;
