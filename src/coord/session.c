@@ -325,7 +325,7 @@ static void answered(struct coord *coord, int32_t xid, int64_t zxid, int32_t cod
         return;
     }
     coord->in_flight_count--;
-    if (!request_answer(coord, first, zxid, code, in)) {
+    if (!request_take_answer(coord, first, zxid, code, in)) {
         coord->in_flight_count++;
         diag_warn("the keeper's answer to a request of type %d is malformed", first->op);
         lose_connection(coord, ERR_CORRUPT);
