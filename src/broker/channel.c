@@ -37,6 +37,11 @@ static int64_t max_idle_ms(const struct broker_loop *home)
     return settings_long(home->settings, SETTING_CONNECTIONS_MAX_IDLE_MS);
 }
 
+static int64_t stall_ms(const struct broker_loop *home)
+{
+    return settings_long(home->settings, SETTING_REQUEST_STALL_TIMEOUT_MS);
+}
+
 static void touch(struct channel *channel)
 {
     struct broker_loop *home = channel->home;
@@ -288,7 +293,7 @@ static void parse(struct channel *channel, const uint8_t *data, size_t size)
         }
         list_remove(&channel->begun_link);
         list_push_back(&channel->home->begun, &channel->begun_link);
-        sweep_by(channel->home, loop_now_ms(channel->home->loop) + CHANNEL_STALL_MS);
+        sweep_by(channel->home, loop_now_ms(channel->home->loop) + stall_ms(channel->home));
         return;
     }
     if (!channel->is_closed && !channel->is_finishing && !channel->is_refusing) stash(channel, data, size);
@@ -513,13 +518,13 @@ static void sweep(struct loop_timer *timer)
     LIST_EACH(&home->begun, item)
     {
         struct channel *channel = CONTAINER_OF(item, struct channel, begun_link);
-        int64_t due_ms = channel->last_active_ms + CHANNEL_STALL_MS;
+        int64_t due_ms = channel->last_active_ms + stall_ms(home);
         if (due_ms > now_ms) {
             next_ms = due_ms;
             break;
         }
-        diag_debug("closing connection of %s:%u: no byte of a begun frame for %d ms", channel->peer.host,
-                   channel->peer.port, CHANNEL_STALL_MS);
+        diag_debug("closing connection of %s:%u: no byte of a begun frame for too long", channel->peer.host,
+                   channel->peer.port);
         channel_close(channel);
     }
     LIST_EACH(&home->channels, item)

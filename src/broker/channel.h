@@ -7,7 +7,7 @@
  * Reading  stops while requests are read ahead to that limit, the budget is used up, the answers are not taken, or the
  *          connection is muted after a throttled answer. A turn takes at most TURN_BYTES of one connection.
  * Ends     at the peer's wish; after connections.max.idle.ms of silence; when a frame that was begun gets no byte for
- *          STALL_MS; when bytes make no sense: those before are answered first, then the connection is closed.
+ *          request.stall.timeout.ms; when bytes make no sense: those before are answered first, then the connection is closed.
  * Threads  a channel belongs to its loop.
  * Source   facts/api-versions.md 5.
  */
@@ -18,7 +18,6 @@
 #include "broker/request.h"
 
 enum {
-    CHANNEL_STALL_MS = 30000,
     CHANNEL_TURN_BYTES = 1024 * 1024,
     CHANNEL_SCRATCH_SIZE = 16 * 1024,
     CHANNEL_UNSENT_MAX = 1024 * 1024,
