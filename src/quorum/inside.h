@@ -70,7 +70,8 @@ struct quorum {
     uint64_t snapshot_index;
     int64_t log_bytes; /* after snapshot_index */
 
-    struct file *file; /* NULL: the next write makes one */
+    size_t known_dir_size; /* of `dir`, the leading part that was on the disk when we came; the rest we made */
+    struct file *file;     /* NULL: the next write makes one */
     int64_t file_end, file_room;
     bool wants_roll;
 
@@ -93,6 +94,8 @@ struct quorum {
 /* Room for `size` more bytes; NULL without memory. */
 uint8_t *quorum_batch_reserve(struct quorum_batch *batch, size_t size);
 
+/* quorum.c, on a worker: makes the names of a new file, and of the directories made for it, last. */
+MUST_USE enum error quorum_sync_names(struct quorum *quorum);
 /* recovery.c, on a worker: fills in indexes and the open file. Says itself what is wrong. */
 MUST_USE enum error quorum_recover(struct quorum *quorum);
 /* snapshot.c, on a worker: removes what two snapshots make superfluous. */

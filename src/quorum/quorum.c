@@ -68,6 +68,22 @@ static enum error write_make_file(struct quorum *quorum)
     return OK;
 }
 
+enum error quorum_sync_names(struct quorum *quorum)
+{
+    enum error err = disk_sync_dir(quorum->disk, quorum->dir);
+    size_t whole = strlen(quorum->dir);
+    while (err == OK && quorum->known_dir_size < whole) {
+        char path[QUORUM_PATH_SIZE];
+        size_t size = quorum->known_dir_size;
+        slice_text((struct slice){(const uint8_t *)quorum->dir, size}, path, sizeof path);
+        err = disk_sync_dir(quorum->disk, size > 0 ? path : ".");
+        while (size < whole && quorum->dir[size] == '/') size++;
+        while (size < whole && quorum->dir[size] != '/') size++;
+        if (err == OK) quorum->known_dir_size = size;
+    }
+    return err;
+}
+
 /* file, file_end and file_room are the job's while it runs. */
 static void write_seal(struct quorum *quorum)
 {
@@ -109,7 +125,7 @@ static void write_work(struct lane_job *job)
     }
     if (err == OK && (quorum->force_sync || write->makes_file)) {
         err = file_sync(quorum->file);
-        if (err == OK && write->makes_file) err = disk_sync_dir(quorum->disk, quorum->dir);
+        if (err == OK && write->makes_file) err = quorum_sync_names(quorum);
         write->failed_in_sync = err != OK;
     }
     if (err == OK) quorum->file_end += (int64_t)batch->size;

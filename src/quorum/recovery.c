@@ -1,6 +1,7 @@
 /* recovery.c: from files to a machine that stands where it stood: newest snapshot, then the log. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/diag.h"
 #include "quorum/inside.h"
@@ -48,6 +49,26 @@ static enum error apply_record(struct quorum *quorum, const struct quorum_record
     return err;
 }
 
+/* The last write may have been killed before its sync, or its sync may have failed: its bytes are then in the page cache and
+ * maybe nowhere else, and a second sync alone need not write them. What we are about to serve is written again and synced. */
+static enum error settle(struct quorum *quorum, struct file *file, int64_t from, int64_t end)
+{
+    enum { PIECE = 64 << 10 };
+    uint8_t *piece = malloc(PIECE);
+    enum error err = piece ? OK : ERR_NOMEM;
+    for (int64_t at = from; at < end && err == OK;) {
+        size_t size = end - at < PIECE ? (size_t)(end - at) : PIECE, got = 0;
+        err = file_pread(file, piece, size, at, &got);
+        if (err == OK && got < size) err = ERR_TRUNCATED;
+        if (err == OK) err = file_pwrite(file, piece, size, at);
+        at += (int64_t)size;
+    }
+    free(piece);
+    if (err == OK) err = file_sync(file);
+    if (err == OK && from == 0) err = quorum_sync_names(quorum);
+    return err;
+}
+
 /* One log file. The last one stays open for appending. */
 static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool is_last)
 {
@@ -65,11 +86,17 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
         return err;
     }
 
-    uint64_t expected = name_index;
+    uint64_t expected = name_index, durable = 0;
+    int64_t unsure = 0; /* where the records begin that were written at once with the last one */
     enum quorum_scan_end end = QUORUM_SCAN_RECORD;
     struct quorum_record record;
     while (err == OK && (end = quorum_scan_next(&scan, expected, &record, &err)) == QUORUM_SCAN_RECORD) {
         err = apply_record(quorum, &record);
+        if (record.durable != durable) {
+            durable = record.durable;
+            bool is_first = record.index == name_index;
+            unsure = is_first ? 0 : scan.position - (int64_t)quorum_record_size(record.entry.size);
+        }
         expected++;
     }
     quorum->last_index = expected - 1;
@@ -91,6 +118,10 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
         if (err == OK) err = file_sync(scan.file);
         if (err == OK) scan.size = scan.position;
         if (err != OK) diag_error("could not cut log \"%s\": %s", path, error_text(err));
+    }
+    if (err == OK && is_last && quorum->force_sync) {
+        err = settle(quorum, scan.file, unsure, scan.position);
+        if (err != OK) diag_error("could not sync log \"%s\": %s", path, error_text(err));
     }
     if (err == OK && is_last) {
         quorum->file = file_retain(scan.file);
@@ -130,9 +161,24 @@ static enum error recover_logs(struct recovery *recovery)
     return OK;
 }
 
+/* How much of the directory's path exists: "/" at least, or 0 for a relative path of which nothing does. */
+static size_t known_dir_size(const struct quorum *quorum)
+{
+    char path[QUORUM_PATH_SIZE];
+    slice_text(slice_of(quorum->dir), path, sizeof path);
+    size_t size = strlen(path);
+    while (size > 1 && !disk_exists(quorum->disk, path)) {
+        while (size > 0 && path[size - 1] != '/') size--;
+        while (size > 1 && path[size - 1] == '/') size--;
+        path[size] = 0;
+    }
+    return size;
+}
+
 enum error quorum_recover(struct quorum *quorum)
 {
     struct recovery recovery = {.quorum = quorum};
+    quorum->known_dir_size = known_dir_size(quorum);
     enum error err = disk_exists(quorum->disk, quorum->dir) ? OK : disk_mkdir(quorum->disk, quorum->dir);
     if (err == OK) {
         char path[QUORUM_PATH_SIZE];
