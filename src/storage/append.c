@@ -278,7 +278,10 @@ static enum error append_run(struct log *log, uint8_t *batches, size_t size, con
         return ERR_KAFKA_STORAGE_ERROR;
     }
     if (err == OK && must_roll(log, &run, how->now_ms)) {
-        err = log_roll_at(log, run.base_offset);
+        /* At our end even if the run leaves a gap, for recovery takes one between segments for a loss; unless the run then
+         * could not be told from the segment's base in 31 bits. */
+        bool is_far = run.last_offset - log->end_offset > INT32_MAX;
+        err = log_roll_at(log, is_far ? run.base_offset : log->end_offset);
         rolled = err == OK;
     }
     if (err == OK) err = write_run(log, batches, &run, how);

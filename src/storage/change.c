@@ -61,7 +61,14 @@ static void move_end(struct log *log, int64_t end_offset)
     size_t last = log->segment_count - 1;
     if (log->closed_synced > log->segments[last].base_offset)
         log->closed_synced = log->segments[last].base_offset;
-    if (log->start_offset > end_offset) publish(&log->start_offset, end_offset);
+}
+
+/* Before anything is written below a start that is checkpointed. */
+static enum error lower_start(struct log *log, int64_t start_offset)
+{
+    if (log->start_offset <= start_offset) return OK;
+    publish(&log->start_offset, start_offset);
+    return log_forget_start(log);
 }
 
 /* Cuts the last segment before the batch that holds `offset`; *end_offset is where the log then ends. */
@@ -132,7 +139,8 @@ enum error log_truncate_to(struct log *log, int64_t offset)
     if (err == OK) err = cut_active(log, offset, &end_offset);
     if (err == OK) {
         move_end(log, end_offset);
-        if (epoch_cache_cut_end(&log->epochs, end_offset)) err = log_save_epochs(log);
+        err = lower_start(log, end_offset);
+        if (err == OK && epoch_cache_cut_end(&log->epochs, end_offset)) err = log_save_epochs(log);
     }
     if (err == OK) err = log_rebuild_producers(log, end_offset);
     return fail(log, err, "truncate");
@@ -146,6 +154,7 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
     if (err == OK) err = sync_names(log);
     if (err == OK) {
         move_end(log, offset);
+        err = lower_start(log, offset);
         publish(&log->start_offset, offset);
         publish(&log->recovery_point, offset);
         log->closed_synced = offset;
@@ -153,7 +162,7 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
         __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
         log->epochs.count = 0;
-        err = log_save_epochs(log);
+        if (err == OK) err = log_save_epochs(log);
     }
     if (err == OK) err = log_rebuild_producers(log, -1);
     /* Half an empty log is none: it cannot go on without a segment. */

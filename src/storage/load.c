@@ -338,7 +338,8 @@ static enum error load_segments(const struct log_load_request *request, struct l
             }
         }
     }
-    if (err == OK && !was_clean) err = log_recover(log, recovered_bytes);
+    if (err == OK && !was_clean)
+        err = log_recover(log, request->was_compacted || log->config.compact_policy, recovered_bytes);
     if (err == OK && request->start_offset > log->end_offset) {
         diag_warn("\"%s\" ends at %lld, before its log start %lld: starting there, empty", log->name,
                   (long long)log->end_offset, (long long)request->start_offset);

@@ -53,6 +53,7 @@ struct life {
     int32_t epoch;
     int64_t producer_base; /* ids in use; others after a power cut, for what it left of theirs is a guess */
     bool txns_known;
+    int64_t highest_start; /* of all times */
     int64_t forget_before; /* batches of producers below were dropped with it */
     struct log_config config;
     struct log_store_options options;
@@ -291,6 +292,8 @@ static void check_epochs(struct life *life)
     int64_t offset = model->start + (int64_t)below(life, (uint64_t)(model->end - model->start));
     size_t i = model_find(model, offset);
     if (i == model->count) return;
+    /* Below a start that a crash forgot, the epochs are forgotten as well. */
+    if (offset < life->highest_start && log_epoch_of(life->log, offset) == -1) return;
     CHECK(life, log_epoch_of(life->log, offset) == model->batches[i].epoch);
     /* Where the epoch of this batch ended: the first batch of a later one. */
     int64_t end = model->end;
@@ -530,6 +533,7 @@ static void step_truncate(struct life *life)
     int64_t back = below(life, 5) ? (int64_t)below(life, 12) : (int64_t)below(life, 80);
     int64_t offset = life->model.end - back;
     if (offset < life->model.start) offset = life->model.start;
+    life->epoch++; /* logs are cut when leaders change */
     CHECK(life, log_truncate_to(life->log, offset) == OK);
     model_cut(life, offset);
     log_set_high_watermark(life->log, life->model.high_watermark);
@@ -655,7 +659,13 @@ static void step_crash(struct life *life)
 static void step(struct life *life)
 {
     life->now_ms += (int64_t)below(life, 3000);
+    if (life->model.start > life->highest_start) life->highest_start = life->model.start;
     uint64_t what = below(life, 100);
+    if (getenv("LIFE_SEED")) {
+        fprintf(stderr, "step %d what %d: start %lld end %lld synced %lld epoch %d\n", life->step, (int)what,
+                (long long)life->model.start, (long long)life->model.end,
+                (long long)log_synced_end_offset(life->log), (int)life->epoch);
+    }
     struct model *model = &life->model;
     if (what < 45) {
         step_append(life);

@@ -193,6 +193,11 @@ void log_prune_snapshots(struct log *log);
 /* --- store.c --- */
 const struct log_store_options *log_store_options_of(const struct log_store *store);
 
+/* --- store_checkpoints.c --- */
+/* Takes this log's line out of the log-start checkpoint, at once: the start was lowered, and the old one would hide what is
+ * written now. Waits for the disk; for cuts below the log's start, which are rare. */
+MUST_USE enum error log_forget_start(struct log *log);
+
 /* --- flush.c --- */
 MUST_USE enum error log_flush_to(struct log *log, int64_t up_to_offset); /* waits for the disk */
 
@@ -213,8 +218,7 @@ struct log_load_request {
     int64_t recovery_point; /* 0 = nothing is known */
     int64_t start_offset;   /* -1 = no checkpoint */
     int64_t high_watermark;
-    bool was_clean;
-    uint64_t random;
+    bool was_clean, was_compacted;
 };
 /* On a worker or wherever: touches nothing but the new log and its directory. */
 MUST_USE enum error log_load(const struct log_load_request *request, struct log **log,
@@ -226,6 +230,7 @@ MUST_USE enum error log_close_cleanly(struct log *log);
 void log_free(struct log *log);
 
 /* Recovers segments from the one that holds the recovery point on. */
-MUST_USE enum error log_recover(struct log *log, int64_t *recovered_bytes);
+/* may_have_gaps: it was compacted. */
+MUST_USE enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_bytes);
 /* Makes both indexes of segment i anew from its headers. */
 MUST_USE enum error segment_rebuild_indexes(struct log *log, size_t i);

@@ -9,11 +9,14 @@
 #include "base/diag.h"
 #include "storage/log_parts.h"
 
-/* Is this batch one that may stand at this place? */
-static bool is_good(struct slice batch, const struct batch_header *header, int64_t next_offset)
+/* Is this batch one that may stand at this place? A leader epoch below the one before it is that of a batch which was cut
+ * away, and came back because the crash came before the cut was on disk. */
+static bool is_good(struct slice batch, const struct batch_header *header, int64_t next_offset,
+                    int32_t last_epoch)
 {
     struct batch_header checked;
     if (batch_check(batch, &checked) != OK) return false;
+    if (header->partition_leader_epoch >= 0 && header->partition_leader_epoch < last_epoch) return false;
     return header->base_offset >= next_offset;
 }
 
@@ -29,7 +32,7 @@ static enum error learn(struct log *log, const struct batch_header *header, stru
 }
 
 /* Recovers the last segment of the array. *is_cut: a bad batch ended it. */
-static enum error recover_active(struct log *log, bool *is_cut, int64_t *recovered_bytes)
+static enum error recover_active(struct log *log, bool *is_cut, int32_t *last_epoch, int64_t *recovered_bytes)
 {
     struct segment *segment = log_active_segment(log);
     char *txn_path = log_segment_path(log, segment->base_offset, FILE_TXNINDEX, "");
@@ -46,13 +49,14 @@ static enum error recover_active(struct log *log, bool *is_cut, int64_t *recover
     struct batch_header header;
     struct slice batch;
     while ((err = batch_scan_next(&scan, &header, &batch, &position)) == OK) {
-        if (!is_good(batch, &header, next_offset)) {
+        if (!is_good(batch, &header, next_offset, *last_epoch)) {
             err = ERR_CORRUPT;
             break;
         }
         err = learn(log, &header, batch, position);
         if (err != OK) break;
         next_offset = batch_last_offset(&header) + 1;
+        *last_epoch = header.partition_leader_epoch;
         good = scan.position;
     }
     batch_scan_free(&scan);
@@ -73,23 +77,29 @@ static enum error recover_active(struct log *log, bool *is_cut, int64_t *recover
     return file_truncate(segment->log_file, good);
 }
 
-enum error log_recover(struct log *log, int64_t *recovered_bytes)
+enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_bytes)
 {
     size_t count = log->segment_count;
     size_t first = log_segment_of(log, log->recovery_point), kept = first;
     log->end_offset = log->segments[first].base_offset;
     enum error err = log_rebuild_producers(log, log->segments[first].base_offset);
+    /* What the batches say counts, not a file that may be older or newer than they are. */
+    if (epoch_cache_cut_end(&log->epochs, log->segments[first].base_offset)) log->epochs_unsaved = true;
 
     bool is_cut = false;
+    int32_t last_epoch = -1;
     while (err == OK && !is_cut && kept < count) {
         /* One that begins below our end was cut away once, and came back with the crash. */
         if (log->segments[kept].base_offset < log->end_offset) break;
+        /* We never leave offsets out between segments, so what was there is lost, and with it what came after. Only
+         * compaction makes such gaps. */
+        if (log->segments[kept].base_offset > log->end_offset && !may_have_gaps) break;
         /* Each in turn is the last segment, as it was when it was written. */
         log->segment_count = kept + 1;
         log->end_offset = log->segments[kept].base_offset;
         if (kept > first) err = log_write_snapshot(log, log->end_offset);
         if (err == OK) err = log_begin_indexes(log);
-        if (err == OK) err = recover_active(log, &is_cut, recovered_bytes);
+        if (err == OK) err = recover_active(log, &is_cut, &last_epoch, recovered_bytes);
         if (err == OK) err = log_close_indexes(log);
         log_deactivate(log);
         kept++;

@@ -11,12 +11,19 @@
 #include "base/vec.h"
 #include "storage/store_parts.h"
 
-enum checkpoint_kind { RECOVERY_POINTS, LOG_STARTS, HIGH_WATERMARKS, CHECKPOINT_KINDS };
+enum checkpoint_kind {
+    RECOVERY_POINTS,
+    LOG_STARTS,
+    HIGH_WATERMARKS,
+    CHECKPOINT_KINDS,
+    CLEANER_OFFSETS = CHECKPOINT_KINDS
+};
 
-static const char *const file_names[CHECKPOINT_KINDS] = {
+static const char *const file_names[CHECKPOINT_KINDS + 1] = {
     [RECOVERY_POINTS] = RECOVERY_POINT_FILE,
     [LOG_STARTS] = LOG_START_FILE,
     [HIGH_WATERMARKS] = HIGH_WATERMARK_FILE,
+    [CLEANER_OFFSETS] = CLEANER_OFFSET_FILE, /* only read: the cleaner writes it */
 };
 
 static int *dirty_flag(struct log_dir *dir, enum checkpoint_kind kind)
@@ -62,6 +69,8 @@ static enum error read_entry(void *context, struct slice topic, int32_t partitio
         entry->recovery_point = offset;
     else if (reader->kind == LOG_STARTS)
         entry->start_offset = offset;
+    else if (reader->kind == CLEANER_OFFSETS)
+        entry->was_compacted = true;
     else
         entry->high_watermark = offset;
     return OK;
@@ -98,7 +107,7 @@ enum error dir_checkpoints_read(struct log_dir *dir)
         if (err == ERR_NOT_FOUND) err = OK;
     }
     free(path);
-    for (int kind = 0; err == OK && kind < CHECKPOINT_KINDS; kind++)
+    for (int kind = 0; err == OK && kind <= CLEANER_OFFSETS; kind++)
         err = read_kind(dir, (enum checkpoint_kind)kind);
     return err;
 }
@@ -156,10 +165,10 @@ static void make_text(struct log_dir *dir, enum checkpoint_kind kind, struct tex
     text_free(&lines);
 }
 
-/* Texts are numbered as they are made; one that was overtaken is not written any more. */
+/* Texts are numbered before they are made, so the higher number has the newer truth; one that was overtaken is not written. */
 static uint64_t next_number(struct log_dir *dir)
 {
-    return ++dir->checkpoint_made; /* on the store's loop, or at the end, when nobody else is there */
+    return __atomic_add_fetch(&dir->checkpoint_made, 1, __ATOMIC_SEQ_CST);
 }
 
 static enum error write_text(struct log_dir *dir, enum checkpoint_kind kind, uint64_t number,
@@ -260,20 +269,20 @@ static void write_kind(struct log_store *store, enum checkpoint_kind kind)
         struct log_dir *dir = &store->dirs[i];
         if (log_dir_is_failed(dir) || !__atomic_exchange_n(dirty_flag(dir, kind), 0, __ATOMIC_RELAXED))
             continue;
-        struct text text = {0};
-        make_text(dir, kind, &text);
-        struct checkpoint_job *job = store->options.loop ? calloc(1, sizeof *job) : NULL;
-        if (!job) {
-            written(dir, kind, write_text(dir, kind, next_number(dir), &text));
-            text_free(&text);
-            continue;
+        struct checkpoint_job made = {.job = {.work = checkpoint_work, .done = checkpoint_done},
+                                      .dir = dir,
+                                      .kind = kind,
+                                      .number = next_number(dir)};
+        make_text(dir, kind, &made.text);
+        struct checkpoint_job *job = store->options.loop ? malloc(sizeof *job) : NULL;
+        if (job) {
+            *job = made;
+            store->checkpoint_jobs++;
+            lane_submit(dir->sync_lane, store->options.loop, &job->job);
+        } else {
+            written(dir, kind, write_text(dir, kind, made.number, &made.text));
+            text_free(&made.text);
         }
-        *job = (struct checkpoint_job){.job = {.work = checkpoint_work, .done = checkpoint_done},
-                                       .dir = dir,
-                                       .kind = kind,
-                                       .text = text};
-        store->checkpoint_jobs++;
-        lane_submit(dir->sync_lane, store->options.loop, &job->job);
     }
 }
 
@@ -284,8 +293,9 @@ void log_store_checkpoint_now(struct log_store *store)
         for (int k = 0; k < CHECKPOINT_KINDS && !log_dir_is_failed(dir); k++) {
             enum checkpoint_kind kind = (enum checkpoint_kind)k;
             struct text text = {0};
+            uint64_t number = next_number(dir);
             make_text(dir, kind, &text);
-            written(dir, kind, write_text(dir, kind, next_number(dir), &text));
+            written(dir, kind, write_text(dir, kind, number, &text));
             text_free(&text);
         }
     }
@@ -362,8 +372,9 @@ enum error dir_write_final(struct log_dir *dir, bool is_clean)
     enum error err = OK;
     for (int kind = 0; err == OK && kind < CHECKPOINT_KINDS; kind++) {
         struct text text = {0};
+        uint64_t number = next_number(dir);
         make_text(dir, (enum checkpoint_kind)kind, &text);
-        err = write_text(dir, (enum checkpoint_kind)kind, next_number(dir), &text);
+        err = write_text(dir, (enum checkpoint_kind)kind, number, &text);
         text_free(&text);
     }
     if (err == OK && is_clean) {
@@ -374,5 +385,50 @@ enum error dir_write_final(struct log_dir *dir, bool is_clean)
         free(path);
         text_free(&text);
     }
+    return err;
+}
+
+/* --- one line --- */
+
+struct others {
+    const struct log *log;
+    struct text lines;
+    size_t count;
+};
+
+static enum error keep_other(void *context, struct slice topic, int32_t partition, int64_t offset)
+{
+    struct others *others = context;
+    if (partition == others->log->partition && slice_equal(topic, log_topic(others->log))) return OK;
+    text_addf(&others->lines, "%.*s %d %lld\n", SLICE_ARG(topic), (int)partition, (long long)offset);
+    others->count++;
+    return OK;
+}
+
+enum error log_forget_start(struct log *log)
+{
+    struct log_dir *dir = log->dir;
+    struct others others = {.log = log};
+    struct bytes *bytes = NULL;
+    struct text text = {0};
+    uint64_t number = next_number(dir);
+    char *path = path_join(dir->path, file_names[LOG_STARTS]);
+    pthread_mutex_lock(&dir->checkpoint_mutex);
+    enum error err = path ? disk_read_file(dir->disk, path, CHECKPOINT_SIZE_MAX, &bytes) : ERR_NOMEM;
+    if (err == OK) err = offset_checkpoint_read(bytes_slice(bytes), keep_other, &others);
+    if (err == ERR_NOT_FOUND || err == ERR_CORRUPT) err = OK;
+    text_addf(&text, "0\n%zu\n", others.count);
+    text_add(&text, text_slice(&others.lines));
+    if (err == OK && (text.failed || others.lines.failed)) err = ERR_NOMEM;
+    if (err == OK) err = disk_write_file_atomic(dir->disk, path, text_slice(&text));
+    if (err == OK && number > dir->checkpoint_written[LOG_STARTS])
+        dir->checkpoint_written[LOG_STARTS] = number;
+    pthread_mutex_unlock(&dir->checkpoint_mutex);
+    /* A text of the others' news may have been overtaken by this one. */
+    __atomic_store_n(&dir->start_dirty, 1, __ATOMIC_RELAXED);
+    bytes_release(&bytes);
+    text_free(&others.lines);
+    text_free(&text);
+    free(path);
     return err;
 }

@@ -40,7 +40,8 @@ static void load_one(struct load_job *job)
                                        .recovery_point = entry.recovery_point,
                                        .start_offset = entry.start_offset,
                                        .high_watermark = entry.high_watermark,
-                                       .was_clean = job->dir->was_clean};
+                                       .was_clean = job->dir->was_clean,
+                                       .was_compacted = entry.was_compacted};
     int64_t recovered_bytes = 0;
     job->err = log_load(&request, &job->log, &recovered_bytes);
     if (job->err != OK) log_dir_fail(job->dir, job->err, "load", job->name);

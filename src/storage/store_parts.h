@@ -19,6 +19,7 @@ struct checkpoint_entry {
     int64_t recovery_point; /* 0 = none */
     int64_t start_offset;   /* -1 = none */
     int64_t high_watermark; /* 0 = none */
+    bool was_compacted;     /* the cleaner knows it */
 };
 
 struct log_store {
