@@ -182,7 +182,8 @@ struct controller_call {
     struct loop *home; /* where done runs; NULL = on the control loop, perhaps before submit returns */
     void (*done)(struct controller_call *call);
     void *context;
-    struct loop_message message; /* the controller's */
+    struct loop_message message; /* the controller's, as is: */
+    struct controller *controller;
 };
 
 /* Any thread. The call struct is the caller's and must live until done; done comes exactly once. */
