@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-bool admin_ask(struct request *request, int16_t version, const void *asked, void *answer,
-               void (*done)(struct controller_call *call))
+bool admin_submit(struct request *request, int16_t version, const void *asked, void *answer,
+                  void (*done)(struct controller_call *call))
 {
     struct controller_call *call = request_alloc(request, 1, sizeof *call);
     if (!call) return false;

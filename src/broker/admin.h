@@ -1,6 +1,6 @@
 /* admin.h: what the handlers of admin requests share: asking the controller, and judging what they are asked about.
  *
- *     handler: who may, what is asked twice --> admin_ask (the rest of it) --> done, on the connection's loop: one answer for all
+ *     handler: who may, what is asked twice --> admin_submit (the rest of it) --> done, on the connection's loop: one answer for all
  *
  * Each item of a request gets its own error and message; a refused item does not stop the others.
  *
@@ -17,7 +17,7 @@
 
 /* Hands `asked`, of the request's API, to the controller; it fills `answer`. Then done(call) on the connection's loop, with
  * call->context the request. `asked` and `answer` live in the request's arena. False without memory: nothing was begun. */
-bool admin_ask(struct request *request, int16_t version, const void *asked, void *answer,
+bool admin_submit(struct request *request, int16_t version, const void *asked, void *answer,
                void (*done)(struct controller_call *call));
 
 /* What happened to one item. */

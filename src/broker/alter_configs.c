@@ -251,8 +251,8 @@ void handle_alter_configs(struct request *request, void *body)
     alter->passed.replaced.resources.count = (int32_t)count;
     if (count == 0) {
         answer_replaced(request, alter);
-    } else if (!admin_ask(request, request->version, &alter->passed.replaced, &alter->answer.replaced,
-                          replaced)) {
+    } else if (!admin_submit(request, request->version, &alter->passed.replaced, &alter->answer.replaced,
+                             replaced)) {
         request_close(request);
     }
 }
@@ -278,7 +278,8 @@ void handle_incremental_alter_configs(struct request *request, void *body)
     alter->passed.edited.resources.count = (int32_t)count;
     if (count == 0) {
         answer_edited(request, alter);
-    } else if (!admin_ask(request, request->version, &alter->passed.edited, &alter->answer.edited, edited)) {
+    } else if (!admin_submit(request, request->version, &alter->passed.edited, &alter->answer.edited,
+                             edited)) {
         request_close(request);
     }
 }

@@ -71,7 +71,7 @@ void handle_create_partitions(struct request *request, void *body)
     }
     if (work->passed.topics.count == 0) {
         request_answer(request, &work->response);
-    } else if (!admin_ask(request, request->version, &work->passed, &work->answer, created)) {
+    } else if (!admin_submit(request, request->version, &work->passed, &work->answer, created)) {
         request_close(request);
     }
 }

@@ -127,7 +127,7 @@ void handle_create_topics(struct request *request, void *body)
     }
     if (create->passed.topics.count == 0) {
         request_answer(request, &create->response);
-    } else if (!admin_ask(request, request->version, &create->passed, &create->answer, created)) {
+    } else if (!admin_submit(request, request->version, &create->passed, &create->answer, created)) {
         request_close(request);
     }
 }

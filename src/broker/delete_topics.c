@@ -132,7 +132,7 @@ void handle_delete_topics(struct request *request, void *body)
     }
     if (work->passed.topics.count == 0) {
         request_answer(request, &work->response);
-    } else if (!admin_ask(request, VERSION_WITH_IDS, &work->passed, &work->answer, deleted)) {
+    } else if (!admin_submit(request, VERSION_WITH_IDS, &work->passed, &work->answer, deleted)) {
         request_close(request);
     }
 }

@@ -51,14 +51,34 @@ static void answer_error(struct request *request, const struct elect_leaders_req
     request_answer(request, &response);
 }
 
+/* Who asked for all wants to hear of those that something happened to. */
+static void leave_out_unneeded(struct elect_leaders_response *response)
+{
+    int32_t topics = 0;
+    for (int32_t t = 0; t < response->replica_election_results.count; t++) {
+        topic_answer topic = response->replica_election_results.items[t];
+        int32_t partitions = 0;
+        for (int32_t i = 0; i < topic.partition_result.count; i++) {
+            partition_answer partition = topic.partition_result.items[i];
+            if (partition.error_code == error_kafka_code(ERR_ELECTION_NOT_NEEDED)) continue;
+            topic.partition_result.items[partitions++] = partition;
+        }
+        topic.partition_result.count = partitions;
+        if (partitions > 0) response->replica_election_results.items[topics++] = topic;
+    }
+    response->replica_election_results.count = topics;
+}
+
 static void elected(struct controller_call *call)
 {
     struct request *request = call->context;
     struct elect_leaders *work = request->work;
-    if (call->err == OK)
-        request_answer(request, &work->response);
-    else
+    if (call->err != OK) {
         answer_error(request, work->asked, admin_call_verdict(call));
+        return;
+    }
+    if (work->asked->topic_partitions.count < 0) leave_out_unneeded(&work->response);
+    request_answer(request, &work->response);
 }
 
 void handle_elect_leaders(struct request *request, void *body)
@@ -74,7 +94,7 @@ void handle_elect_leaders(struct request *request, void *body)
     if (!request_may(request, ACL_ALTER, ACL_CLUSTER, ACL_CLUSTER_NAME)) {
         answer_error(request, asked,
                      admin_refuse(ERR_CLUSTER_AUTHORIZATION_FAILED, "not authorized to move leaders"));
-    } else if (!admin_ask(request, request->version, asked, &work->response, elected)) {
+    } else if (!admin_submit(request, request->version, asked, &work->response, elected)) {
         request_close(request);
     }
 }

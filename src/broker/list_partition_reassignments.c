@@ -29,5 +29,5 @@ void handle_list_partition_reassignments(struct request *request, void *body)
         return;
     }
     struct list_partition_reassignments_response *response = request_alloc(request, 1, sizeof *response);
-    if (!response || !admin_ask(request, request->version, body, response, listed)) request_close(request);
+    if (!response || !admin_submit(request, request->version, body, response, listed)) request_close(request);
 }
