@@ -30,6 +30,8 @@ struct entry {
     int32_t index, current_leader_epoch;
     int64_t timestamp;
     enum error err;
+    int64_t old_style_offset;
+    bool asks_for_offsets; /* version 0: max_num_offsets > 0 */
     struct log_time_lookup lookup;
     struct lane_job job;
 };
@@ -61,9 +63,17 @@ static struct list_offsets *of(struct by_home *by_home)
 
 static void found(struct entry *entry, int64_t timestamp, int64_t offset, int32_t leader_epoch)
 {
+    int16_t version = entry->list->by_home.request->version;
+    if (version == 0) { /* a list of offsets, the nearest first: one says it all */
+        entry->old_style_offset = offset;
+        entry->answer->old_style_offsets.items = &entry->old_style_offset;
+        entry->answer->old_style_offsets.count = offset >= 0 && entry->asks_for_offsets ? 1 : 0;
+        entry->answer->timestamp = entry->answer->offset = entry->answer->leader_epoch = -1;
+        return;
+    }
     entry->answer->timestamp = timestamp;
     entry->answer->offset = offset;
-    entry->answer->leader_epoch = leader_epoch;
+    entry->answer->leader_epoch = version >= 4 ? leader_epoch : -1;
 }
 
 /* A leader that has just been elected does not know yet how far all replicas had come: what it says could go back
@@ -223,6 +233,7 @@ void handle_list_offsets(struct request *request, void *body)
             entry->current_leader_epoch =
                 request->version >= 4 ? from->partitions.items[i].current_leader_epoch : -1;
             entry->timestamp = from->partitions.items[i].timestamp;
+            entry->asks_for_offsets = from->partitions.items[i].max_num_offsets > 0;
             found(entry, -1, -1, -1);
             entry->err = place(list, entry);
         }

@@ -493,8 +493,8 @@ static enum error open_http(struct node *node, struct text *why)
                                    .context = node};
     enum error err = is_sound ? http_open(node->control, &options, &node->http) : ERR_CONFIG;
     if (err == OK) return OK;
-    if (err == ERR_BUSY && !settings_is_set(settings_of(node), SETTING_METRICS_LISTENER)) {
-        diag_warn("no metrics on %s: the port is in use", listener);
+    if (err == ERR_BUSY) { /* a broker without its figures is better than none */
+        diag_warn("no metrics on %s: the port is in use; set metrics.listener to another one", listener);
         return OK;
     }
     text_addf(why, "metrics.listener=%s: %s", listener,
