@@ -24,6 +24,7 @@ enum error log_roll_at(struct log *log, int64_t base_offset)
     if (err == OK) err = log_write_snapshot(log, base_offset);
     if (err == OK) err = log_add_segment(log, base_offset);
     if (err != OK) return err;
+    log_publish_trust(log);
     /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery
      * would then trust the segment we have left, so it must be true. */
     if (base_offset <= __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST)) {
@@ -54,13 +55,11 @@ static void move_end(struct log *log, int64_t end_offset)
     publish(&log->end_offset, end_offset);
     log->generation++;
     log->unsynced_records = 0;
-    if (log->recovery_point > end_offset) {
-        __atomic_store_n(&log->recovery_point, end_offset, __ATOMIC_SEQ_CST);
-        __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
-    }
+    if (log->recovery_point > end_offset) publish(&log->recovery_point, end_offset);
     size_t last = log->segment_count - 1;
     if (log->closed_synced > log->segments[last].base_offset)
         log->closed_synced = log->segments[last].base_offset;
+    log_publish_trust(log);
 }
 
 /* Before anything is written below a start that is checkpointed. */
@@ -158,8 +157,8 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
         publish(&log->start_offset, offset);
         publish(&log->recovery_point, offset);
         log->closed_synced = offset;
+        log_publish_trust(log);
         publish(&log->size_bytes, 0);
-        __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
         log->epochs.count = 0;
         if (err == OK) err = log_save_epochs(log);
@@ -253,8 +252,10 @@ enum error log_delete_old_segments(struct log *log, int64_t high_watermark, int6
     }
     if (err == OK) {
         log_prune_snapshots(log);
-        if (log->recovery_point < log->segments[0].base_offset)
-            publish(&log->recovery_point, log->segments[0].base_offset);
+        int64_t first = log->segments[0].base_offset;
+        if (log->recovery_point < first) publish(&log->recovery_point, first);
+        if (log->closed_synced < first) log->closed_synced = first;
+        log_publish_trust(log);
         diag_info("deleted %zu old segments of \"%s\", which now starts at %lld", count, log->name,
                   (long long)log->start_offset);
         if (deleted) *deleted = count;

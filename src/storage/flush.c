@@ -26,6 +26,16 @@ struct log_flush {
     struct flush_segment segments[];
 };
 
+void log_publish_trust(struct log *log)
+{
+    bool is_owing =
+        log->closed_synced < log_active_segment(log)->base_offset && log->closed_synced < log->recovery_point;
+    int64_t point = is_owing ? log->closed_synced : log->recovery_point;
+    if (point == log->trusted_point) return;
+    __atomic_store_n(&log->trusted_point, point, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
+}
+
 static void flush_free(struct log_flush *flush)
 {
     for (size_t i = 0; i < flush->count; i++) file_release(&flush->segments[i].log_file);
@@ -146,12 +156,10 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
         if (ended->closed_offset > log->closed_synced) log->closed_synced = ended->closed_offset;
         has_moved = ended->end_offset > log->recovery_point;
         if (has_moved) publish(&log->recovery_point, ended->end_offset);
+        log_publish_trust(log);
     }
     flush_free(ended);
-    if (has_moved) {
-        __atomic_store_n(&log->dir->recovery_dirty, 1, __ATOMIC_RELAXED);
-        if (log->on_synced) log->on_synced(log->synced_context, log);
-    }
+    if (has_moved && log->on_synced) log->on_synced(log->synced_context, log);
     return err;
 }
 

@@ -352,6 +352,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     if (log->recovery_point > log->end_offset) log->recovery_point = log->end_offset;
     if (was_clean && request->was_clean) log->recovery_point = log->end_offset;
     log->closed_synced = log->segments[log_segment_of(log, log->recovery_point)].base_offset;
+    log->trusted_point = log->recovery_point;
     /* An epoch that began at the very end wrote nothing yet, and is still the newest. */
     if (epoch_cache_cut_end(&log->epochs, log->end_offset + 1)) log->epochs_unsaved = true;
     if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;

@@ -95,7 +95,9 @@ struct log {
     size_t segment_count, segment_capacity;
     struct log_active *active; /* NULL until needed */
     int64_t start_offset, end_offset,
-        recovery_point;    /* written by the home loop, read by checkpoint writers: relaxed */
+        recovery_point; /* written by the home loop, read by checkpoint writers: relaxed */
+    int64_t
+        trusted_point; /* what the checkpoint may say: the recovery point, or the first segment that owes its indexes */
     int64_t closed_synced; /* segments that end at or below this are on disk with their indexes */
     int64_t first_offset;  /* of the first segment, for those threads */
     int64_t high_watermark;
@@ -199,6 +201,8 @@ const struct log_store_options *log_store_options_of(const struct log_store *sto
 MUST_USE enum error log_forget_start(struct log *log);
 
 /* --- flush.c --- */
+/* After any change of the recovery point, closed_synced or the active segment. */
+void log_publish_trust(struct log *log);
 MUST_USE enum error log_flush_to(struct log *log, int64_t up_to_offset); /* waits for the disk */
 
 /* --- log_home.c --- */

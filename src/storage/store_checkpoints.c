@@ -142,7 +142,7 @@ static int64_t number_of(struct log *log, enum checkpoint_kind kind)
     /* A cut on another thread lowers the recovery point and then asks what the file may say. Whichever of the two comes
      * second sees the other. */
     __atomic_store_n(&log->checkpointed_recovery_point, INT64_MAX, __ATOMIC_SEQ_CST);
-    log->checkpoint_pending = __atomic_load_n(&log->recovery_point, __ATOMIC_SEQ_CST);
+    log->checkpoint_pending = __atomic_load_n(&log->trusted_point, __ATOMIC_SEQ_CST);
     return log->checkpoint_pending;
 }
 
