@@ -70,8 +70,8 @@ struct quorum {
     uint64_t snapshot_index;
     int64_t log_bytes; /* after snapshot_index */
 
-    size_t known_dir_size; /* of `dir`, the leading part that was on the disk when we came; the rest we made */
-    struct file *file;     /* NULL: the next write makes one */
+    bool is_dir_known; /* a file of ours was in `dir` when we came, so its name is on the disk */
+    struct file *file; /* NULL: the next write makes one */
     int64_t file_end, file_room;
     bool wants_roll;
 

@@ -71,16 +71,18 @@ static enum error write_make_file(struct quorum *quorum)
 enum error quorum_sync_names(struct quorum *quorum)
 {
     enum error err = disk_sync_dir(quorum->disk, quorum->dir);
-    size_t whole = strlen(quorum->dir);
-    while (err == OK && quorum->known_dir_size < whole) {
-        char path[QUORUM_PATH_SIZE];
-        size_t size = quorum->known_dir_size;
-        slice_text((struct slice){(const uint8_t *)quorum->dir, size}, path, sizeof path);
-        err = disk_sync_dir(quorum->disk, size > 0 ? path : ".");
-        while (size < whole && quorum->dir[size] == '/') size++;
-        while (size < whole && quorum->dir[size] != '/') size++;
-        if (err == OK) quorum->known_dir_size = size;
+    if (err != OK || quorum->is_dir_known) return err;
+    /* The first file of all: whoever made the directories above (we, or a process killed since) need not have synced them. */
+    char path[QUORUM_PATH_SIZE];
+    slice_text(slice_of(quorum->dir), path, sizeof path);
+    for (size_t size = strlen(path); size > 0 && err == OK;) {
+        while (size > 0 && path[size - 1] == '/') size--;
+        while (size > 0 && path[size - 1] != '/') size--;
+        path[size] = 0;
+        err = disk_sync_dir(quorum->disk, size > 0 ? path : quorum->dir[0] == '/' ? "/" : ".");
+        if (err == ERR_DENIED) err = OK; /* not ours: it was there before us */
     }
+    quorum->is_dir_known = err == OK;
     return err;
 }
 

@@ -1,7 +1,6 @@
 /* recovery.c: from files to a machine that stands where it stood: newest snapshot, then the log. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/diag.h"
 #include "quorum/inside.h"
@@ -161,24 +160,9 @@ static enum error recover_logs(struct recovery *recovery)
     return OK;
 }
 
-/* How much of the directory's path exists: "/" at least, or 0 for a relative path of which nothing does. */
-static size_t known_dir_size(const struct quorum *quorum)
-{
-    char path[QUORUM_PATH_SIZE];
-    slice_text(slice_of(quorum->dir), path, sizeof path);
-    size_t size = strlen(path);
-    while (size > 1 && !disk_exists(quorum->disk, path)) {
-        while (size > 0 && path[size - 1] != '/') size--;
-        while (size > 1 && path[size - 1] == '/') size--;
-        path[size] = 0;
-    }
-    return size;
-}
-
 enum error quorum_recover(struct quorum *quorum)
 {
     struct recovery recovery = {.quorum = quorum};
-    quorum->known_dir_size = known_dir_size(quorum);
     enum error err = disk_exists(quorum->disk, quorum->dir) ? OK : disk_mkdir(quorum->disk, quorum->dir);
     if (err == OK) {
         char path[QUORUM_PATH_SIZE];
@@ -194,6 +178,7 @@ enum error quorum_recover(struct quorum *quorum)
                                 &recovery.log_count);
     }
     if (err != OK) diag_error("cannot open the keeper's directory \"%s\": %s", quorum->dir, error_text(err));
+    quorum->is_dir_known = recovery.snapshot_count > 0;
     if (err == OK && recovery.snapshot_count > 0) {
         err = recover_snapshot(quorum, recovery.snapshots[recovery.snapshot_count - 1]);
     }
