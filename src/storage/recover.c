@@ -83,6 +83,9 @@ enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_b
     size_t first = log_segment_of(log, log->recovery_point), kept = first;
     log->end_offset = log->segments[first].base_offset;
     enum error err = log_rebuild_producers(log, log->segments[first].base_offset);
+    /* The number may be from before a cut, so within this segment nothing is known to be synced. */
+    if (log->recovery_point > log->segments[first].base_offset)
+        log->recovery_point = log->segments[first].base_offset;
     /* What the batches say counts, not a file that may be older or newer than they are. */
     if (epoch_cache_cut_end(&log->epochs, log->segments[first].base_offset)) log->epochs_unsaved = true;
 
