@@ -1,4 +1,5 @@
-/* replay.c: from bytes of a log to the records a state is made of; and where a key lives. Pure. */
+/* replay.c: the pure part of statelog.h: from bytes of a log to the records a state is made of, where a key lives, and what
+ * a client hears of a failed write. */
 #include <assert.h>
 
 #include "base/text.h"
@@ -171,4 +172,30 @@ enum error statelog_replay_run(struct slice *run, int64_t start_offset, size_t b
     text_free(&scratch);
     /* A read is cut at its size limit, so the last batch may be a part. */
     return err == ERR_EOF || err == ERR_TRUNCATED ? OK : err;
+}
+
+/* --- errors --- */
+
+enum error statelog_client_error(enum error err)
+{
+    switch (err) {
+    case OK: return OK;
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_NOT_ENOUGH_REPLICAS:
+    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case ERR_REQUEST_TIMED_OUT:
+    case ERR_TIMED_OUT:
+    case ERR_LIMIT:
+    case ERR_DISK_FULL: /* retriable, and over when there is room */
+    case ERR_COORDINATOR_NOT_AVAILABLE: return ERR_COORDINATOR_NOT_AVAILABLE;
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_KAFKA_STORAGE_ERROR:
+    case ERR_IO:
+    case ERR_FENCED_LEADER_EPOCH:
+    case ERR_UNKNOWN_LEADER_EPOCH:
+    case ERR_NOT_COORDINATOR: return ERR_NOT_COORDINATOR;
+    case ERR_NETWORK_EXCEPTION:
+    case ERR_COORDINATOR_LOAD_IN_PROGRESS: return ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    default: return ERR_UNKNOWN_SERVER_ERROR;
+    }
 }

@@ -448,27 +448,3 @@ int32_t statelog_leader_epoch(const struct statelog *log)
 {
     return log->leader_epoch;
 }
-
-enum error statelog_client_error(enum error err)
-{
-    switch (err) {
-    case OK: return OK;
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_NOT_ENOUGH_REPLICAS:
-    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-    case ERR_REQUEST_TIMED_OUT:
-    case ERR_TIMED_OUT:
-    case ERR_LIMIT:
-    case ERR_DISK_FULL: /* retriable, and over when there is room */
-    case ERR_COORDINATOR_NOT_AVAILABLE: return ERR_COORDINATOR_NOT_AVAILABLE;
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_KAFKA_STORAGE_ERROR:
-    case ERR_IO:
-    case ERR_FENCED_LEADER_EPOCH:
-    case ERR_UNKNOWN_LEADER_EPOCH:
-    case ERR_NOT_COORDINATOR: return ERR_NOT_COORDINATOR;
-    case ERR_NETWORK_EXCEPTION:
-    case ERR_COORDINATOR_LOAD_IN_PROGRESS: return ERR_COORDINATOR_LOAD_IN_PROGRESS;
-    default: return ERR_UNKNOWN_SERVER_ERROR;
-    }
-}
