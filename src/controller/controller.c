@@ -180,6 +180,7 @@ static void take_call(struct controller *c, struct controller_call *call)
     case 44: call_alter_configs(c, call); break;
     case 37: call_create_partitions(c, call); break;
     case 43: call_elect_leaders(c, call); break;
+    case 46: call_list_reassignments(c, call); break;
     case 56: call_alter_partition(c, call); break;
     case 67: call_allocate_producer_ids(c, call); break;
     default: call_done(call, ERR_UNSUPPORTED_VERSION); break;

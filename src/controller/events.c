@@ -247,9 +247,9 @@ static void broker_found(struct controller *c, void *argument, const struct coor
     *look->found = event_read_broker(c, look->id, reply);
 }
 
-static void broker_gone(struct controller *c, int32_t id)
+static void broker_gone(struct controller *c, int32_t id, bool is_back)
 {
-    coord_unwatch(c->coord, COORD_WATCH_NODE, scratch_print(c, "/brokers/ids/%d", id));
+    if (!is_back) coord_unwatch(c->coord, COORD_WATCH_NODE, scratch_print(c, "/brokers/ids/%d", id));
     context_remove_broker(c, id);
     c->options.channel.broker_removed(c->options.channel.context, id);
 }
@@ -267,8 +267,12 @@ static bool collect_lost(struct controller *c, struct int32_list dead, struct pa
                 partition_list_add(c, led, partition);
             for (size_t s = 0; s < partition->seat_count; s++) {
                 if (!ids_have(dead, partition->seats[s].broker_id)) continue;
-                if (topics[t]->is_deleting) topics[t]->is_deletion_halted = true;
-                replica_list_add(c, replicas, partition, partition->seats[s].broker_id);
+                if (topics[t]->is_deleting) {
+                    topics[t]->is_deletion_halted = true;
+                    partition->seats[s].phase = REPLICA_DELETION_INELIGIBLE;
+                } else {
+                    replica_list_add(c, replicas, partition, partition->seats[s].broker_id);
+                }
             }
         }
     }
@@ -328,48 +332,59 @@ static void brokers_joined(struct controller *c, struct int32_list joined)
     transition_replicas(c, replicas, REPLICA_ONLINE);
 }
 
-struct ids_step {
-    struct int32_list ids;
-};
-
-static void joined_step(struct controller *c, void *argument)
+static void found_free(struct controller *c, void *argument)
 {
-    brokers_joined(c, ((struct ids_step *)argument)->ids);
+    (void)c;
+    struct brokers_look *look = argument;
+    for (size_t f = 0; f < look->count; f++) {
+        if (!look->found[f]) continue;
+        arena_free(&look->found[f]->arena);
+        free(look->found[f]);
+    }
 }
 
-static void brokers_compared(struct controller *c, void *argument)
+/* After what their earlier lives have lost was dealt with. */
+static void joined_step(struct controller *c, void *argument)
 {
     struct brokers_look *look = argument;
-    struct int32_list dead = {scratch_alloc(c, c->brokers.count + 1, sizeof(int32_t)), 0};
     struct int32_list joined = {scratch_alloc(c, look->count + 1, sizeof(int32_t)), 0};
-    /* Another registration of the same id is a death and a birth. */
-    for (size_t i = 0; i < c->reachable.count; i++) {
-        int32_t id = c->reachable.items[i];
-        bool is_here = false;
-        for (size_t f = 0; f < look->count; f++)
-            is_here |= look->found[f] && look->found[f]->id == id &&
-                       look->found[f]->epoch == context_broker(c, id)->epoch;
-        if (!is_here) ((int32_t *)dead.items)[dead.count++] = id;
-    }
-    for (size_t i = 0; i < dead.count; i++) broker_gone(c, dead.items[i]);
+    engine_guard(c, NULL, NULL);
     for (size_t f = 0; f < look->count; f++) {
         struct cbroker *broker = look->found[f];
         if (!broker) continue;
-        if (context_broker(c, broker->id)) {
-            arena_free(&broker->arena);
-            free(broker);
-            continue;
-        }
         event_watch_broker(c, broker->id);
         context_set_broker(c, broker);
         c->options.channel.broker_added(c->options.channel.context, &broker->registration, broker->epoch);
         ((int32_t *)joined.items)[joined.count++] = broker->id;
         diag_info("broker %d has joined", broker->id);
     }
-    if (joined.count > 0) {
-        struct ids_step *step = scratch_alloc(c, 1, sizeof *step);
-        step->ids = joined;
-        engine_push(c, joined_step, step);
+    if (joined.count > 0) brokers_joined(c, joined);
+}
+
+static void brokers_compared(struct controller *c, void *argument)
+{
+    struct brokers_look *look = argument;
+    struct int32_list dead = {scratch_alloc(c, c->brokers.count + 1, sizeof(int32_t)), 0};
+    /* Another registration of the same id is a death and a birth. */
+    for (size_t i = 0; i < c->reachable.count; i++) {
+        int32_t id = c->reachable.items[i];
+        bool is_here = false;
+        for (size_t f = 0; f < look->count; f++) {
+            struct cbroker *broker = look->found[f];
+            if (!broker || broker->id != id || broker->epoch != context_broker(c, id)->epoch) continue;
+            is_here = true;
+            arena_free(&broker->arena);
+            free(broker);
+            look->found[f] = NULL;
+        }
+        if (!is_here) ((int32_t *)dead.items)[dead.count++] = id;
+    }
+    engine_push(c, joined_step, look);
+    for (size_t i = 0; i < dead.count; i++) {
+        bool is_back = false;
+        for (size_t f = 0; f < look->count; f++)
+            is_back |= look->found[f] && look->found[f]->id == dead.items[i];
+        broker_gone(c, dead.items[i], is_back);
     }
     if (dead.count > 0) brokers_lost(c, dead);
 }
@@ -383,6 +398,7 @@ static void brokers_listed(struct controller *c, void *argument, const struct co
     }
     struct brokers_look *look = scratch_alloc(c, 1, sizeof *look);
     look->found = scratch_alloc(c, reply->child_count + 1, sizeof *look->found);
+    engine_guard(c, found_free, look);
     engine_push(c, brokers_compared, look);
     for (size_t i = 0; i < reply->child_count; i++) {
         int64_t id;

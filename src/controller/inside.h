@@ -312,3 +312,4 @@ void call_alter_configs(struct controller *c, struct controller_call *call);
 void call_allocate_producer_ids(struct controller *c, struct controller_call *call);
 void call_alter_partition(struct controller *c, struct controller_call *call);
 void call_elect_leaders(struct controller *c, struct controller_call *call);
+void call_list_reassignments(struct controller *c, struct controller_call *call);

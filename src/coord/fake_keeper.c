@@ -190,7 +190,7 @@ static enum error tree_create(struct fake_keeper *fake, const char *path, struct
     node->path = need(strdup(created));
     set_data(node, data);
     node->stat.czxid = node->stat.mzxid = node->stat.pzxid = fake->zxid;
-    node->stat.ctime_ms = node->stat.mtime_ms = fake->now_ms;
+    node->stat.ctime_ms = node->stat.mtime_ms = FAKE_KEEPER_EPOCH_MS + fake->now_ms;
     node->stat.ephemeral_owner = flags & COORD_EPHEMERAL ? owner : 0;
     need_ok(map_put(&fake->nodes, slice_of(created), node));
     parent->stat.child_count++;
@@ -227,7 +227,7 @@ static enum error tree_set(struct fake_keeper *fake, const char *path, struct sl
     set_data(node, data);
     node->stat.version++;
     node->stat.mzxid = fake->zxid;
-    node->stat.mtime_ms = fake->now_ms;
+    node->stat.mtime_ms = FAKE_KEEPER_EPOCH_MS + fake->now_ms;
     return OK;
 }
 

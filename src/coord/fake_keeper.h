@@ -10,6 +10,9 @@
 
 struct fake_keeper;
 
+/* Its wall clock at virtual time 0. */
+#define FAKE_KEEPER_EPOCH_MS 1700000000000
+
 struct fake_keeper *fake_keeper_new(void);
 /* Close its coords first. */
 void fake_keeper_free(struct fake_keeper *fake);

@@ -295,7 +295,7 @@ static bool answer_multi(struct coord *coord, struct request *request, struct ju
 }
 
 bool request_take_answer(struct coord *coord, struct request *request, int64_t zxid, int32_t code,
-                    struct jute_reader *in)
+                         struct jute_reader *in)
 {
     struct coord_reply reply = {.err = code == 0 ? OK : error_from_zk(code), .zxid = zxid};
     if (request->is_watching) watch_arm(coord, request, reply.err);

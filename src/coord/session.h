@@ -80,7 +80,7 @@ void request_finish(struct coord *coord, struct request *request, const struct c
 void request_fail(struct coord *coord, struct request *request, enum error err);
 /* Decodes the body of an answer and calls back. False when malformed; the request is then still the caller's. */
 bool request_take_answer(struct coord *coord, struct request *request, int64_t zxid, int32_t code,
-                    struct jute_reader *in);
+                         struct jute_reader *in);
 /* A request of the session itself, with `path` as it is; NULL without memory. */
 struct request *request_internal(struct coord *coord, int32_t op, struct slice path, coord_done *done,
                                  void *context);

@@ -1,0 +1,76 @@
+/* controller_world.h: for tests: a keeper that is a map, and brokers (coord, metadata, config watch, controller) on it, whose
+ * appliers are models: they remember what LeaderAndIsr and StopReplica told them. */
+#pragma once
+#include "base/map.h"
+#include "base/random.h"
+#include "controller/controller.h"
+#include "coord/fake_keeper.h"
+
+struct test_replica {
+    int32_t leader, leader_epoch;
+    bool is_new, is_stopped;
+};
+
+struct test_broker {
+    struct test_world *world;
+    int32_t id;
+    struct coord *coord;
+    struct metadata *metadata;
+    struct config_watch *configs;
+    struct local_channel *local;
+    struct controller *controller;
+    struct map replicas; /* "topic-0" -> struct test_replica: what its disk would hold */
+    bool is_registered, is_controller, is_fatal;
+    bool fails_deletes; /* StopReplica answers KAFKA_STORAGE_ERROR */
+    int roles;
+    struct cluster_identity identity;
+    enum error joined;
+    char problem[400];
+};
+
+struct test_world {
+    struct fake_keeper *fake;
+    struct random random;
+    struct test_broker *brokers[4]; /* NULL: down */
+    struct arena arena;
+    bool is_deletion_disabled, is_unclean_allowed;
+};
+
+struct test_world *test_world_new(uint64_t seed);
+void test_world_free(struct test_world *world);
+/* Starts broker id 0..3 and runs until nothing moves. old: what `test_broker_kill` gave, or NULL for an empty disk. */
+struct test_broker *test_broker_start(struct test_world *world, int32_t id);
+/* The same, but nothing is delivered yet. */
+struct test_broker *test_broker_begin(struct test_world *world, int32_t id);
+/* kill -9: its session lives on until it expires or is ended. Returns the session. */
+int64_t test_broker_kill(struct test_world *world, int32_t id);
+void test_broker_stop(struct test_world *world, int32_t id);
+struct test_broker *test_controller(struct test_world *world); /* NULL: none active */
+
+/* A call with its answer. */
+struct test_call {
+    struct controller_call call;
+    struct arena arena;
+    union {
+        struct create_topics_response create;
+        struct delete_topics_response remove;
+        struct create_partitions_response grow;
+        struct incremental_alter_configs_response alter;
+        struct alter_configs_response alter_all;
+        struct allocate_producer_ids_response ids;
+        struct elect_leaders_response elect;
+        struct alter_partition_response isr;
+    } response;
+    int done;
+};
+void test_submit(struct test_broker *broker, struct test_call *call, int16_t api_key, int16_t version,
+                 const void *request);
+void test_call_free(struct test_call *call);
+
+/* One topic, waited for: the error code of its item. */
+enum error test_create(struct test_broker *broker, const char *name, int32_t partitions, int16_t replication);
+enum error test_delete(struct test_broker *broker, const char *name);
+
+/* Every rule that holds whenever nothing moves: each topic has all its znodes, each partition whose replicas live has a leader in
+ * its ISR, images of all brokers and their replicas say what the znodes say. Fails the test with `seed`. */
+void test_world_check(struct test_world *world, uint64_t seed);
