@@ -338,6 +338,8 @@ static enum error load_segments(const struct log_load_request *request, struct l
             }
         }
     }
+    /* Whoever was killed may not have come to it. */
+    log->dir_unsynced = log->parent_unsynced = !was_clean;
     if (err == OK && !was_clean)
         err = log_recover(log, request->was_compacted || log->config.compact_policy, recovered_bytes);
     if (err == OK && request->start_offset > log->end_offset) {
