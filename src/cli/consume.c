@@ -39,6 +39,8 @@ struct consumed {
     /* Without a group: where each partition ends for us. */
     rd_kafka_topic_partition_list_t *ends; /* offset = end; -1 = reached */
     int left;
+    /* In a group: partitions whose end was reported after their last record. */
+    rd_kafka_topic_partition_list_t *at_end;
     /* In a group: written to standard output but not yet handed to the kernel. */
     rd_kafka_topic_partition_list_t *written;
     int unflushed;
@@ -227,7 +229,7 @@ static bool subscribe(struct consumed *c, const char *topic)
     return !err;
 }
 
-static bool is_finished(struct consumed *c, int at_end)
+static bool is_finished(struct consumed *c)
 {
     if (is_interrupted || c->is_out_closed || c->is_failed) return true;
     if (c->limit >= 0 && c->count >= c->limit) return true;
@@ -235,19 +237,22 @@ static bool is_finished(struct consumed *c, int at_end)
     if (!c->is_group) return c->left <= 0;
     /* A member stops when each of its partitions is at its end. */
     rd_kafka_topic_partition_list_t *mine = NULL;
-    int assigned = 0;
+    int assigned = 0, ended = 0;
     if (!rd_kafka_assignment(c->consumer, &mine)) {
         assigned = mine->cnt;
+        for (int i = 0; i < assigned && c->at_end->cnt > 0; i++) {
+            const rd_kafka_topic_partition_t *one = &mine->elems[i];
+            ended += rd_kafka_topic_partition_list_find(c->at_end, one->topic, one->partition) != NULL;
+        }
         rd_kafka_topic_partition_list_destroy(mine);
     }
-    if (assigned > 0) return at_end >= assigned;
+    if (assigned > 0) return ended == assigned;
     return rdk_now_ms() - c->last_record_ms > REBALANCE_PATIENCE_MS; /* nothing for us in this group */
 }
 
 static void consume(struct consumed *c)
 {
-    int at_end = 0;
-    while (!is_finished(c, at_end)) {
+    while (!is_finished(c)) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(c->consumer, POLL_MS);
         if (!message) {
             flush(c);
@@ -255,10 +260,13 @@ static void consume(struct consumed *c)
             continue;
         }
         if (!message->err) {
-            at_end = 0;
+            rd_kafka_topic_partition_list_del(c->at_end, rd_kafka_topic_name(message->rkt), message->partition);
             take(c, message);
         } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            at_end++;
+            const char *topic = rd_kafka_topic_name(message->rkt);
+            if (!rd_kafka_topic_partition_list_find(c->at_end, topic, message->partition)) {
+                rd_kafka_topic_partition_list_add(c->at_end, topic, message->partition);
+            }
             if (c->ends) {
                 rd_kafka_topic_partition_t *end = rd_kafka_topic_partition_list_find(
                     c->ends, rd_kafka_topic_name(message->rkt), message->partition);
@@ -332,6 +340,7 @@ int cli_consume(struct cli *cli)
     signal(SIGPIPE, SIG_IGN);
     c.separator = rdk_separator(cli);
     c.written = rd_kafka_topic_partition_list_new(8);
+    c.at_end = rd_kafka_topic_partition_list_new(8);
     c.started_ms = c.last_record_ms = rdk_now_ms();
     bool is_ready = c.is_group ? subscribe(&c, cli->argv[0]) : assign(&c, cli->argv[0]);
     if (is_ready) consume(&c);
@@ -339,6 +348,7 @@ int cli_consume(struct cli *cli)
     rd_kafka_destroy(c.consumer);
     if (c.ends) rd_kafka_topic_partition_list_destroy(c.ends);
     rd_kafka_topic_partition_list_destroy(c.written);
+    rd_kafka_topic_partition_list_destroy(c.at_end);
     rdk_separator_free(c.separator);
     if (is_ready && !c.is_quiet && isatty(STDERR_FILENO) && isatty(STDOUT_FILENO)) {
         fprintf(stderr, "%" PRId64 " records\n", c.count);
