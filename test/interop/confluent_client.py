@@ -52,7 +52,7 @@ def member(name):
     consumer.close()
 
 
-threads = [threading.Thread(target=member, args=(f"m{i}",)) for i in range(2)]
+threads = [threading.Thread(target=member, args=(f"m{i}",), daemon=True) for i in range(2)]
 for thread in threads:
     thread.start()
 deadline = time.time() + 60
@@ -62,8 +62,13 @@ assert len(seen) == 3000, len(seen)
 assert {v.decode() for v in seen.values()} == {f"v{i}" for i in range(3000)}
 groups = admin.list_consumer_groups(request_timeout=10).result()
 assert "g" in [g.group_id for g in groups.valid], groups
-description = admin.describe_consumer_groups(["g"], request_timeout=10)["g"].result()
-assert len(description.members) == 2, description
+deadline = time.time() + 30
+while True:  # the first may have read everything before the second has joined
+    description = admin.describe_consumer_groups(["g"], request_timeout=10)["g"].result()
+    if len(description.members) == 2 or time.time() > deadline:
+        break
+    time.sleep(0.1)
+assert len(description.members) == 2, [m.client_id for m in description.members]
 done.set()
 for thread in threads:
     thread.join()
