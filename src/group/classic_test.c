@@ -401,6 +401,27 @@ static void a_leader_that_stays_away_is_replaced(void **unused)
     cast_close(&cast);
 }
 
+/* A static one keeps its place while it is away, but not the lead. */
+static void a_static_leader_that_stays_away_does_not_lead(void **unused)
+{
+    struct bed bed;
+    bed_open(&bed, 1);
+    struct bed_call *s = bed_join(&bed, 5, (struct bed_join){.instance = "s1", .session_ms = 300000});
+    struct bed_call *d = bed_join(&bed, 3, (struct bed_join){.session_ms = 300000});
+    bed_advance(&bed, 6000);
+    char sid[64], did[64];
+    slice_text(joined(s)->member_id, sid, sizeof sid);
+    slice_text(joined(d)->member_id, did, sizeof did);
+    assert_true(slice_is(joined(d)->leader, sid));
+    struct bed_call *again =
+        bed_join(&bed, 5, (struct bed_join){.member = did, .metadata = "n", .session_ms = 300000});
+    bed_advance(&bed, 60000);
+    assert_true(slice_is(joined(again)->leader, did));
+    assert_int_equal(joined(again)->members.count, 2);
+    bed_call_free(s), bed_call_free(d), bed_call_free(again);
+    bed_close(&bed);
+}
+
 static void only_static_members_all_away(void **unused)
 {
     struct bed bed;
@@ -585,6 +606,30 @@ static void an_assignment_of_an_old_generation_is_discarded(void **unused)
     bed_release(&cast.bed);
     assert_int_equal(group_find(&cast.bed.shard, SLICE("g"))->state, GROUP_PREPARING_REBALANCE);
     bed_call_free(a);
+    cast_close(&cast);
+}
+
+/* Two generations' assignments are on their way at once; each is told when its own is written. */
+static void a_late_write_does_not_answer_the_next_generation(void **unused)
+{
+    struct cast cast;
+    cast_open(&cast, COMPLETING);
+    cast.bed.mode = BED_HOLDS;
+    struct bed_call *first = bed_sync(&cast.bed, 3, "g", cast.a, NULL, 1, "x=y");
+    assert_int_equal(bed_leave(&cast.bed, 3, "g", cast.b, NULL), 0);
+    assert_int_equal(bed_leave(&cast.bed, 3, "g", "", "s1"), 0);
+    struct bed_call *again = bed_join(&cast.bed, 3, (struct bed_join){.member = cast.a});
+    assert_int_equal(joined(again)->generation_id, 2);
+    char assignments[100];
+    snprintf(assignments, sizeof assignments, "%s=mine", cast.a);
+    struct bed_call *second = bed_sync(&cast.bed, 3, "g", cast.a, NULL, 2, assignments);
+    bed_end_one(&cast.bed, OK);
+    bed_settle(&cast.bed);
+    assert_int_equal(synced(first)->error_code, 27);
+    assert_false(second->is_answered);
+    bed_release(&cast.bed);
+    assert_true(slice_is(synced(second)->assignment, "mine"));
+    bed_call_free(first), bed_call_free(again), bed_call_free(second);
     cast_close(&cast);
 }
 
@@ -857,6 +902,7 @@ int main(void)
         cmocka_unit_test(the_last_one_out_leaves_an_empty_group),
         cmocka_unit_test(who_does_not_come_back_is_left_behind),
         cmocka_unit_test(a_leader_that_stays_away_is_replaced),
+        cmocka_unit_test(a_static_leader_that_stays_away_does_not_lead),
         cmocka_unit_test(only_static_members_all_away),
         cmocka_unit_test(a_static_member_comes_back_in_peace),
         cmocka_unit_test(a_static_leader_comes_back),
@@ -866,6 +912,7 @@ int main(void)
         cmocka_unit_test(an_assignment_is_told_when_it_is_written),
         cmocka_unit_test(an_assignment_that_is_not_written_starts_a_round),
         cmocka_unit_test(an_assignment_of_an_old_generation_is_discarded),
+        cmocka_unit_test(a_late_write_does_not_answer_the_next_generation),
         cmocka_unit_test(who_never_syncs_is_removed),
         cmocka_unit_test(the_protocol_is_what_most_prefer_of_what_all_know),
         cmocka_unit_test(a_full_group_takes_nobody),

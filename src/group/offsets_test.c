@@ -73,6 +73,13 @@ static void a_commit_counts_when_it_is_written(void **unused)
     assert_int_equal(committed(third), 15);
     assert_int_equal(fetched(&bed, "t", 0), 7);
 
+    struct bed_call *new =
+        bed_commit(&bed, 8, (struct bed_commit){.generation = -1, .partition = 1, .offset = 8});
+    bed_refuse_last(&bed, ERR_NOT_ENOUGH_REPLICAS);
+    assert_int_equal(committed(new), 15);
+    assert_int_equal(fetched(&bed, "t", 1), -1);
+    bed_call_free(new);
+
     /* Time is up, the client is told; but the record is in the log and counts. */
     struct bed_call *fourth = bed_commit(&bed, 8, (struct bed_commit){.generation = -1, .offset = 9});
     group_shard_write_timed_out(&bed.shard, CONTAINER_OF(bed.held.next, struct group_write, link));
