@@ -62,8 +62,9 @@ static void fill_partition(const struct image_partition *partition, partition_an
     answer->isr_nodes.count = partition->isr_count;
     answer->offline_replicas.items = (int32_t *)partition->offline;
     answer->offline_replicas.count = partition->offline_count;
-    answer->eligible_leader_replicas.count = -1; /* nobody keeps them with ZooKeeper's metadata */
-    answer->last_known_elr.count = -1;
+    /* Nobody keeps eligible leader replicas with ZooKeeper's metadata. Empty, for Java's admin client dies of null. */
+    answer->eligible_leader_replicas.count = 0;
+    answer->last_known_elr.count = 0;
 }
 
 void handle_describe_topic_partitions(struct request *request, void *body)
