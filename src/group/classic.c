@@ -621,6 +621,7 @@ void group_shard_join(struct group_shard *shard, struct group_call *call)
     }
     if (is_new) group = group_obtain(shard, request->group_id);
     if (!group) return answer_join_error(shard, call, ERR_UNKNOWN_SERVER_ERROR, request->member_id);
+    if (is_new) group->state_since_ms = shard->wall_ms;
 
     join_group(shard, group, call);
     if (is_new && (group->member_count > 0 || group->pending_count > 0)) write_empty(shard, group);

@@ -778,6 +778,7 @@ static void a_new_group_leaves_a_trace(void **unused)
     assert_non_null(group);
     assert_int_equal(group->state, GROUP_EMPTY);
     assert_int_equal(group->generation, 0);
+    assert_int_equal(group->state_since_ms, bed.shard.wall_ms);
     assert_null(group->protocol_type.data);
     group_shard_free(&shard);
     bed_call_free(first);

@@ -14,8 +14,9 @@
 #include "wire/batch.h"
 #include "wire/record.h"
 
-#define SLICE_US 1000   /* what a replay takes of the loop before others run */
-#define SLICE_BATCHES 8 /* replayed between two looks at the clock */
+#define SLICE_US 1000    /* what a replay takes of the loop before others run */
+#define SLICE_BATCHES 8  /* replayed between two looks at the clock */
+#define SLOW_LOAD_MS 100 /* a quicker load is not worth a line: there are fifty of them */
 #define READ_SIZE ((size_t)1 << 20)
 #define GATHER_SIZE                                                                                          \
     ((size_t)64 << 10) /* a batch of several operations grows to this; one operation may be larger */
@@ -77,7 +78,7 @@ static void load_end(struct statelog *log, enum error err)
     if (err != OK) {
         diag_error("%s could not load %.*s-%d at offset %lld: %s", log->config.name, SLICE_ARG(topic), index,
                    (long long)log->next_offset, error_text(err));
-    } else if (log->next_offset > log->start_offset) {
+    } else if (took_ms >= SLOW_LOAD_MS) {
         diag_info("%s loaded %.*s-%d to offset %lld in %lld ms", log->config.name, SLICE_ARG(topic), index,
                   (long long)log->next_offset, (long long)took_ms);
     }
