@@ -400,7 +400,8 @@ static void model_add(struct life *life, struct model_batch batch)
     model->end = batch.last + 1;
 }
 
-static void step_append(struct life *life)
+/* A batch as the next thing to be written; and how. True when it fits a segment. */
+static bool make_batch(struct life *life, struct model_batch *made, struct log_append *how)
 {
     struct batch_builder builder = {0};
     struct batch_options options = BATCH_OPTIONS_DEFAULT;
@@ -443,16 +444,25 @@ static void step_append(struct life *life)
     batch.base = life->model.end;
     batch.last = batch.base + (int64_t)batch.record_count - 1;
 
-    struct log_append how = {.origin = APPEND_CLIENT, .leader_epoch = life->epoch, .now_ms = life->now_ms};
-    struct log_appended appended;
+    *how = (struct log_append){.origin = APPEND_CLIENT, .leader_epoch = life->epoch, .now_ms = life->now_ms};
     bool is_small = (int64_t)batch.size <= life->config.segment_bytes;
     if (below(life, 5) == 0) {
         /* As a follower: a leader stamped it. */
-        how.origin = APPEND_REPLICATION;
+        how->origin = APPEND_REPLICATION;
         batch_set_base_offset(batch.bytes, batch.base);
         batch_set_leader_epoch(batch.bytes, life->epoch);
         is_small = true;
     }
+    *made = batch;
+    return is_small;
+}
+
+static void step_append(struct life *life)
+{
+    struct model_batch batch;
+    struct log_append how;
+    struct log_appended appended;
+    bool is_small = make_batch(life, &batch, &how);
     enum error err = log_append(life->log, batch.bytes, batch.size, &how, &appended);
     if (!is_small) {
         CHECK(life, err == ERR_RECORD_LIST_TOO_LARGE);
@@ -638,6 +648,100 @@ static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start
 }
 #endif
 
+#ifdef LOOP_IS_SIMULATED
+static void reopen_after_crash(struct life *life, int64_t synced, int64_t start)
+{
+    if (life->store) log_store_abandon(life->store, true);
+    store_open(life);
+    CHECK(life, life->log != NULL);
+    adopt_what_is_there(life, synced, start);
+    life->producer_base += PRODUCERS;
+    life->txns_known = false;
+}
+
+/* The power goes in the middle of something: at one of its writes. */
+static void step_crash_inside(struct life *life)
+{
+    struct model *model = &life->model;
+    int64_t synced = log_synced_end_offset(life->log), start = model->start, offset;
+    int crashes = sim_machine_crashes(life->machine);
+    uint64_t what = below(life, 8);
+    bool is_closed = false;
+    struct model_batch batch;
+    struct log_append how;
+    struct log_appended appended;
+    if (what == 0 && make_batch(life, &batch, &how))
+        model_add(life, batch);
+    else if (what == 0)
+        what = 1;
+
+    sim_machine_crash_at_write(life->machine, 1 + (int)below(life, 8));
+    enum error err = OK;
+    if (what == 0) {
+        err = log_append(life->log, batch.bytes, batch.size, &how, &appended);
+        memcpy(model->history[model->history_count - 1].bytes, batch.bytes, batch.size);
+    } else if (what == 1) {
+        err = log_roll(life->log, life->now_ms);
+    } else if (what == 2) {
+        life->epoch++;
+        offset = model->end - (int64_t)below(life, 30);
+        if (offset < start) offset = start;
+        err = log_truncate_to(life->log, offset);
+        model_cut(life, offset);
+        if (model->end < synced) synced = model->end;
+    } else if (what == 3) {
+        life->epoch++;
+        offset = model->end + 10;
+        err = log_truncate_fully_and_start_at(life->log, offset);
+        if (err == OK) life->forget_before = offset;
+        synced = 0;
+    } else if (what == 4) {
+        err = log_delete_old_segments(life->log, model->high_watermark, life->now_ms, NULL);
+    } else if (what == 5) {
+        err = log_flush_now(life->log);
+        if (err == OK) synced = log_synced_end_offset(life->log);
+    } else if (what == 6) {
+        log_store_checkpoint(life->store);
+    } else {
+        log_store_close(life->store, closed, &is_closed);
+        life->store = NULL;
+    }
+    if (sim_machine_crashes(life->machine) == crashes)
+        sim_machine_crash(life->machine);
+    else
+        CHECK(life, err != OK || what <= 1 || what == 4 ||
+                        what >= 6); /* those do part of it behind the caller's back */
+    reopen_after_crash(life, synced, start);
+}
+
+static void step_disk_full(struct life *life)
+{
+    sim_disk_full(life->machine, true);
+    for (int i = 0; i < 3; i++) {
+        struct model_batch batch;
+        struct log_append how;
+        struct log_appended appended;
+        enum error err = ERR_DISK_FULL;
+        bool is_small = make_batch(life, &batch, &how);
+        if (is_small) err = log_append(life->log, batch.bytes, batch.size, &how, &appended);
+        CHECK(life, err == OK || err == ERR_DISK_FULL);
+        if (err == OK) {
+            model_add(life, batch);
+        } else {
+            free(batch.bytes);
+            free(batch.timestamps);
+        }
+        check_all(life);
+    }
+    enum error err = log_roll(life->log, life->now_ms);
+    CHECK(life, err == OK || err == ERR_DISK_FULL);
+    check_all(life);
+    sim_disk_full(life->machine, false);
+    CHECK(life, !log_is_offline(life->log));
+    step_append(life);
+}
+#endif
+
 static void step_crash(struct life *life)
 {
     int64_t synced = log_synced_end_offset(life->log), start = life->model.start;
@@ -647,15 +751,13 @@ static void step_crash(struct life *life)
         sim_machine_kill(life->machine);
     else
         sim_machine_crash(life->machine);
+    if (!is_kill) {
+        reopen_after_crash(life, synced, start);
+        return;
+    }
     log_store_abandon(life->store, true);
     store_open(life);
     CHECK(life, life->log != NULL);
-    if (!is_kill) {
-        adopt_what_is_there(life, synced, start);
-        life->producer_base += PRODUCERS;
-        life->txns_known = false;
-        return;
-    }
 #else
     (void)synced;
     log_store_abandon(life->store, false);
@@ -715,6 +817,12 @@ static void step(struct life *life)
         step_reopen(life);
     } else if (what < 77) {
         step_crash(life);
+#ifdef LOOP_IS_SIMULATED
+    } else if (what < 79) {
+        step_crash_inside(life);
+    } else if (what < 80) {
+        step_disk_full(life);
+#endif
     } else if (what < 88) {
         int64_t span = model->end - model->start + 4;
         int64_t offset = model->start - 2 + (int64_t)below(life, (uint64_t)span);

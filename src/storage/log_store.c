@@ -451,6 +451,7 @@ enum error log_store_claim(struct log_store *store, const char *cluster_id, int3
 void log_store_abandon(struct log_store *store, bool machine_is_gone)
 {
     if (!machine_is_gone) {
+        assert(store->checkpoint_jobs == 0 && store->home.jobs_in_flight == 0);
         if (store->options.loop) loop_timer_stop(store->options.loop, &store->checkpoint_timer);
         log_home_close(&store->home, NULL, NULL);
     }

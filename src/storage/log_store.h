@@ -115,5 +115,5 @@ void log_store_set_broker_epoch(struct log_store *store, int64_t broker_epoch);
  * from their homes, and the homes be idle. done on the store's loop; then the store and its logs are freed. */
 void log_store_close(struct log_store *store, void (*done)(void *context), void *context);
 /* Frees everything without writing anything, as if the process had died: tests, the simulator after a crash (lanes are not
- * touched when `machine_is_gone`). */
+ * touched when `machine_is_gone`; otherwise no job of the store may be in flight). */
 void log_store_abandon(struct log_store *store, bool machine_is_gone);

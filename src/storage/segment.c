@@ -273,7 +273,8 @@ enum error log_close_indexes(struct log *log)
         enum error err = time_index_add(&active->times, segment->max_timestamp, (int32_t)relative);
         if (err != OK) return err;
     }
-    if (active->times.count == before && !active->indexes_unsaved) return OK;
+    if (active->times.count != before) active->indexes_unsaved = true;
+    if (!active->indexes_unsaved) return OK;
     return log_save_indexes(log);
 }
 
