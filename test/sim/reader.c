@@ -1,0 +1,246 @@
+#include "reader.h"
+
+#include <stdlib.h>
+
+#include "base/vec.h"
+#include "fetcher.h"
+#include "member.h"
+#include "peer.h"
+#include "wire/messages.h"
+
+enum {
+    API_FETCH = 1,
+    API_METADATA = 3,
+    API_OFFSET_FETCH = 9,
+    FETCH_VERSION = 12,
+    OFFSET_FETCH_VERSION = 7,
+    CALL_MS = 4000,
+    MAX_BYTES = 1 << 20,
+    WAIT_MS = 50,
+    GONE_MS = 10000, /* in which a deleted topic must have gone */
+};
+
+struct reader {
+    struct world *world;
+    struct peer peer;
+    struct loop_timer timer;
+    struct call call;
+    bool is_calling;
+    size_t partition; /* being read */
+    struct fetch_place place;
+    struct record_id *ids;
+    size_t count, capacity;
+    bool has_topics;
+    int64_t topics_since_ms;
+    size_t group;
+    char group_name[HISTORY_NAME];
+};
+
+static void again(struct reader *reader, int64_t delay_ms)
+{
+    loop_timer_start(reader->world->loop, &reader->timer, delay_ms);
+}
+
+static void call(struct reader *reader, int16_t api_key, const void *request, int16_t max_version,
+                 void (*done)(struct call *call, enum error err, int16_t version, const void *response))
+{
+    reader->call =
+        (struct call){.done = done, .context = reader, .max_version = max_version, .timeout_ms = CALL_MS};
+    reader->is_calling = peer_send(&reader->peer, api_key, request, &reader->call) == OK;
+    if (!reader->is_calling) again(reader, 50);
+}
+
+/* --- records --- */
+
+static void take(void *context, int64_t offset, struct record_id id)
+{
+    struct reader *reader = context;
+    (void)offset; /* fetch_take leaves no gap */
+    if (!VEC_RESERVE(reader->ids, reader->count, reader->capacity)) abort();
+    reader->ids[reader->count++] = id;
+}
+
+static void fetched(struct call *call, enum error err, int16_t version, const void *response)
+{
+    (void)version;
+    struct reader *reader = call->context;
+    struct history *history = &reader->world->history;
+    reader->is_calling = false;
+    again(reader, err == OK ? 0 : 50);
+    if (err != OK) return;
+    enum fetch_verdict verdict = fetch_take(reader->world, response, &reader->place, take, reader);
+    if (verdict == FETCH_RETRY) again(reader, 50);
+    if (verdict == FETCH_OUT_OF_RANGE) {
+        history_fail(history, "partition %zu does not begin at 0", reader->partition);
+        return;
+    }
+    if (verdict != FETCH_OK || reader->place.position != reader->place.high_watermark) return;
+    history_read_whole(history, reader->partition, reader->ids, reader->count);
+    reader->count = 0;
+    reader->partition++;
+    reader->place = (struct fetch_place){reader->partition, 0, -1};
+}
+
+static void fetch(struct reader *reader)
+{
+    struct fetch_scratch scratch;
+    struct fetch_request request;
+    fetch_fill(reader->world, &reader->place, 1, WAIT_MS, MAX_BYTES, &scratch, &request);
+    call(reader, API_FETCH, &request, FETCH_VERSION, fetched);
+}
+
+/* --- topics --- */
+
+static const struct metadata_response_metadata_response_topic *find(const struct metadata_response *response,
+                                                                    const char *name)
+{
+    for (int32_t i = 0; i < response->topics.count; i++) {
+        if (slice_is(response->topics.items[i].name, name)) return &response->topics.items[i];
+    }
+    return NULL;
+}
+
+static void judge_topic(struct history *history, const struct history_topic *topic,
+                        const struct metadata_response_metadata_response_topic *found)
+{
+    if (!found) {
+        history_fail(history, "topic %s was made and is gone", topic->name);
+    } else if (!uuid_equal(&found->topic_id, &topic->id)) {
+        history_fail(history, "topic %s has another id", topic->name);
+    } else if (found->partitions.count != topic->partitions) {
+        history_fail(history, "topic %s has %d partitions instead of %d", topic->name,
+                     found->partitions.count, topic->partitions);
+    }
+    for (int32_t i = 0; found && i < found->partitions.count; i++) {
+        if (found->partitions.items[i].leader_id < 0)
+            history_fail(history, "%s-%d has no leader", topic->name,
+                         found->partitions.items[i].partition_index);
+    }
+}
+
+static void described(struct call *call, enum error err, int16_t version, const void *response)
+{
+    (void)version;
+    struct reader *reader = call->context;
+    struct history *history = &reader->world->history;
+    reader->is_calling = false;
+    again(reader, 100);
+    if (err != OK) return;
+    int64_t now_ms = world_now_ms(reader->world);
+    if (reader->topics_since_ms == 0) reader->topics_since_ms = now_ms;
+    bool is_gone = true;
+    for (size_t i = 0; i < history->topic_count; i++) {
+        const struct history_topic *topic = &history->topics[i];
+        const struct metadata_response_metadata_response_topic *found = find(response, topic->name);
+        if (topic->is_uncertain) continue;
+        if (!topic->is_deleted) {
+            judge_topic(history, topic, found);
+        } else if (found) {
+            is_gone = false;
+            if (now_ms - reader->topics_since_ms > GONE_MS)
+                history_fail(history, "topic %s was deleted and is still there", topic->name);
+        }
+    }
+    reader->has_topics = is_gone;
+}
+
+static void describe(struct reader *reader)
+{
+    struct metadata_request request;
+    metadata_request_init(&request);
+    request.topics.items = NULL;
+    request.topics.count = -1; /* all */
+    call(reader, API_METADATA, &request, -1, described);
+}
+
+/* --- groups --- */
+
+static void looked_up(struct call *call, enum error err, int16_t version, const void *response)
+{
+    (void)version;
+    struct reader *reader = call->context;
+    struct history *history = &reader->world->history;
+    const struct offset_fetch_response *answer = response;
+    reader->is_calling = false;
+    again(reader, err == OK ? 0 : 50);
+    if (err != OK) return;
+    bool is_passing = answer->error_code != 0;
+    for (int32_t t = 0; t < answer->topics.count; t++) {
+        for (int32_t p = 0; p < answer->topics.items[t].partitions.count; p++)
+            is_passing |= answer->topics.items[t].partitions.items[p].error_code != 0;
+    }
+    if (is_passing) {
+        again(reader, 50); /* the coordinator is still reading its partition */
+        return;
+    }
+    for (size_t i = 0; i < history->partition_count; i++) {
+        int64_t offset = -1;
+        for (int32_t t = 0; t < answer->topics.count; t++) {
+            const struct offset_fetch_response_offset_fetch_response_topic *topic = &answer->topics.items[t];
+            for (int32_t p = 0; p < topic->partitions.count; p++) {
+                if (history_find_partition(history, topic->name,
+                                           topic->partitions.items[p].partition_index) == i)
+                    offset = topic->partitions.items[p].committed_offset;
+            }
+        }
+        history_committed(history, reader->group, i, offset);
+    }
+    reader->group++;
+}
+
+static void look_up(struct reader *reader)
+{
+    crew_name(reader->world, reader->group, reader->group_name);
+    struct offset_fetch_request request;
+    offset_fetch_request_init(&request);
+    request.group_id = slice_of(reader->group_name);
+    request.topics.items = NULL;
+    request.topics.count = -1; /* all */
+    call(reader, API_OFFSET_FETCH, &request, OFFSET_FETCH_VERSION, looked_up);
+}
+
+/* --- life --- */
+
+static void step(struct loop_timer *timer)
+{
+    struct reader *reader = CONTAINER_OF(timer, struct reader, timer);
+    struct world *world = reader->world;
+    if (reader->is_calling || world_has_failed(world) || reader_is_done(reader)) return;
+    if (!reader->peer.is_open)
+        again(reader, 20);
+    else if (reader->partition < world->history.partition_count)
+        fetch(reader);
+    else if (!reader->has_topics)
+        describe(reader);
+    else
+        look_up(reader);
+}
+
+struct reader *reader_new(struct world *world)
+{
+    struct reader *reader = calloc(1, sizeof *reader);
+    if (!reader) abort();
+    reader->world = world;
+    reader->place = (struct fetch_place){0, 0, -1};
+    reader->timer.run = step;
+    peer_start(&reader->peer, world, "reader");
+    again(reader, 0);
+    return reader;
+}
+
+void reader_free(struct reader **freed)
+{
+    struct reader *reader = *freed;
+    *freed = NULL;
+    if (!reader) return;
+    peer_stop(&reader->peer);
+    loop_timer_stop(reader->world->loop, &reader->timer);
+    free(reader->ids);
+    free(reader);
+}
+
+bool reader_is_done(const struct reader *reader)
+{
+    return reader->partition == reader->world->history.partition_count && reader->has_topics &&
+           reader->group == (size_t)reader->world->plan.groups;
+}
