@@ -311,14 +311,25 @@ void group_shard_sync(struct group_shard *shard, struct group_call *call);
 void group_shard_heartbeat(struct group_shard *shard, struct group_call *call);
 void group_shard_leave(struct group_shard *shard, struct group_call *call);
 
-/* Shared with the other parts: */
+/* --- rebalance.c: how a group moves --- */
+
 enum error group_check_member(const struct group *group, struct slice member_id, struct slice instance_id);
 void group_session_restart(struct group_shard *shard, struct member *member);
 void group_prepare_rebalance(struct group_shard *shard, struct group *group);
+/* Unless one is being prepared already, or the group is dead. */
+void group_maybe_prepare_rebalance(struct group_shard *shard, struct group *group);
+/* The join phase is over when all are there. */
+void group_try_complete_join(struct group_shard *shard, struct group *group);
+/* Answers its calls, takes it out, and lets the others go on. */
+void group_expel_member(struct group_shard *shard, struct member *member);
+/* Nobody waits for this record. */
+void group_write_empty(struct group_shard *shard, struct group *group);
+void group_timer_due(struct group_shard *shard, struct group_timer *timer);
+
+/* --- classic.c: writes of theirs that ended --- */
+
 void group_assignment_written(struct group_shard *shard, struct group_write *write, enum error err);
 void group_static_member_written(struct group_shard *shard, struct group_write *write, enum error err);
-void group_timer_due(struct group_shard *shard, struct group_timer *timer);
-void group_fail_calls(struct group_shard *shard, struct group *group, enum error err);
 
 /* --- requests: commit.c and admin.c --- */
 
@@ -360,13 +371,33 @@ struct group_listing {
 bool group_shard_list(struct group_shard *shard, const struct list_groups_request *request,
                       struct arena *arena, struct group_listing *listing);
 
-/* --- answers --- */
+/* --- answers.c --- */
 
 /* The response is complete (or NULL): to shard->answers. */
 void group_answer(struct group_shard *shard, struct group_call *call);
 /* A response of `type`, zeroed to its defaults, as call->response; NULL without memory. */
 void *group_response(struct group_call *call, const struct message_type *type);
-/* Responses that say only what is wrong. */
+/* A copy in the call's arena; without memory the whole response is given up. */
+struct slice group_answer_slice(struct group_call *call, struct slice s);
+void group_answer_join_error(struct group_shard *shard, struct group_call *call, enum error err,
+                             struct slice member_id);
+/* This generation, as `member_id` hears it. */
+void group_answer_join(struct group_shard *shard, struct group_call *call, const struct group *group,
+                       struct slice member_id, struct slice leader_id, bool with_members,
+                       bool skip_assignment);
+void group_answer_sync(struct group_shard *shard, struct group_call *call, const struct group *group,
+                       enum error err, struct slice assignment);
+
+/* Who waits. A member that asks twice has given up its first question. */
+void member_wait_join(struct group_shard *shard, struct member *member, struct group_call *call);
+void member_wait_sync(struct group_shard *shard, struct member *member, struct group_call *call);
+void member_fail_join(struct group_shard *shard, struct member *member, enum error err,
+                      struct slice member_id);
+void member_fail_sync(struct group_shard *shard, struct member *member, enum error err);
+void group_fail_calls(struct group_shard *shard, struct group *group, enum error err);
+
+/* --- responses that say only what is wrong, for those who have no shard --- */
+
 void group_join_error(struct group_call *call, enum error err, struct slice member_id);
 void group_sync_error(struct group_call *call, enum error err);
 void group_heartbeat_error(struct group_call *call, enum error err);
