@@ -1,4 +1,5 @@
 """keeper_kazoo: what kazoo's users do, against any ZooKeeper: keeper_kazoo.py HOST:PORT. Leaves nothing behind."""
+import os
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from kazoo.exceptions import (BadVersionError, NoAuthError, NodeExistsError, NoN
 from kazoo.protocol.states import KazooState, WatchedEvent
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_acl, make_digest_acl
 
-HOSTS = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:2181"
+HOSTS = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("KEEPER", "127.0.0.1:2181")
 ROOT = "/kazoo-interop"
 TESTS = []
 
