@@ -321,8 +321,8 @@ bool request_frame(struct conn *conn, struct slice frame)
     bool is_taken = true;
     if (conn->state == CONN_FRESH) {
         session_connect_frame(conn, frame, &is_taken);
-    } else if (frame.size < REQUEST_HEADER_SIZE) {
-        conn_close(conn);
+    } else if (frame.size < REQUEST_HEADER_SIZE || conn->live->is_closing) {
+        conn_close(conn); /* malformed; or too late: its session has expired, as it will hear when it comes back */
     } else {
         int32_t xid = (int32_t)get_be32(frame.data), op = (int32_t)get_be32(frame.data + 4);
         struct slice body = {frame.data + REQUEST_HEADER_SIZE, frame.size - REQUEST_HEADER_SIZE};
