@@ -36,6 +36,7 @@ TESTS = [
     ("aiokafka", "aiokafka_client.py", True, 120, []),
     ("kazoo", "keeper_kazoo.py", True, 120, []),
     ("kill9", "kill9.py", True, 180, []),
+    ("coord_contract", "coord_contract.sh", False, 300, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
     ("java_2_1", "java_clients.sh 2.1.1", False, 420, []),
     ("kafka_tools", "kafka_tools.sh", False, 600, []),
