@@ -42,6 +42,8 @@ struct partition {
     int64_t end_offset, high_watermark, start_offset;
     int32_t epoch;
     enum error append_error;
+    bool is_cold;      /* nothing of the log is in memory */
+    bool is_cut;       /* a truncation came between the steps of a cold read, once */
     bool is_alone;     /* the only replica: the high watermark follows each append */
     size_t read_limit; /* 0 = none: how many bytes a read gives at most */
     struct partition_waiter *waiter;
@@ -100,10 +102,16 @@ void loop_timer_start(struct loop *loop, struct loop_timer *timer, int64_t delay
     timer->heap_index = 1;
     loop->timers[place] = timer;
 }
+static void fake_lane_finished(struct loop_message *message)
+{
+    struct lane_job *job = CONTAINER_OF(message, struct lane_job, finished);
+    job->done(job);
+}
 void lane_submit(struct lane *lane, struct loop *loop, struct lane_job *job)
 {
     job->work(job);
-    job->done(job);
+    job->finished.run = fake_lane_finished;
+    loop_post(loop, &job->finished);
 }
 
 /* --- replica/ and storage/ --- */
@@ -150,7 +158,7 @@ void log_slice_release(struct log_slice *slice)
 }
 bool file_is_cached(struct file *file, int64_t position, size_t size)
 {
-    return true;
+    return !file->partition->is_cold;
 }
 
 enum error partition_append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
@@ -188,7 +196,6 @@ enum error log_read(struct log *log, const struct log_read *what, struct log_sli
         size_t size = partition->size - position;
         size_t limit = partition->read_limit ? partition->read_limit : what->max_bytes;
         if (size > limit) size = limit > header.size_bytes ? limit : header.size_bytes;
-        partition->file.partition = partition;
         *slice = (struct log_slice){.file = &partition->file, .position = (int64_t)position, .size = size};
         break;
     }
@@ -200,14 +207,21 @@ enum error log_read_blocking(struct log *log, const struct log_read *what, struc
 }
 enum error log_cold_read_begin(struct log *log, const struct log_read *what, struct log_cold_read *read)
 {
-    return ERR_AGAIN;
+    *read = (struct log_cold_read){.what = *what, .log_file = &fake_of(log)->file};
+    return OK;
 }
 void log_cold_read_work(struct log_cold_read *read)
 {
+    read->err = log_read(partition_log(read->log_file->partition), &read->what, &read->slice);
 }
 enum error log_cold_read_end(struct log *log, struct log_cold_read *read, struct log_slice *slice)
 {
-    return ERR_AGAIN;
+    if (!log || fake_of(log)->is_cut) {
+        if (log) fake_of(log)->is_cut = false;
+        return ERR_AGAIN;
+    }
+    *slice = read->slice;
+    return read->err;
 }
 enum error file_pread(struct file *file, void *into, size_t size, int64_t position, size_t *got)
 {
@@ -237,6 +251,7 @@ static inline void fake_partition_open(struct partition *partition, struct loop 
 {
     *partition = (struct partition){.loop = loop, .index = index, .epoch = 7};
     assert_true(index < FAKE_PARTITIONS);
+    partition->file.partition = partition;
     fake_partitions[index] = partition;
 }
 
