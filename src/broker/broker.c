@@ -200,6 +200,7 @@ void broker_connection_left(struct broker *broker, const struct address *peer)
 /* Loops fill one after another: see replica/replicas.h. */
 static struct broker_loop *choose_home(struct broker *broker)
 {
+    if (broker->options.is_spread) return &broker->loops[broker->next_home++ % broker->options.loop_count];
     size_t best = 0;
     for (size_t i = 0; i < broker->options.loop_count; i++) {
         int busy = loop_busy_permille(broker->options.loops[i]);

@@ -39,6 +39,7 @@ struct broker_options {
     const struct settings *settings; /* of the file; dynamic layers are put over it here */
     struct metadata *metadata;
     struct metrics *metrics;
+    bool is_spread;         /* as replicas_options.is_spread, for connections */
     struct lane *cold_lane; /* reads that wait for the disk */
 };
 

@@ -83,6 +83,7 @@ struct broker {
     size_t endpoint_count;
     struct budget budget;
     int64_t starved_channels;  /* atomic: how many wait for the budget */
+    size_t next_home;          /* when connections are spread */
     int64_t connection_count;  /* atomic */
     struct map connections_of; /* address text to a count as pointer; control loop */
     bool is_paused, is_closing, is_listening_to_metadata;

@@ -10,6 +10,7 @@ static const struct cli_option server_options[] = {
     {"override", 0, "KEY=VALUE", "set a key over what the file says; may be repeated"},
     {"ready-fd", 0, "N", "also write a byte to this descriptor when ready"},
     {"loops", 0, "N", "event loops (default: one for each core; work moves to a second one only under load)"},
+    {"spread", 0, NULL, "give every loop work from the start, loaded or not"},
     END,
 };
 static const struct cli_option decode_options[] = {

@@ -20,6 +20,7 @@ struct serving {
     size_t loop_count;
     struct node *node;
     int ready_fd; /* -1 = none */
+    bool is_spread;
     int status;
     bool is_stopping;
 };
@@ -96,6 +97,7 @@ static int serve(struct serving *serving, const struct settings *settings, size_
                                  .loops = serving->loops,
                                  .loop_count = serving->loop_count,
                                  .disk = disk,
+                                 .is_spread = serving->is_spread,
                                  .started_us = started_us,
                                  .on_ready = on_ready,
                                  .on_end = on_end,
@@ -155,7 +157,7 @@ int cli_server(struct cli *cli)
         cli_complain("%s: %s", path ? path : "settings", error_text(err));
     int status = EXIT_USAGE;
     if (err == OK) {
-        struct serving serving = {.ready_fd = (int)ready_fd};
+        struct serving serving = {.ready_fd = (int)ready_fd, .is_spread = cli_flag(cli, "spread")};
         size_t loops = wanted_loops(cli, settings);
         if (loops > 0) status = serve(&serving, settings, loops, started_us);
     }

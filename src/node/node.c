@@ -184,6 +184,7 @@ static enum error join_cluster(struct node *node)
                                         .loop_count = node->config.loop_count,
                                         .store = node->store,
                                         .metadata = node->metadata,
+                                        .is_spread = node->config.is_spread,
                                         .topic_rules = broker_topic_rules,
                                         .context = node->broker};
     enum error err = replicas_new(&replicas, &node->replicas);
@@ -342,6 +343,7 @@ static enum error open_broker(struct node *node, struct text *why)
                                      .settings = settings_of(node),
                                      .metadata = node->metadata,
                                      .metrics = node->metrics,
+                                     .is_spread = node->config.is_spread,
                                      .cold_lane = node->cold_lane};
     err = broker_new(&options, &node->broker);
     if (err == OK) err = broker_bind(node->broker, why);

@@ -11,6 +11,7 @@
  *          another process took its broker id.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct node_config {
     struct loop *const *loops; /* all running, or about to; loops[0] is the caller's */
     size_t loop_count;
     struct disk *disk;
+    bool is_spread; /* every loop gets work from the start: for tests, and machines that are never idle */
     int64_t
         started_us; /* loop_clock_us(loops[0]) when the program began, or a little before: for "in N ms" */
     /* Once: listeners answer and every local partition has its leader. `line` is what an operator is to read. */

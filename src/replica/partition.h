@@ -55,7 +55,8 @@ MUST_USE enum error partition_append_produced(struct partition *partition, uint8
 /* DeleteRecords, as leader: the log starts at `offset` (-1: the high watermark) or already beyond it, from now on; *low_watermark
  * is where the live replicas' logs start at the lowest: ours, as long as followers do not tell. ERR_OFFSET_OUT_OF_RANGE beyond
  * the high watermark, ERR_POLICY_VIOLATION where nothing but compaction removes records. */
-MUST_USE enum error partition_delete_records(struct partition *partition, int64_t offset, int64_t *low_watermark);
+MUST_USE enum error partition_delete_records(struct partition *partition, int64_t offset,
+                                             int64_t *low_watermark);
 
 /* Reads for a consumer (isolation decides the limit) or a replica (log end). */
 enum partition_reader { READ_UNCOMMITTED, READ_COMMITTED, READ_AS_REPLICA };

@@ -26,6 +26,7 @@ struct replicas {
     struct replica_loop *loops;
     struct role_listener *listeners;
     int64_t pending_changes;
+    size_t next_home;            /* when they are spread */
     struct replicas_count count; /* relaxed atomics */
     size_t loops_to_close;
     void (*on_closed)(void *context);
@@ -276,8 +277,9 @@ static void change_end(struct change *change)
 
 /* --- LeaderAndIsr --- */
 
-static size_t choose_home(const struct replicas *replicas)
+static size_t choose_home(struct replicas *replicas)
 {
+    if (replicas->options.is_spread) return replicas->next_home++ % replicas->options.loop_count;
     size_t best = 0;
     for (size_t i = 0; i < replicas->options.loop_count; i++) {
         int busy = loop_busy_permille(replicas->options.loops[i]);

@@ -41,6 +41,7 @@ struct replicas_options {
     size_t loop_count;
     struct log_store *store; /* loaded */
     struct metadata *metadata;
+    bool is_spread; /* loops get homes in turn, whether those before them are busy or not */
     /* The rules of a topic as of now; any of the loops. */
     void (*topic_rules)(void *context, struct slice topic, struct topic_rules *rules);
     void *context;
