@@ -37,6 +37,7 @@ TESTS = [
     ("kazoo", "keeper_kazoo.py", True, 120, []),
     ("kill9", "kill9.py", True, 180, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
+    ("znodes_apache", "znodes_apache.py", False, 420, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
     ("java_2_1", "java_clients.sh 2.1.1", False, 420, []),
     ("kafka_tools", "kafka_tools.sh", False, 600, []),
