@@ -22,14 +22,13 @@ enum error log_roll_at(struct log *log, int64_t base_offset)
     if (err == OK && log->config.preallocate) err = file_truncate(segment->log_file, segment->size);
     if (err == OK) err = log_close_indexes(log);
     if (err == OK) err = log_write_snapshot(log, base_offset);
+    /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery
+     * would then trust the segment we leave as soon as there is another one, so it must be true before. */
+    bool is_promised = base_offset <= __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST);
+    if (err == OK && is_promised) err = log_flush_closing(log, base_offset);
     if (err == OK) err = log_add_segment(log, base_offset);
     if (err != OK) return err;
     log_publish_trust(log);
-    /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery
-     * would then trust the segment we have left, so it must be true. */
-    if (base_offset <= __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST)) {
-        return log_flush_to(log, base_offset);
-    }
     log_flush_inactive(log);
     return OK;
 }
@@ -148,8 +147,13 @@ enum error log_truncate_to(struct log *log, int64_t offset)
 enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
 {
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
-    enum error err = log_drop_segments(log, 0, log->segment_count, true);
-    if (err == OK) err = log_add_segment(log, offset);
+    /* The new segment first where its name is free: a crash between leaves the old log, for recovery drops what stands behind
+     * a gap. */
+    bool is_first = offset > log_active_segment(log)->base_offset;
+    size_t count = log->segment_count;
+    enum error err = is_first ? log_add_segment(log, offset) : OK;
+    if (err == OK) err = log_drop_segments(log, 0, count, true);
+    if (err == OK && !is_first) err = log_add_segment(log, offset);
     if (err == OK) err = sync_names(log);
     if (err == OK) {
         move_end(log, offset);

@@ -44,19 +44,21 @@ static void flush_free(struct log_flush *flush)
     free(flush);
 }
 
-enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flush **flush)
+/* `closing_at`: the active segment is about to end there, so its indexes count, too; -1 otherwise. */
+static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_at, struct log_flush **flush)
 {
     *flush = NULL;
     bool has_data = up_to_offset > log->recovery_point;
     bool has_names = log->dir_unsynced || log->parent_unsynced;
-    bool has_closed =
-        log->closed_synced < log_active_segment(log)->base_offset && up_to_offset > log->closed_synced;
+    bool has_closed = closing_at >= 0 || (log->closed_synced < log_active_segment(log)->base_offset &&
+                                          up_to_offset > log->closed_synced);
     if (!has_data && !has_names && !has_closed && !log->epochs_unsaved) return OK;
 
     /* A segment that was synced while it was active still owes its indexes. */
     int64_t from = log->closed_synced < log->recovery_point ? log->closed_synced : log->recovery_point;
     size_t first = log_segment_of(log, from), end = first;
     while (end < log->segment_count && log->segments[end].base_offset < up_to_offset) end++;
+    if (closing_at >= 0) end = log->segment_count;
     struct log_flush *begun = calloc(1, sizeof *begun + (end - first) * sizeof *begun->segments);
     if (!begun) return ERR_NOMEM;
     begun->dir = log->dir;
@@ -73,9 +75,11 @@ enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flu
             .log_file = file_retain(segment->log_file),
             .base_offset = segment->base_offset,
             .next_offset = segment_end_offset(log, i),
-            .is_active = i + 1 == log->segment_count,
+            .is_active = i + 1 == log->segment_count && closing_at < 0,
         };
-        if (i + 1 < log->segment_count) begun->closed_offset = segment_end_offset(log, i);
+        struct flush_segment *added = &begun->segments[begun->count - 1];
+        if (i + 1 == log->segment_count && closing_at >= 0) added->next_offset = closing_at;
+        if (!added->is_active) begun->closed_offset = added->next_offset;
     }
     if (err == OK && log->epochs_unsaved) {
         epoch_cache_write(&log->epochs, &begun->epochs);
@@ -93,6 +97,11 @@ enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flu
     if (begun->write_epochs) log->epochs_unsaved = false;
     *flush = begun;
     return OK;
+}
+
+enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flush **flush)
+{
+    return begin(log, up_to_offset, -1, flush);
 }
 
 static enum error sync_path(struct log_flush *flush, int64_t offset, enum file_kind kind)
@@ -163,17 +172,22 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
     return err;
 }
 
-enum error log_flush_now(struct log *log)
-{
-    return log_flush_to(log, log->end_offset);
-}
-
-enum error log_flush_to(struct log *log, int64_t up_to_offset)
+static enum error flush_waiting(struct log *log, int64_t up_to_offset, int64_t closing_at)
 {
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
     struct log_flush *flush;
-    enum error err = log_flush_begin(log, up_to_offset, &flush);
+    enum error err = begin(log, up_to_offset, closing_at, &flush);
     if (err != OK || !flush) return err;
     log_flush_work(flush);
     return log_flush_end(log, &flush);
+}
+
+enum error log_flush_now(struct log *log)
+{
+    return flush_waiting(log, log->end_offset, -1);
+}
+
+enum error log_flush_closing(struct log *log, int64_t base_offset)
+{
+    return flush_waiting(log, log->end_offset, base_offset);
 }

@@ -476,8 +476,8 @@ enum error log_close_cleanly(struct log *log)
     if (err == OK && was_used) err = sync_file(log, base_offset, FILE_INDEX);
     if (err == OK && was_used) err = sync_file(log, base_offset, FILE_TIMEINDEX);
     if (err == OK && was_used) err = sync_file(log, base_offset, FILE_TXNINDEX);
-    if (err == OK && must_write) err = sync_file(log, log->end_offset, FILE_SNAPSHOT);
-    if (err == OK && (was_used || must_write)) {
+    if (err == OK && log->snapshot_unsynced) err = sync_file(log, log->end_offset, FILE_SNAPSHOT);
+    if (err == OK && (was_used || log->snapshot_unsynced)) {
         char *path = log_path(log);
         err = path ? disk_sync_dir(log->dir->disk, path) : ERR_NOMEM;
         free(path);

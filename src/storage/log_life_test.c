@@ -470,9 +470,12 @@ static void step_append(struct life *life)
         free(batch.timestamps);
         return;
     }
-    CHECK(life, err == OK);
-    CHECK(life,
-          appended.base_offset == batch.base && appended.last_offset == batch.last && !appended.is_duplicate);
+    if (err != OK || appended.is_duplicate || appended.base_offset != batch.base) {
+        fail_msg("seed %llu step %d: append at %lld: %s, at %lld%s", (unsigned long long)life->seed,
+                 life->step, (long long)batch.base, error_text(err), (long long)appended.base_offset,
+                 appended.is_duplicate ? ", a duplicate" : "");
+    }
+    CHECK(life, appended.last_offset == batch.last);
     model_add(life, batch);
     if (life->config.flush_messages == 1) CHECK(life, log_synced_end_offset(life->log) == life->model.end);
 }
@@ -604,20 +607,26 @@ static void step_reopen(struct life *life)
 }
 
 #ifdef LOOP_IS_SIMULATED
-/* After a crash: what is there, and was it ever written? */
+/* The batch that was written as these bytes; NULL when nobody ever wrote them. */
+static const struct model_batch *history_of(const struct model *model, struct slice bytes)
+{
+    for (size_t i = model->history_count; i > 0; i--) {
+        const struct model_batch *was = &model->history[i - 1];
+        if (was->size <= bytes.size && memcmp(was->bytes, bytes.data, was->size) == 0) return was;
+    }
+    return NULL;
+}
+
+/* After a power cut: all that was synced is there, and what else is there was written once. */
 static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start_before)
 {
     struct model *model = &life->model;
+    struct model_batch *found = NULL;
+    size_t count = 0, capacity = 0;
     int64_t start = log_start_offset(life->log), end = log_end_offset(life->log);
     CHECK(life, end >= synced);
-    CHECK(life, start <= start_before || start <= end);
-    size_t kept = model_find(model, synced);
-    int64_t offset = synced;
-    model->count = kept;
-    model->end = synced;
-    while (offset < end) {
-        struct log_read what = {
-            .offset = offset < start ? start : offset, .limit_offset = INT64_MAX, .max_bytes = 1 << 30};
+    for (int64_t offset = start; offset < end;) {
+        struct log_read what = {.offset = offset, .limit_offset = INT64_MAX, .max_bytes = 1 << 30};
         struct log_slice slice;
         CHECK(life, log_read_blocking(life->log, &what, &slice) == OK);
         if (slice.size == 0) break;
@@ -626,21 +635,27 @@ static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start
         CHECK(life,
               file_pread(slice.file, bytes, slice.size, slice.position, &got) == OK && got == slice.size);
         for (size_t at = 0; at < slice.size;) {
-            size_t i = model->history_count;
-            while (i > 0) {
-                const struct model_batch *was = &model->history[i - 1];
-                if (was->size <= slice.size - at && memcmp(was->bytes, bytes + at, was->size) == 0) break;
-                i--;
-            }
-            CHECK(life, i > 0); /* nobody ever wrote this */
-            assert_true(VEC_RESERVE(model->batches, model->count, model->capacity));
-            model->batches[model->count++] = model->history[i - 1];
-            at += model->history[i - 1].size;
-            offset = model->history[i - 1].last + 1;
+            const struct model_batch *was = history_of(model, (struct slice){bytes + at, slice.size - at});
+            CHECK(life, was != NULL);
+            assert_true(VEC_RESERVE(found, count, capacity));
+            found[count++] = *was;
+            at += was->size;
+            offset = was->last + 1;
         }
         free(bytes);
         log_slice_release(&slice);
     }
+    size_t k = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_batch *batch = &model->batches[i];
+        if (batch->base < start_before || batch->last < start || batch->last >= synced) continue;
+        while (k < count && found[k].base < batch->base) k++;
+        CHECK(life, k < count && found[k].bytes == batch->bytes);
+    }
+    free(model->batches);
+    model->batches = found;
+    model->count = count;
+    model->capacity = capacity;
     model->start = start;
     model->end = end;
     model->high_watermark = log_high_watermark(life->log);

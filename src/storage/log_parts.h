@@ -110,6 +110,7 @@ struct log {
     bool dir_unsynced;    /* names of its files, */
     bool parent_unsynced; /* or its own, may not be on disk */
     bool is_loaded;
+    bool snapshot_unsynced;  /* some snapshot was written since the last clean stop */
     bool has_unsaved_state;  /* producers changed since the newest snapshot */
     int64_t snapshot_offset; /* of the newest snapshot file; -1 none */
 
@@ -203,7 +204,8 @@ MUST_USE enum error log_forget_start(struct log *log);
 /* --- flush.c --- */
 /* After any change of the recovery point, closed_synced or the active segment. */
 void log_publish_trust(struct log *log);
-MUST_USE enum error log_flush_to(struct log *log, int64_t up_to_offset); /* waits for the disk */
+/* All of the log, and the active segment as one that ends at base_offset. Waits for the disk. */
+MUST_USE enum error log_flush_closing(struct log *log, int64_t base_offset);
 
 /* --- log_home.c --- */
 void log_mark_dirty(struct log *log);

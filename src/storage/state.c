@@ -22,13 +22,23 @@ enum error log_save_epochs(struct log *log)
 
 enum error log_write_snapshot(struct log *log, int64_t offset)
 {
+    if (log->snapshot_offset == offset && !log->has_unsaved_state) return OK;
     struct text text = {0};
     producer_state_write(&log->producers, &text);
     char *path = log_segment_path(log, offset, FILE_SNAPSHOT, "");
     struct file *file = NULL;
     enum error err = path && !text.failed ? OK : ERR_NOMEM;
     if (err == OK) err = file_open(log->dir->disk, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
-    if (err == OK) err = file_pwrite(file, text.data, text.size, 0);
+    if (err == OK) {
+        log->snapshot_unsynced = true;
+        log->dir_unsynced = true;
+        err = file_pwrite(file, text.data, text.size, 0);
+        /* A part of one is worse than none. */
+        if (err != OK) {
+            if (log->snapshot_offset == offset) log->snapshot_offset = -1;
+            if (disk_unlink(log->dir->disk, path) != OK && err == ERR_DISK_FULL) err = ERR_IO;
+        }
+    }
     file_release(&file);
     free(path);
     text_free(&text);
