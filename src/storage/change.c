@@ -147,9 +147,10 @@ enum error log_truncate_to(struct log *log, int64_t offset)
 enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
 {
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
-    /* The new segment first where its name is free: a crash between leaves the old log, for recovery drops what stands behind
-     * a gap. */
-    bool is_first = offset > log_active_segment(log)->base_offset;
+    /* The new segment first: a crash between leaves the old log, for recovery drops what stands behind a gap. Unless its
+     * name is taken, or the checkpoint may promise so much that recovery would begin there. */
+    bool is_first = offset > log_active_segment(log)->base_offset &&
+                    offset > __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST);
     size_t count = log->segment_count;
     enum error err = is_first ? log_add_segment(log, offset) : OK;
     if (err == OK) err = log_drop_segments(log, 0, count, true);
@@ -255,7 +256,7 @@ enum error log_delete_old_segments(struct log *log, int64_t high_watermark, int6
         err = log_drop_segments(log, 0, count, false);
     }
     if (err == OK) {
-        log_prune_snapshots(log);
+        log_prune_snapshots(log, false);
         int64_t first = log->segments[0].base_offset;
         if (log->recovery_point < first) publish(&log->recovery_point, first);
         if (log->closed_synced < first) log->closed_synced = first;

@@ -359,7 +359,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     if (epoch_cache_cut_end(&log->epochs, log->end_offset + 1)) log->epochs_unsaved = true;
     if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;
     if (!was_clean) {
-        log_prune_snapshots(log);
+        log_prune_snapshots(log, true);
         return OK; /* recovery knows the producers already */
     }
     if (!any_snapshot(listing)) return OK; /* before producers had ids */
@@ -469,7 +469,7 @@ enum error log_close_cleanly(struct log *log)
     if (err == OK && must_write) {
         int64_t before = log->snapshot_offset;
         err = log_write_snapshot(log, log->end_offset);
-        if (err == OK && before >= 0) log_prune_snapshots(log);
+        if (err == OK && before >= 0) log_prune_snapshots(log, false);
     }
     if (err == OK) err = log_flush_now(log);
     /* A clean start believes these, so they are synced though recovery could make them anew. */

@@ -190,8 +190,8 @@ MUST_USE enum error log_rebuild_producers(struct log *log, int64_t offset);
 /* Applies one batch of the log; `batch` is needed for control batches only. write_txn_index: aborts go to `segment_base`'s. */
 MUST_USE enum error log_apply_producer(struct log *log, const struct batch_header *header, struct slice batch,
                                        bool write_txn_index, int64_t segment_base);
-/* Removes snapshots outside of (log start, end] that no segment begins with. */
-void log_prune_snapshots(struct log *log);
+/* Removes snapshots that no segment begins with, but for the newest; and those a crash damaged. */
+void log_prune_snapshots(struct log *log, bool also_damaged);
 
 /* --- store.c --- */
 const struct log_store_options *log_store_options_of(const struct log_store *store);

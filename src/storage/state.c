@@ -165,7 +165,18 @@ enum error log_rebuild_producers(struct log *log, int64_t offset)
     return err;
 }
 
-void log_prune_snapshots(struct log *log)
+static bool snapshot_is_good(struct log *log, const char *path)
+{
+    struct producer_state state = {0};
+    struct bytes *bytes = NULL;
+    enum error err = disk_read_file(log->dir->disk, path, PRODUCER_SNAPSHOT_SIZE_MAX, &bytes);
+    if (err == OK) err = producer_state_read(bytes_slice(bytes), &state);
+    producer_state_free(&state);
+    bytes_release(&bytes);
+    return err != ERR_CORRUPT && err != ERR_UNSUPPORTED;
+}
+
+void log_prune_snapshots(struct log *log, bool also_damaged)
 {
     char *dir = log_path(log);
     struct disk_entry *entries = NULL;
@@ -175,10 +186,13 @@ void log_prune_snapshots(struct log *log)
         struct segment_file_name name = segment_file_parse(slice_of(entries[i].name));
         if (name.kind != FILE_SNAPSHOT || name.state != STATE_CURRENT) continue;
         const struct segment *segment = &log->segments[log_segment_of(log, name.base_offset)];
-        if (segment->base_offset == name.base_offset || name.base_offset == log->snapshot_offset) continue;
+        bool is_wanted = segment->base_offset == name.base_offset || name.base_offset == log->snapshot_offset;
+        if (is_wanted && !also_damaged) continue;
         char *path = path_join(dir, entries[i].name);
+        is_wanted = is_wanted && (!path || snapshot_is_good(log, path));
         /* One too many is harmless, so a failure is too. */
-        if (path && disk_unlink(log->dir->disk, path) != OK) diag_debug("could not remove \"%s\"", path);
+        if (path && !is_wanted && disk_unlink(log->dir->disk, path) != OK)
+            diag_debug("could not remove \"%s\"", path);
         free(path);
     }
     disk_list_free(entries, count);
