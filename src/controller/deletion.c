@@ -91,24 +91,10 @@ static void all_deleted(struct controller *c, void *argument, const struct coord
         delete_by_listing(c, argument);
 }
 
-static void delete_znodes(struct controller *c, struct ctopic *topic)
+/* The topic itself, its config, the request: together, after all that lies below. */
+static void delete_rest(struct controller *c, struct ctopic *topic, struct coord_op *ops, size_t count)
 {
-    size_t most = 2 * topic->partition_count + 4;
-    if (most > STEPS_IN_A_MULTI) {
-        delete_by_listing(c, topic);
-        return;
-    }
-    struct coord_op *ops = scratch_alloc(c, most, sizeof *ops);
-    size_t count = 0;
     const struct coord_op remove = {.kind = COORD_DELETE, .version = COORD_ANY_VERSION};
-    for (size_t p = 0; p < topic->partition_count; p++) {
-        if (!topic->partitions[p]->has_state) continue;
-        struct slice path = state_path(c, topic->partitions[p]);
-        ops[count] = remove;
-        ops[count++].path = path;
-        ops[count] = remove;
-        ops[count++].path = (struct slice){path.data, path.size - sizeof "/state" + 1};
-    }
     struct slice paths[] = {scratch_print(c, "/brokers/topics/%.*s/partitions", SLICE_ARG(topic->name)),
                             topic_path(c, topic->name), config_path(c, topic), request_path(c, topic)};
     for (size_t i = topic->has_folder ? 0 : 1; i < 4; i++) {
@@ -118,22 +104,60 @@ static void delete_znodes(struct controller *c, struct ctopic *topic)
     engine_fenced(c, ops, count, all_deleted, topic);
 }
 
-/* --- the replicas --- */
-
-static void tell_gone(struct controller *c, void *argument)
+static size_t partition_steps(struct controller *c, const struct cpartition *partition, struct coord_op *ops)
 {
-    struct ctopic *topic = argument;
-    for (size_t p = 0; p < topic->partition_count; p++) {
-        topic->partitions[p]->phase = PARTITION_NONEXISTENT;
-        batch_update(c, topic->partitions[p]);
-    }
-    batch_send(c);
+    if (!partition->has_state) return 0;
+    struct slice path = state_path(c, partition);
+    ops[0] = (struct coord_op){.kind = COORD_DELETE, .path = path, .version = COORD_ANY_VERSION};
+    ops[1] = ops[0];
+    ops[1].path = (struct slice){path.data, path.size - sizeof "/state" + 1};
+    return 2;
 }
 
-/* Those on live brokers stop and delete; the others make it wait. */
-static void delete_replicas(struct controller *c, struct ctopic *topic)
+struct large_topic {
+    struct ctopic *topic;
+    struct write *writes;
+    size_t count;
+};
+
+static void large_topic_step(struct controller *c, void *argument)
 {
-    struct replica_list living = {0};
+    struct large_topic *large = argument;
+    for (size_t i = 0; i < large->count; i++) {
+        if (large->writes[i].err == OK) continue;
+        delete_by_listing(c, large->topic);
+        return;
+    }
+    delete_rest(c, large->topic, scratch_alloc(c, 4, sizeof(struct coord_op)), 0);
+}
+
+static void delete_znodes(struct controller *c, struct ctopic *topic)
+{
+    size_t most = 2 * topic->partition_count + 4, count = 0;
+    if (most <= STEPS_IN_A_MULTI) {
+        struct coord_op *ops = scratch_alloc(c, most, sizeof *ops);
+        for (size_t p = 0; p < topic->partition_count; p++)
+            count += partition_steps(c, topic->partitions[p], ops + count);
+        delete_rest(c, topic, ops, count);
+        return;
+    }
+    struct large_topic *large = scratch_alloc(c, 1, sizeof *large);
+    large->topic = topic;
+    large->writes = scratch_alloc(c, topic->partition_count, sizeof *large->writes);
+    for (size_t p = 0; p < topic->partition_count; p++) {
+        struct write *write = &large->writes[large->count];
+        write->op_count = partition_steps(c, topic->partitions[p], write->ops);
+        large->count += write->op_count > 0;
+    }
+    engine_push(c, large_topic_step, large);
+    engine_writes(c, large->writes, large->count);
+}
+
+/* --- the replicas --- */
+
+/* Those on live brokers stop and delete; the others make their topic wait. */
+static void collect_replicas(struct controller *c, struct ctopic *topic, struct replica_list *living)
+{
     for (size_t p = 0; p < topic->partition_count; p++) {
         struct cpartition *partition = topic->partitions[p];
         for (size_t s = 0; s < partition->seat_count; s++) {
@@ -145,19 +169,17 @@ static void delete_replicas(struct controller *c, struct ctopic *topic)
                 continue;
             }
             if (seat->phase == REPLICA_NONEXISTENT) seat->phase = REPLICA_OFFLINE;
-            replica_list_add(c, &living, partition, seat->broker_id);
+            replica_list_add(c, living, partition, seat->broker_id);
         }
     }
     if (topic->is_deletion_halted)
         diag_info("deleting topic %.*s waits for a broker that is away", SLICE_ARG(topic->name));
     topic->is_deletion_begun = true;
-    /* The last pushed runs first. */
-    transition_replicas(c, living, REPLICA_DELETION_STARTED);
-    transition_replicas(c, living, REPLICA_OFFLINE);
-    engine_push(c, tell_gone, topic);
 }
 
-static void resume_topic(struct controller *c, struct ctopic *topic)
+enum next { NEXT_NOTHING, NEXT_REPLICAS, NEXT_ZNODES };
+
+static enum next next_of(struct controller *c, const struct ctopic *topic)
 {
     size_t seats = 0, successful = 0, started = 0, retriable = 0;
     for (size_t p = 0; p < topic->partition_count; p++) {
@@ -170,20 +192,31 @@ static void resume_topic(struct controller *c, struct ctopic *topic)
                          context_is_live(c, topic->partitions[p], seat->broker_id);
         }
     }
-    if (successful == seats)
-        delete_znodes(c, topic);
-    else if (started == 0 && !topic->is_deletion_halted && retriable > 0)
-        delete_replicas(c, topic);
-    else if (started == 0 && !topic->is_deletion_begun)
-        delete_replicas(c, topic);
+    if (successful == seats) return NEXT_ZNODES;
+    bool is_due = !topic->is_deletion_begun || (!topic->is_deletion_halted && retriable > 0);
+    return started == 0 && is_due ? NEXT_REPLICAS : NEXT_NOTHING;
 }
 
+/* All topics that can go on go on together: one word to each broker, few writes. */
 void deletion_resume(struct controller *c)
 {
+    struct replica_list living = {0};
     size_t count;
     struct ctopic **topics = context_sorted_topics(c, &count);
-    for (size_t i = 0; i < count; i++)
-        if (topics[i]->is_deleting) resume_topic(c, topics[i]);
+    for (size_t i = 0; i < count; i++) {
+        enum next next = topics[i]->is_deleting ? next_of(c, topics[i]) : NEXT_NOTHING;
+        if (next == NEXT_ZNODES) delete_znodes(c, topics[i]);
+        if (next != NEXT_REPLICAS) continue;
+        for (size_t p = 0; p < topics[i]->partition_count; p++) {
+            topics[i]->partitions[p]->phase = PARTITION_NONEXISTENT;
+            batch_update(c, topics[i]->partitions[p]);
+        }
+        collect_replicas(c, topics[i], &living);
+    }
+    batch_send(c); /* brokers forget them first */
+    if (living.count == 0) return;
+    transition_replicas(c, living, REPLICA_DELETION_STARTED); /* the last pushed runs first */
+    transition_replicas(c, living, REPLICA_OFFLINE);
 }
 
 static int16_t answer_for(const struct stop_replica_response *response, struct slice topic, int32_t index)

@@ -144,17 +144,20 @@ static void op_answered(void *context, const struct coord_reply *reply)
     free(context);
     struct controller *c = op.c;
     if (!controller_is_alive(c) || c->term != op.term) return;
+    /* What the callback sends may be answered at once: the event goes on only when it has returned. */
+    bool was_driving = c->is_driving;
+    c->is_driving = true;
     c->outstanding--;
+    bool is_deposed = op.is_fenced && reply->err != OK && reply->result_count > 0 && reply->failed_index == 0;
     if (reply->err == ERR_ZK_SESSION_EXPIRED || reply->err == ERR_CLOSED) {
         role_resign(c);
         engine_clear(c);
-        return;
-    }
-    bool is_deposed = op.is_fenced && reply->err != OK && reply->result_count > 0 && reply->failed_index == 0;
-    if (is_deposed)
+    } else if (is_deposed) {
         role_moved(c);
-    else if (op.done)
+    } else if (op.done) {
         op.done(c, op.argument, reply);
+    }
+    c->is_driving = was_driving;
     engine_drive(c);
 }
 
