@@ -66,7 +66,7 @@ static enum error lower_start(struct log *log, int64_t start_offset)
 {
     if (log->start_offset <= start_offset) return OK;
     publish(&log->start_offset, start_offset);
-    return log_forget_start(log);
+    return log_write_start(log);
 }
 
 /* Cuts the last segment before the batch that holds `offset`; *end_offset is where the log then ends. */
@@ -257,10 +257,8 @@ enum error log_delete_old_segments(struct log *log, int64_t high_watermark, int6
     }
     if (err == OK) {
         log_prune_snapshots(log, false);
-        int64_t first = log->segments[0].base_offset;
-        if (log->recovery_point < first) publish(&log->recovery_point, first);
-        if (log->closed_synced < first) log->closed_synced = first;
-        log_publish_trust(log);
+        /* The recovery point stays, even below the new start: until names are synced a crash may bring back what was deleted
+         * before it was ever safe. */
         diag_info("deleted %zu old segments of \"%s\", which now starts at %lld", count, log->name,
                   (long long)log->start_offset);
         if (deleted) *deleted = count;

@@ -606,7 +606,6 @@ static void step_reopen(struct life *life)
     CHECK(life, log_high_watermark(life->log) == life->model.high_watermark);
 }
 
-#ifdef LOOP_IS_SIMULATED
 /* The batch that was written as these bytes; NULL when nobody ever wrote them. */
 static const struct model_batch *history_of(const struct model *model, struct slice bytes)
 {
@@ -625,6 +624,10 @@ static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start
     size_t count = 0, capacity = 0;
     int64_t start = log_start_offset(life->log), end = log_end_offset(life->log);
     CHECK(life, end >= synced);
+    for (size_t i = 0; i < model->count && model->batches[i].last < start; i++) {
+        assert_true(VEC_RESERVE(found, count, capacity));
+        found[count++] = model->batches[i];
+    }
     for (int64_t offset = start; offset < end;) {
         struct log_read what = {.offset = offset, .limit_offset = INT64_MAX, .max_bytes = 1 << 30};
         struct log_slice slice;
@@ -661,7 +664,6 @@ static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start
     model->high_watermark = log_high_watermark(life->log);
     CHECK(life, model->high_watermark <= end);
 }
-#endif
 
 #ifdef LOOP_IS_SIMULATED
 static void reopen_after_crash(struct life *life, int64_t synced, int64_t start)
@@ -671,6 +673,7 @@ static void reopen_after_crash(struct life *life, int64_t synced, int64_t start)
     CHECK(life, life->log != NULL);
     adopt_what_is_there(life, synced, start);
     life->producer_base += PRODUCERS;
+    life->forget_before = 0;
     life->txns_known = false;
 }
 
@@ -782,7 +785,7 @@ static void step_crash(struct life *life)
     /* The kernel lives, so all is there; only a log start that no checkpoint knew yet may have come back. */
     CHECK(life, log_start_offset(life->log) <= start);
     CHECK(life, log_end_offset(life->log) == life->model.end);
-    life->model.start = log_start_offset(life->log);
+    if (log_start_offset(life->log) < start) adopt_what_is_there(life, life->model.end, start);
     life->model.high_watermark = log_high_watermark(life->log);
 }
 

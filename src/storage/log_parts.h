@@ -197,9 +197,9 @@ void log_prune_snapshots(struct log *log, bool also_damaged);
 const struct log_store_options *log_store_options_of(const struct log_store *store);
 
 /* --- store_checkpoints.c --- */
-/* Takes this log's line out of the log-start checkpoint, at once: the start was lowered, and the old one would hide what is
+/* Writes this log's line of the log-start checkpoint, at once: the start was lowered, and the old line would hide what is
  * written now. Waits for the disk; for cuts below the log's start, which are rare. */
-MUST_USE enum error log_forget_start(struct log *log);
+MUST_USE enum error log_write_start(struct log *log);
 
 /* --- flush.c --- */
 /* After any change of the recovery point, closed_synced or the active segment. */

@@ -396,16 +396,21 @@ struct others {
     size_t count;
 };
 
+static enum error keep(struct others *others, struct slice topic, int32_t partition, int64_t offset)
+{
+    text_addf(&others->lines, "%.*s %d %lld\n", SLICE_ARG(topic), (int)partition, (long long)offset);
+    others->count++;
+    return others->lines.failed ? ERR_NOMEM : OK;
+}
+
 static enum error keep_other(void *context, struct slice topic, int32_t partition, int64_t offset)
 {
     struct others *others = context;
     if (partition == others->log->partition && slice_equal(topic, log_topic(others->log))) return OK;
-    text_addf(&others->lines, "%.*s %d %lld\n", SLICE_ARG(topic), (int)partition, (long long)offset);
-    others->count++;
-    return OK;
+    return keep(others, topic, partition, offset);
 }
 
-enum error log_forget_start(struct log *log)
+enum error log_write_start(struct log *log)
 {
     struct log_dir *dir = log->dir;
     struct others others = {.log = log};
@@ -417,6 +422,8 @@ enum error log_forget_start(struct log *log)
     enum error err = path ? disk_read_file(dir->disk, path, CHECKPOINT_SIZE_MAX, &bytes) : ERR_NOMEM;
     if (err == OK) err = offset_checkpoint_read(bytes_slice(bytes), keep_other, &others);
     if (err == ERR_NOT_FOUND || err == ERR_CORRUPT) err = OK;
+    int64_t start_offset = number_of(log, LOG_STARTS);
+    if (err == OK && start_offset >= 0) err = keep(&others, log_topic(log), log->partition, start_offset);
     text_addf(&text, "0\n%zu\n", others.count);
     text_add(&text, text_slice(&others.lines));
     if (err == OK && (text.failed || others.lines.failed)) err = ERR_NOMEM;
