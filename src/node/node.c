@@ -22,6 +22,12 @@
 
 enum { READY_CHECK_MS = 1, CLIENT_GRACE_MS = 500, SESSION_END_MS = 2000 };
 
+/* A message to a loop and back: all that was posted there before has run. */
+struct fence {
+    struct loop_message message;
+    struct node *node;
+};
+
 struct node {
     struct node_config config;
     struct loop *control;
@@ -45,6 +51,8 @@ struct node {
 
     bool is_stopping, is_waiting_for_load;
     struct loop_message stop_step;
+    struct fence *fences; /* one for each loop, while the broker is about to go */
+    size_t fences_out;
     enum error end_err;
     char problem[512];
 };
@@ -590,9 +598,43 @@ static void stop_keeper(struct loop_message *message)
         keeper_closed(node);
 }
 
+static void stop_broker(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    free(node->fences);
+    node->fences = NULL;
+    broker_free(&node->broker);
+    replicas_free(&node->replicas);
+    group_coordinators_free(&node->groups);
+    stop_keeper(message);
+}
+
+static void fence_is_back(struct loop_message *message)
+{
+    struct node *node = CONTAINER_OF(message, struct fence, message)->node;
+    if (--node->fences_out == 0) step(node, stop_broker);
+}
+
+static void fence_is_there(struct loop_message *message)
+{
+    struct fence *fence = CONTAINER_OF(message, struct fence, message);
+    message->run = fence_is_back;
+    loop_post(fence->node->control, message);
+}
+
+/* What waited for the controller or the keeper has just been told that there is none: these last messages to the requests'
+ * loops must have run before the broker goes. */
 static void session_over(void *context)
 {
-    step(context, stop_keeper);
+    struct node *node = context;
+    size_t count = node->config.loop_count;
+    node->fences = calloc(count, sizeof *node->fences);
+    assert(node->fences); /* at the end of the process, without memory: nothing better is left */
+    node->fences_out = count;
+    for (size_t i = 0; i < count; i++) {
+        node->fences[i] = (struct fence){.message.run = fence_is_there, .node = node};
+        loop_post(node->config.loops[i], &node->fences[i].message);
+    }
 }
 
 /* The registration goes only now, when the logs are safe: then nobody takes over what is not yet closed. */
@@ -602,9 +644,6 @@ static void stop_coord(struct loop_message *message)
     controller_free(&node->controller);
     local_channel_free(&node->channel);
     config_watch_free(&node->configs);
-    broker_free(&node->broker);
-    replicas_free(&node->replicas);
-    group_coordinators_free(&node->groups);
     if (node->coord)
         coord_finish(node->coord, SESSION_END_MS, session_over, node);
     else
