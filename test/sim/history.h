@@ -136,6 +136,9 @@ void history_read(struct history *history, size_t partition, int64_t offset, str
 /* A whole log was read, `ids` from offset 0 on: nothing lost, nothing doubled, every writer in order. */
 void history_read_whole(struct history *history, size_t partition, const struct record_id *ids, size_t count);
 
+/* One past the last record that must be there. */
+int64_t history_known_end(const struct history *history, size_t partition);
+
 void history_producer_id(struct history *history, int64_t producer_id);
 
 /* `owner` got the partition in this generation. */

@@ -296,7 +296,8 @@ static void batch_answered(struct producer *producer, struct lane *lane, struct 
             history_fail(history, "%s-%d: %s is told %s for the first of its batches", partition->topic,
                          partition->index, producer->name, error_name(code));
         }
-        if (at == 0) producer->needs_id = batch->is_doubtful = true;
+        if (at == 0) producer->needs_id = true;
+        batch->is_doubtful |= may_forget;
     } else {
         lane->must_rewind = true;
         batch->is_doubtful |= code == ERR_REQUEST_TIMED_OUT || code == ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;

@@ -17,6 +17,7 @@ enum {
     CALL_MS = 4000,
     MAX_BYTES = 1 << 20,
     WAIT_MS = 50,
+    LATE_MS = 5000,  /* in which the high watermark must have risen to what was acknowledged */
     GONE_MS = 10000, /* in which a deleted topic must have gone */
 };
 
@@ -27,6 +28,7 @@ struct reader {
     struct call call;
     bool is_calling;
     size_t partition; /* being read */
+    int64_t since_ms;
     struct fetch_place place;
     struct record_id *ids;
     size_t count, capacity;
@@ -75,6 +77,14 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         return;
     }
     if (verdict != FETCH_OK || reader->place.position != reader->place.high_watermark) return;
+    /* After a restart the high watermark follows the first sync of what was recovered. */
+    int64_t now_ms = world_now_ms(reader->world);
+    if (reader->place.position < history_known_end(history, reader->partition) &&
+        now_ms - reader->since_ms < LATE_MS) {
+        again(reader, 20);
+        return;
+    }
+    reader->since_ms = now_ms;
     history_read_whole(history, reader->partition, reader->ids, reader->count);
     reader->count = 0;
     reader->partition++;
@@ -222,6 +232,7 @@ struct reader *reader_new(struct world *world)
     if (!reader) abort();
     reader->world = world;
     reader->place = (struct fetch_place){0, 0, -1};
+    reader->since_ms = world_now_ms(world);
     reader->timer.run = step;
     peer_start(&reader->peer, world, "reader");
     again(reader, 0);

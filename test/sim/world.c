@@ -24,7 +24,7 @@ struct node_life {
     struct loop *loops[LOOPS];
     struct settings *settings;
     struct node *node;
-    bool has_ended;
+    bool has_ended, was_ready;
     struct loop_message start, stop;
 };
 
@@ -242,6 +242,8 @@ void world_disk_full(struct world *world, bool is_full)
 {
     world_note(world, is_full ? "the disk is full" : "the disk has room");
     sim_disk_full(world->server, is_full);
+    world->is_full = is_full;
+    world->was_full |= is_full;
 }
 
 void world_fail_syncs(struct world *world, int count)
@@ -254,6 +256,7 @@ void world_fail_syncs(struct world *world, int count)
 
 void world_disk_heal(struct world *world)
 {
+    world->is_full = false;
     sim_disk_full(world->server, false);
     sim_disk_fail_sync(world->server, 0);
     sim_disk_slow(world->server, 0, 0);
@@ -301,6 +304,7 @@ static void node_is_ready(void *context, const char *line)
 {
     struct world *world = ((struct node_life *)context)->world;
     world_note(world, "%s", line);
+    ((struct node_life *)context)->was_ready = true;
     if (world->state == NODE_STARTING) world->state = NODE_READY;
 }
 
@@ -310,7 +314,9 @@ static void node_has_ended(void *context, enum error err, const char *problem)
     struct world *world = life->world;
     world_note(world, "the node ended: %s: %s", error_name(err), problem);
     bool was_asked = world->state == NODE_STOPPING && err == OK;
-    if (!was_asked && !world->may_end) {
+    /* Recovery needs a little room; without it the node says so and ends. */
+    bool could_not_start = !life->was_ready && world->was_full;
+    if (!was_asked && !world->may_end && !could_not_start) {
         history_fail(&world->history, "the node ended by itself: %s: %s", error_name(err), problem);
     }
     world->counts.ends += !was_asked;
@@ -352,6 +358,7 @@ void world_start_node(struct world *world)
     world->life = life;
     world->state = NODE_STARTING;
     world->may_end = world->is_disk_sick;
+    world->was_full = world->is_full;
     life->start.run = start_node;
     loop_post(life->loops[0], &life->start);
 }
