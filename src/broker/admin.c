@@ -71,10 +71,11 @@ struct slice admin_resource_key(struct arena *arena, int8_t type, struct slice n
     return (struct slice){key, 1 + name.size};
 }
 
-static struct admin_verdict check_topic(const struct request *request, struct slice name)
+static struct admin_verdict check_topic(const struct request *request, enum acl_operation operation,
+                                        struct slice name)
 {
     const char *why = NULL;
-    if (name.size == 0) {
+    if (name.size == 0 && operation == ACL_ALTER_CONFIGS) {
         return admin_refuse(ERR_INVALID_REQUEST,
                             "topics have no default entity; the broker's own settings are their defaults");
     }
@@ -107,7 +108,7 @@ struct admin_verdict admin_check_resource(struct request *request, enum acl_oper
             return admin_refuse(ERR_TOPIC_AUTHORIZATION_FAILED,
                                 "not authorized to do this to the topic's configuration");
         }
-        return check_topic(request, name);
+        return check_topic(request, operation, name);
     case RESOURCE_BROKER:
     case RESOURCE_BROKER_LOGGER:
         if (!request_may(request, operation, ACL_CLUSTER, ACL_CLUSTER_NAME)) {

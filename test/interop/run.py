@@ -40,6 +40,7 @@ TESTS = [
     ("znodes_apache", "znodes_apache.py", False, 420, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
     ("java_2_1", "java_clients.sh 2.1.1", False, 420, []),
+    ("admin_requests", "admin_requests.sh", False, 180, ["broker.id=1"]),
     ("kafka_tools", "kafka_tools.sh", False, 600, []),
     ("go", "go_clients.sh", False, 600, []),
     ("node", "node_clients.sh", False, 300, []),
