@@ -21,15 +21,21 @@ enum error image_builder_new(const struct image *old, struct image_builder **bui
         free(image);
         return ERR_NOMEM;
     }
-    *image = old ? *old : (struct image){.controller_id = -1};
-    image->references = 1;
-    image->version++;
-    count_up(image->cluster_id);
-    count_up(image->brokers);
-    count_up(image->features);
-    tree_retain(image->topics);
-    tree_retain(image->topics_by_id);
-    tree_retain(image->configs);
+    *image = (struct image){.references = 1, .version = 1, .controller_id = -1};
+    /* Field by field: others count the old one's references meanwhile. */
+    if (old)
+        *image = (struct image){.references = 1,
+                                .version = old->version + 1,
+                                .cluster_id = count_up(old->cluster_id),
+                                .controller_id = old->controller_id,
+                                .controller_epoch = old->controller_epoch,
+                                .topics = tree_retain(old->topics),
+                                .topics_by_id = tree_retain(old->topics_by_id),
+                                .topic_count = old->topic_count,
+                                .partition_count = old->partition_count,
+                                .brokers = count_up(old->brokers),
+                                .configs = tree_retain(old->configs),
+                                .features = count_up(old->features)};
     made->image = image;
     *builder = made;
     return OK;

@@ -58,10 +58,13 @@ static enum error own(struct tree_node **slot, const struct tree_kind *kind)
     if (!is_shared(node)) return OK;
     struct tree_node *copy = malloc(sizeof *copy);
     if (!copy) return ERR_NOMEM;
-    *copy = *node;
-    copy->references = 1;
-    tree_retain(copy->left);
-    tree_retain(copy->right);
+    /* Field by field: others count the node's references meanwhile. */
+    *copy = (struct tree_node){.references = 1,
+                               .priority = node->priority,
+                               .key = node->key,
+                               .value = node->value,
+                               .left = tree_retain(node->left),
+                               .right = tree_retain(node->right)};
     kind->retain(copy->value);
     tree_release(slot, kind);
     *slot = copy;
