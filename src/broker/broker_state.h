@@ -54,6 +54,7 @@ struct broker_loop {
 
     struct fetch_sessions *sessions;
     struct producer_ids *producer_ids;
+    bool is_ended; /* a channel that arrives now is closed */
     struct loop_timer ending;
     struct loop_end *end;
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "broker/fetch_session.h"
 #include "settings/settings.h"
 #include "storage/log.h"
 
@@ -299,9 +300,99 @@ static void parse(struct channel *channel, const uint8_t *data, size_t size)
     if (!channel->is_closed && !channel->is_finishing && !channel->is_refusing) stash(channel, data, size);
 }
 
+/* --- moving to another loop --- */
+
+static const struct stream_events channel_events;
+
+void channel_count_work(struct channel *channel, const struct loop *home)
+{
+    struct broker_loop *here = channel->home;
+    channel->work_count++;
+    if (home != here->loop) {
+        if (!channel->away || channel->away->loop != home) {
+            struct broker *broker = here->broker;
+            for (size_t i = 0; i < broker->options.loop_count; i++) {
+                if (broker->loops[i].loop == home) channel->away = &broker->loops[i];
+            }
+        }
+        channel->away_count++;
+    }
+    if (channel->work_count < CHANNEL_WORK_SAMPLE) return;
+    channel->must_move = channel->away_count > CHANNEL_WORK_SAMPLE / 2 && !here->broker->options.is_spread &&
+                         loop_busy_permille(channel->away->loop) <= CHANNEL_MOVE_BUSY_MAX;
+    channel->work_count = channel->away_count = 0;
+}
+
+static bool is_idle(const struct channel *channel)
+{
+    return list_empty(&channel->requests) && !channel->incoming && channel->prefix_got == 0 &&
+           !channel->stash && !channel->is_muted && !channel->is_finishing && !channel->is_refusing &&
+           stream_unsent_bytes(channel->stream) == 0;
+}
+
+/* Control loop: it arrived nowhere. */
+static void move_failed(struct loop_message *message)
+{
+    struct channel *channel = CONTAINER_OF(message, struct channel, moving);
+    tell_departure(channel);
+    free(channel->software);
+    free(channel);
+}
+
+static void settle(struct channel *channel)
+{
+    struct broker_loop *home = channel->home;
+    list_push_back(&home->channels, &channel->link);
+    home->channel_count++;
+    channel->last_active_ms = loop_now_ms(home->loop);
+    stream_set_events(channel->stream, &channel_events, channel);
+    update_reading(channel);
+    if (max_idle_ms(home) >= 0) sweep_by(home, channel->last_active_ms + max_idle_ms(home));
+}
+
+static void move_in(struct loop_message *message)
+{
+    struct channel *channel = CONTAINER_OF(message, struct channel, moving);
+    struct broker_loop *home = channel->home;
+    if (channel->moving_session) fetch_sessions_give(home->sessions, channel->moving_session);
+    channel->moving_session = NULL;
+    enum error err = stream_attach(home->loop, &channel->detached, &channel->stream);
+    if (err != OK || home->is_ended) {
+        stream_close(&channel->stream);
+        channel->moving.run = move_failed;
+        loop_post(home->broker->options.loops[0], &channel->moving);
+        return;
+    }
+    settle(channel);
+}
+
+/* Its bytes wait in the socket meanwhile. False: it stays. */
+static bool move_out(struct channel *channel)
+{
+    struct broker_loop *home = channel->home;
+    channel->must_move = false;
+    if (channel->is_reading) stream_set_reading(channel->stream, false);
+    channel->is_reading = false;
+    if (stream_detach(&channel->stream, &channel->detached) != OK) {
+        update_reading(channel);
+        return false;
+    }
+    list_remove(&channel->link);
+    home->channel_count--;
+    if (channel->fetch_session_id != 0) {
+        channel->moving_session = fetch_sessions_take(home->sessions, channel->fetch_session_id);
+    }
+    channel->home = channel->away;
+    channel->away = NULL;
+    channel->moving.run = move_in;
+    loop_post(channel->home->loop, &channel->moving);
+    return true;
+}
+
 static void on_readable(void *context)
 {
     struct channel *channel = context;
+    if (channel->must_move && channel->busy == 0 && is_idle(channel) && move_out(channel)) return;
     channel->busy++;
     touch(channel);
     for (size_t taken = 0; taken < CHANNEL_TURN_BYTES && may_read(channel);) {
@@ -341,6 +432,8 @@ static void on_closed(void *context, enum error err)
 {
     channel_close(context);
 }
+
+static const struct stream_events channel_events = {on_readable, on_drained, on_closed};
 
 /* --- order --- */
 
@@ -564,6 +657,7 @@ void channel_loop_init(struct broker_loop *home)
 
 void channel_loop_close(struct broker_loop *home)
 {
+    home->is_ended = true;
     while (!list_empty(&home->channels)) {
         channel_close(CONTAINER_OF(home->channels.next, struct channel, link));
     }
@@ -584,12 +678,6 @@ enum error channel_open(struct broker_loop *home, const struct broker_listener *
     list_init(&channel->begun_link);
     list_init(&channel->starved_link);
     list_init(&channel->link);
-    channel->last_active_ms = loop_now_ms(home->loop);
-    list_push_back(&home->channels, &channel->link);
-    home->channel_count++;
-    static const struct stream_events events = {on_readable, on_drained, on_closed};
-    stream_set_events(stream, &events, channel);
-    update_reading(channel);
-    if (max_idle_ms(home) >= 0) sweep_by(home, channel->last_active_ms + max_idle_ms(home));
+    settle(channel);
     return OK;
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/channel.h"
 #include "broker/fetch_session.h"
 #include "broker/handlers.h"
 #include "broker/leaders.h"
@@ -626,6 +627,7 @@ static enum error place(struct fetch *fetch, struct entry *entry)
     struct partition *partition = find_here(fetch, fetch->loop, entry);
     if (!partition) return partition_absence(image, entry->topic, entry->index);
     struct part *part = part_of(fetch, partition_home(partition));
+    if (request->channel) channel_count_work(request->channel, partition_home(partition));
     if (!part) return ERR_UNKNOWN_SERVER_ERROR;
     entry->part = part;
     if (part->last)
@@ -733,6 +735,7 @@ void handle_fetch(struct request *request, void *body)
         refuse(request, err == ERR_NOMEM ? ERR_UNKNOWN_SERVER_ERROR : err);
         return;
     }
+    if (fetch->session && request->channel) request->channel->fetch_session_id = fetch->session->id;
     request->work = fetch;
     bool has_entries = fetch->session ? entries_of_session(fetch) : entries_of_request(fetch);
     if (!has_entries) {

@@ -62,6 +62,29 @@ static void session_remove(struct fetch_sessions *sessions, struct fetch_session
     fetch_session_release(&session);
 }
 
+struct fetch_session *fetch_sessions_take(struct fetch_sessions *sessions, int32_t id)
+{
+    struct fetch_session *session = map_get_number(&sessions->by_id, (uint64_t)(uint32_t)id);
+    if (!session || session->references > 1) return NULL;
+    list_remove(&session->link);
+    map_remove_number(&sessions->by_id, (uint64_t)id);
+    sessions->count--;
+    return session;
+}
+
+void fetch_sessions_give(struct fetch_sessions *sessions, struct fetch_session *session)
+{
+    bool is_taken = map_get_number(&sessions->by_id, (uint64_t)session->id) != NULL;
+    if (is_taken || map_put_number(&sessions->by_id, (uint64_t)session->id, session) != OK) {
+        session->is_gone = true;
+        __atomic_fetch_sub(sessions->used, 1, __ATOMIC_RELAXED);
+        fetch_session_release(&session);
+        return;
+    }
+    list_push_back(&sessions->all, &session->link);
+    sessions->count++;
+}
+
 void fetch_sessions_free(struct fetch_sessions **sessions)
 {
     if (!*sessions) return;

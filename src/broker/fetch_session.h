@@ -71,6 +71,10 @@ MUST_USE enum error fetch_session_begin(struct fetch_sessions *sessions, struct 
                                         const struct fetch_request *request, bool uses_ids, bool is_follower,
                                         struct fetch_session **session, bool *is_increment);
 void fetch_session_release(struct fetch_session **session);
+/* For a connection that moves to another loop: takes the session out of the table (NULL: none, or somebody uses it), and puts it
+ * into another one, where it may find its id taken and then ends. */
+struct fetch_session *fetch_sessions_take(struct fetch_sessions *sessions, int32_t id);
+void fetch_sessions_give(struct fetch_sessions *sessions, struct fetch_session *session);
 /* The answer named this partition: it goes to the end of the line. */
 void fetch_session_answered(struct fetch_session *session, struct session_partition *partition);
 /* How many there are on this loop, and partitions in them. */

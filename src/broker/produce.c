@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "broker/channel.h"
 #include "broker/handlers.h"
 #include "broker/leaders.h"
 #include "broker/request.h"
@@ -326,6 +327,7 @@ static enum error admit(struct produce *produce, struct entry *entry, enum error
     if (!entry->partition) return partition_absence(request_image(request), entry->topic, data->index);
 
     struct loop *home = partition_home(entry->partition);
+    if (request->channel) channel_count_work(request->channel, home);
     struct log *log = home == here ? partition_log(entry->partition) : NULL;
     bool must_open = home != here || (log && log_config_of(log)->compact_policy);
     enum error err = check_batch(request, entry, &data->records, must_open);
