@@ -288,6 +288,9 @@ static enum error acl_fix_item(struct acl_builder *builder, const struct acl_ite
                                const struct auth_ids *ids)
 {
     if (!item->scheme.data) return ERR_ZK_INVALID_ACL;
+    bool looks_at_id =
+        slice_is(item->scheme, "world") || slice_is(item->scheme, "digest") || slice_is(item->scheme, "ip");
+    if (looks_at_id && !item->id.data) return ERR_ZK_MARSHALLING; /* Java trips over it */
     if (slice_is(item->scheme, "auth")) {
         bool is_authenticated = false;
         struct auth_id each;

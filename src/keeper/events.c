@@ -137,8 +137,8 @@ enum error events_add_watch(struct conn *conn, struct slice body, struct text *o
     struct jute in = jute_of(body);
     struct slice path = jute_bytes(&in);
     int32_t mode = jute_int(&in);
-    if (in.is_bad || !path.data || mode < 0 || mode > 1) return ERR_ZK_MARSHALLING;
-    arm(conn, path, mode == 0 ? WATCH_PERSISTENT : WATCH_RECURSIVE);
+    if (in.is_bad || mode < 0 || mode > 1) return ERR_ZK_MARSHALLING;
+    if (path.data) arm(conn, path, mode == 0 ? WATCH_PERSISTENT : WATCH_RECURSIVE);
     text_add_be32(out, 0);
     return OK;
 }

@@ -104,6 +104,7 @@ struct request {
     struct slice path, data, acl;
     int32_t flags, version;
     int64_t ttl_ms;
+    bool was_ttl; /* a createTTL in a multi whose flags make it something else */
 };
 
 static void event_add(struct apply *apply, enum event_type type, struct slice path, uint32_t acl,
@@ -165,6 +166,8 @@ static enum error create_check_mode(const struct apply *apply, const struct requ
 {
     if (request->flags < 0 || request->flags > FLAG_TTL_SEQUENTIAL) return ERR_ZK_BAD_ARGUMENTS;
     bool is_ttl = request->flags >= FLAG_TTL;
+    if (request->op == OP_CREATE_TTL && !is_ttl)
+        return ERR_ZK_BAD_ARGUMENTS; /* Apache's server dies of some of these */
     if (is_ttl && !(apply->entry->flags & ENTRY_EXTENDED_TYPES)) return ERR_ZK_UNIMPLEMENTED;
     if (is_ttl ? request->ttl_ms <= 0 || request->ttl_ms > TTL_MAX_MS : request->ttl_ms >= 0) {
         return ERR_ZK_BAD_ARGUMENTS;
@@ -172,8 +175,11 @@ static enum error create_check_mode(const struct apply *apply, const struct requ
     return OK;
 }
 
+/* createContainer and createTTL make what they are called, whatever their flags say. */
 static int64_t create_owner(const struct apply *apply, const struct request *request)
 {
+    if (request->op == OP_CREATE_CONTAINER) return OWNER_CONTAINER;
+    if (request->op == OP_CREATE_TTL) return OWNER_TTL_MASK | request->ttl_ms;
     switch (request->flags) {
     case FLAG_EPHEMERAL:
     case FLAG_EPHEMERAL_SEQUENTIAL: return apply->entry->session;
@@ -221,7 +227,7 @@ static enum error apply_create(struct apply *apply, const struct request *reques
         .time_ms = apply->entry->time_ms,
         .order = apply->order++,
     };
-    if (request->flags == FLAG_EPHEMERAL || request->flags == FLAG_EPHEMERAL_SEQUENTIAL) {
+    if (wanted.owner == apply->entry->session) {
         wanted.ephemerals = &machine_session(machine, apply->entry->session)->ephemerals;
     }
     struct znode *node = tree_create(tree, parent, &wanted);
@@ -341,9 +347,15 @@ static bool request_take(struct jute *in, int32_t op, struct request *request)
     return !in->is_bad;
 }
 
+static bool op_creates(int32_t op)
+{
+    return op == OP_CREATE || op == OP_CREATE2 || op == OP_CREATE_CONTAINER || op == OP_CREATE_TTL;
+}
+
 static enum error apply_request(struct apply *apply, const struct request *request, struct text *out)
 {
-    if (!request->path.data) return ERR_ZK_MARSHALLING; /* Java trips over it while checking */
+    if (!request->path.data && (op_creates(request->op) || request->op == OP_DELETE))
+        return ERR_ZK_MARSHALLING;
     switch (request->op) {
     case OP_CREATE:
     case OP_CREATE2:
@@ -380,17 +392,52 @@ static void add_multi_header(struct text *out, int32_t op, bool is_done, int32_t
     text_add_be32(out, (uint32_t)err);
 }
 
+/* The next part; *is_done at the end. False when it cannot be read. */
+static bool multi_take(struct jute *in, bool *is_done, struct request *request)
+{
+    int32_t op = jute_int(in);
+    *is_done = jute_bool(in);
+    jute_int(in);
+    if (in->is_bad) return false;
+    if (*is_done) return true;
+    if (!op_fits_multi(op) || !request_take(in, op, request)) return false;
+    /* Here the flags decide what is made, more than the operation's name. */
+    bool is_ttl = request->flags == FLAG_TTL || request->flags == FLAG_TTL_SEQUENTIAL;
+    if (op == OP_CREATE_TTL && !is_ttl) {
+        request->was_ttl = true;
+        request->op = OP_CREATE;
+        request->ttl_ms = -1;
+    }
+    if (request->op == OP_CREATE && request->flags == FLAG_CONTAINER) request->op = OP_CREATE_CONTAINER;
+    return true;
+}
+
+/* What makes the whole multi unacceptable, whatever its parts would say. */
 static enum error multi_count(struct jute in, int32_t *count)
 {
+    struct request request;
+    bool is_done;
     for (*count = 0;; (*count)++) {
-        int32_t op = jute_int(&in);
-        bool is_done = jute_bool(&in);
-        jute_int(&in);
-        if (in.is_bad) return ERR_ZK_MARSHALLING;
+        if (!multi_take(&in, &is_done, &request)) return ERR_ZK_MARSHALLING;
         if (is_done) return OK;
-        struct request request;
-        if (!op_fits_multi(op) || !request_take(&in, op, &request)) return ERR_ZK_MARSHALLING;
+        if (!request.path.data) return ERR_ZK_MARSHALLING;
+        if (!op_creates(request.op) || request.was_ttl) continue;
+        int32_t last_flag = request.op == OP_CREATE_TTL ? FLAG_TTL_SEQUENTIAL : FLAG_CONTAINER;
+        if (request.flags < 0 || request.flags > last_flag) return ERR_ZK_MARSHALLING;
     }
+}
+
+/* Without an ACL a creation in a multi is not even taken for a request. */
+static bool multi_has_acls(struct jute in)
+{
+    struct request request;
+    bool is_done;
+    while (multi_take(&in, &is_done, &request)) {
+        if (is_done) return true;
+        bool is_null = op_creates(request.op) && get_be32(request.acl.data) == UINT32_MAX;
+        if (is_null) return false;
+    }
+    return true;
 }
 
 /* What the failed multi answers: no error before the one that failed, "runtime inconsistency" after it. */
@@ -401,6 +448,20 @@ static void multi_add_failure(struct text *out, int32_t count, int32_t failed, e
         add_multi_header(out, OP_ERROR, false, code);
         text_add_be32(out, (uint32_t)code);
     }
+}
+
+bool op_is_decodable(int32_t op, struct slice body)
+{
+    struct jute in = jute_of(body);
+    if (op == OP_MULTI) return multi_has_acls(in);
+    if (op == OP_CLOSE_SESSION) return true;
+    if (op == OP_RECONFIG) {
+        for (int i = 0; i < 3; i++) jute_bytes(&in);
+        jute_long(&in);
+        return !in.is_bad;
+    }
+    struct request request;
+    return request_take(&in, op, &request) && (op != OP_DELETE_CONTAINER || request.path.data);
 }
 
 static enum error apply_multi(struct apply *apply, struct text *out)
@@ -414,15 +475,13 @@ static enum error apply_multi(struct apply *apply, struct text *out)
     tree_begin(&machine->tree);
     int32_t done = 0;
     for (; done < count; done++) {
-        int32_t op = jute_int(&in);
-        jute_bool(&in);
-        jute_int(&in);
         struct request request;
-        bool is_whole = request_take(&in, op, &request);
-        assert(is_whole);
+        bool is_done;
+        bool is_whole = multi_take(&in, &is_done, &request);
+        assert(is_whole && !is_done);
         /* The extended creations all answer as create2. */
-        bool is_extended = op == OP_CREATE_CONTAINER || op == OP_CREATE_TTL;
-        add_multi_header(out, is_extended ? OP_CREATE2 : op, false, 0);
+        bool is_extended = request.op == OP_CREATE_CONTAINER || request.op == OP_CREATE_TTL;
+        add_multi_header(out, is_extended ? OP_CREATE2 : request.op, false, 0);
         err = apply_request(apply, &request, out);
         if (err != OK) break;
     }
@@ -431,6 +490,7 @@ static enum error apply_multi(struct apply *apply, struct text *out)
     } else {
         tree_rollback(&machine->tree);
         events_cut(machine, event_begin);
+        if (err == ERR_ZK_MARSHALLING) return err;
         out->size = begin;
         multi_add_failure(out, count, done, err);
     }

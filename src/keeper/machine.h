@@ -61,6 +61,9 @@ enum keeper_op {
 
 /* Goes through the log. */
 bool op_is_write(int32_t op);
+/* Whether its body can be read. One that cannot is answered without going through the log: it takes no zxid, but for a
+ * multi, whose parts only the machine looks at. */
+bool op_is_decodable(int32_t op, struct slice body);
 /* Answered by machine_read. */
 bool op_is_read(int32_t op);
 

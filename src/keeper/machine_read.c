@@ -172,14 +172,13 @@ static enum error read_multi(const struct machine *machine, const struct read_re
             if (in.is_bad) return ERR_ZK_MARSHALLING;
             if (is_done) break;
             struct slice path = jute_bytes(&in);
-            bool wants_watch = jute_bool(&in);
+            jute_bool(&in); /* watch: nobody ever armed one here */
             if (in.is_bad || (op != OP_GET_DATA && op != OP_GET_CHILDREN)) return ERR_ZK_MARSHALLING;
             if (!is_checked) continue;
             size_t begin = out->size;
             add_multi_header(out, op, false, 0);
-            enum error err = op == OP_GET_DATA
-                                 ? read_data(machine, request, path, wants_watch, out)
-                                 : read_children(machine, request, path, wants_watch, false, out);
+            enum error err = op == OP_GET_DATA ? read_data(machine, request, path, false, out)
+                                               : read_children(machine, request, path, false, false, out);
             if (err == OK) continue;
             out->size = begin;
             add_multi_header(out, OP_ERROR, false, error_zk_code(err));

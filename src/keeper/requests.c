@@ -172,6 +172,19 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
         struct jute in = jute_of(body);
         switch (op) {
         case OP_PING: break;
+        case OP_CREATE:
+        case OP_CREATE2:
+        case OP_CREATE_CONTAINER:
+        case OP_CREATE_TTL:
+        case OP_DELETE:
+        case OP_DELETE_CONTAINER:
+        case OP_SET_DATA:
+        case OP_SET_ACL:
+        case OP_MULTI:
+        case OP_RECONFIG:
+        case OP_CREATE_SESSION:
+            err = ERR_ZK_MARSHALLING;
+            break; /* writes that can be read do not come here */
         case OP_SYNC:
             jute_add_bytes(out, jute_bytes(&in));
             if (in.is_bad) err = ERR_ZK_MARSHALLING;
@@ -280,7 +293,11 @@ static void take_auth(struct conn *conn, int32_t xid, struct slice body)
     struct jute in = jute_of(body);
     jute_int(&in);
     struct slice scheme = jute_bytes(&in), secret = jute_bytes(&in);
-    bool is_good = !in.is_bad && conn->auth_count < AUTH_IDS_MAX;
+    if (in.is_bad) {
+        conn_close(conn);
+        return;
+    }
+    bool is_good = conn->auth_count < AUTH_IDS_MAX;
     if (is_good && slice_is(scheme, "digest")) {
         is_good = auth_digest(conn, secret);
     } else {
@@ -317,19 +334,24 @@ static bool take_read(struct conn *conn, int32_t xid, int32_t op, struct slice b
 bool request_frame(struct conn *conn, struct slice frame)
 {
     enum { REQUEST_HEADER_SIZE = 8 };
+    static const uint8_t no_token[] = {0xff, 0xff, 0xff, 0xff};
     struct keeper *keeper = conn->keeper;
     bool is_taken = true;
     if (conn->state == CONN_FRESH) {
         session_connect_frame(conn, frame, &is_taken);
     } else if (frame.size < REQUEST_HEADER_SIZE || conn->live->is_closing) {
-        conn_close(conn); /* malformed; or too late: its session has expired, as it will hear when it comes back */
+        conn_close(
+            conn); /* malformed; or too late: its session has expired, as it will hear when it comes back */
     } else {
         int32_t xid = (int32_t)get_be32(frame.data), op = (int32_t)get_be32(frame.data + 4);
         struct slice body = {frame.data + REQUEST_HEADER_SIZE, frame.size - REQUEST_HEADER_SIZE};
         session_touch(keeper, conn->live);
         if (op == OP_AUTH) {
             take_auth(conn, xid, body);
-        } else if (op_is_write(op)) {
+        } else if (op == OP_SASL) {
+            conn_reply(conn, xid, 0, 0,
+                       (struct slice){no_token, sizeof no_token}); /* there is no such mechanism */
+        } else if (op_is_write(op) && op_is_decodable(op, body)) {
             is_taken = take_write(conn, xid, op, body);
         } else {
             is_taken = take_read(conn, xid, op, body);

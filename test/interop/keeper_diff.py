@@ -1,0 +1,320 @@
+"""keeper_diff: the same request scripts to two ZooKeepers (one of them Apache's), answers compared byte for byte.
+
+    keeper_diff.py HOST:PORT HOST:PORT [SEED [STEPS]]
+
+Both must be fresh: then even the zxids are equal. What may differ is mapped first: times, session ids, the order
+of children, of ids and of the events of one change. Not asked is what we do otherwise on purpose: paths that are not UTF-8
+or beyond U+FFFF (Java changes the bytes, we keep them), writes in a multiRead, -10 from a client. Prints each difference and exits with 1.
+"""
+import random
+import socket
+import struct
+import sys
+
+OPS = {"create": 1, "delete": 2, "exists": 3, "get": 4, "set": 5, "getacl": 6, "setacl": 7, "children": 8, "sync": 9,
+       "ping": 11, "children2": 12, "check": 13, "multi": 14, "create2": 15, "reconfig": 16, "checkwatches": 17,
+       "removewatches": 18, "container": 19, "deletecontainer": 20, "ttl": 21, "multiread": 22, "auth": 100,
+       "setwatches": 101, "ephemerals": 103, "allchildren": 104, "setwatches2": 105, "addwatch": 106, "whoami": 107,
+       "close": -11}
+WORLD = [(31, "world", "anyone")]
+
+
+def ustring(s):
+    if s is None:
+        return struct.pack(">i", -1)
+    b = s if isinstance(s, bytes) else s.encode("utf-8", "surrogatepass")
+    return struct.pack(">i", len(b)) + b
+
+
+def acl(entries):
+    if entries is None:
+        return struct.pack(">i", -1)
+    return struct.pack(">i", len(entries)) + b"".join(struct.pack(">i", p) + ustring(s) + ustring(i) for p, s, i in entries)
+
+
+def vector(paths):
+    return struct.pack(">i", len(paths)) + b"".join(ustring(p) for p in paths)
+
+
+class Connection:
+    def __init__(self, address, session=(0, b"\0" * 16), timeout=30000, read_only=True, zxid=0):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout=20)
+        body = struct.pack(">iqiq", 0, zxid, timeout, session[0]) + ustring(session[1]) + (b"\0" if read_only else b"")
+        self.send(body)
+        answer = self.receive()
+        self.connect_answer = answer
+        self.session, self.password, self.timeout = 0, b"", 0
+        if answer:
+            self.timeout, self.session = struct.unpack(">iq", answer[4:16])
+            self.password = answer[20:36]
+
+    def send(self, body):
+        self.socket.sendall(struct.pack(">i", len(body)) + body)
+
+    def exactly(self, n):
+        data = b""
+        while len(data) < n:
+            try:
+                part = self.socket.recv(n - len(data))
+            except ConnectionResetError:
+                return None
+            if not part:
+                return None
+            data += part
+        return data
+
+    def receive(self):
+        size = self.exactly(4)
+        return self.exactly(struct.unpack(">i", size)[0]) if size else None
+
+    def ask(self, xid, op, body):
+        """The events that came first, and the answer (None: closed)."""
+        self.send(struct.pack(">ii", xid, op) + body)
+        events = []
+        while True:
+            frame = self.receive()
+            if frame is None:
+                return events, None
+            if struct.unpack(">i", frame[:4])[0] == -1 and xid != -1:
+                events.append(frame)
+                continue
+            return events, frame
+
+
+def map_stat(stat, sessions):
+    fields = list(struct.unpack(">qqqqiiiqiiq", stat))
+    fields[2] = fields[3] = 0
+    if fields[7] in sessions:
+        fields[7] = sessions[fields[7]]
+    return tuple(fields)
+
+
+def strings(body):
+    count, = struct.unpack(">i", body[:4])
+    at, found = 4, []
+    for _ in range(max(count, 0)):
+        size, = struct.unpack(">i", body[at:at + 4])
+        found.append(body[at + 4:at + 4 + size])
+        at += 4 + size
+    return sorted(found), body[at:]
+
+
+def map_multi(body, sessions):
+    at, found = 0, []
+    while True:
+        op, done, err = struct.unpack(">ibi", body[at:at + 9])
+        at += 9
+        found.append((op, done, err))
+        if done:
+            return tuple(found) + (body[at:],)
+        if op == -1:
+            found.append(body[at:at + 4])
+            at += 4
+        elif op in (1, 15, 4):
+            size, = struct.unpack(">i", body[at:at + 4])
+            found.append(body[at:at + 4 + max(size, 0)])
+            at += 4 + max(size, 0)
+            if op != 1:
+                found.append(map_stat(body[at:at + 68], sessions))
+                at += 68
+        elif op == 5:
+            found.append(map_stat(body[at:at + 68], sessions))
+            at += 68
+        elif op == 8:
+            children, rest = strings(body[at:])
+            found.append(tuple(children))
+            at = len(body) - len(rest)
+
+
+def map_answer(op, frame, sessions):
+    if frame is None:
+        return "closed"
+    xid, zxid, err = struct.unpack(">iqi", frame[:16])
+    body = frame[16:]
+    head = (xid, zxid, err)
+    if err or not body:
+        return head + (body,)
+    if op in (OPS["multi"], OPS["multiread"]):
+        return head + (map_multi(body, sessions),)
+    if op in (OPS["children"], OPS["children2"], OPS["ephemerals"]):
+        children, rest = strings(body)
+        return head + (tuple(children), map_stat(rest, sessions) if op == OPS["children2"] else rest)
+    if op == OPS["getacl"]:  # "auth" becomes all ids, in the order of a Java set
+        count, at, entries = struct.unpack(">i", body[:4])[0], 4, []
+        for _ in range(count):
+            begin, at = at, at + 4
+            for _ in range(2):
+                at += 4 + max(struct.unpack(">i", body[at:at + 4])[0], 0)
+            entries.append(body[begin:at])
+        return head + (tuple(sorted(entries)), map_stat(body[at:], sessions))
+    if op == OPS["whoami"]:
+        parts, _ = strings(struct.pack(">i", 2 * struct.unpack(">i", body[:4])[0]) + body[4:])
+        return head + (tuple(parts),)
+    if op in (OPS["exists"], OPS["set"], OPS["setacl"]):
+        return head + (map_stat(body, sessions),)
+    if op in (OPS["get"], OPS["getacl"], OPS["create2"], OPS["container"], OPS["ttl"]):
+        return head + (body[:-68], map_stat(body[-68:], sessions))
+    return head + (body,)
+
+
+class Side:
+    def __init__(self, address):
+        self.address = address
+        self.connections = [Connection(address), Connection(address), Connection(address)]
+        self.sessions = {c.session: i + 1 for i, c in enumerate(self.connections)}
+        self.next_session = len(self.connections) + 1
+
+    def reopen(self, index):
+        self.connections[index] = Connection(self.address)
+        self.sessions[self.connections[index].session] = self.next_session
+        self.next_session += 1
+
+    def reattach(self, index):
+        old = self.connections[index]
+        self.connections[index] = Connection(self.address, (old.session, old.password))
+        if self.connections[index].session == 0:
+            self.reopen(index)
+            return "expired"
+        return "same" if self.connections[index].session == old.session else "other"
+
+    def run(self, step):
+        kind, index, xid, op, body = step
+        if kind == "reattach":
+            return [self.reattach(index)]
+        answer = self.connections[index].ask(xid, op, body)
+        out = [sorted(answer[0]), map_answer(op, answer[1], self.sessions)]
+        if answer[1] is None or op == OPS["close"] or out[1][2:3] in ((-115,), (-6,)):
+            self.connections[index].socket.close()
+            self.reopen(index)
+            out.append("reopened")
+        for other, connection in enumerate(self.connections):
+            events, pong = connection.ask(-2, OPS["ping"], b"")
+            out.append((other, sorted(events), map_answer(OPS["ping"], pong, self.sessions)))
+        return out
+
+
+class Script:
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.xid = 0
+
+    def path(self):
+        r = self.random
+        odd = r.random()
+        if odd < 0.06:
+            return r.choice(["", "/", "a", "//", "/a/", "/a//b", "/./a", "/a/..", "/a/../b", "/\x01", "/\x7f",
+                             "/\uf8ff", "/\ufffe", "/a\0b", "/zookeeper", "/zookeeper/quota", "/zookeeper/config",
+                             "/zookeeper/quota/a", "/é", "/a b", "/q/", "/..", "/.", "/a/.", "/...",
+                             "/\u00a0", "/\ufff0", "/\uffef", "/\u009f"])
+        return "".join("/" + r.choice("abcd") for _ in range(r.choice([1, 1, 2, 2, 3])))
+
+    def acl(self):
+        r = self.random
+        if r.random() < 0.75:
+            return WORLD
+        return r.choice([
+            None, [], [(1, "world", "anyone")], [(31, "auth", "")], [(31, "digest", "u:hash")], [(31, "digest", "bad")],
+            [(31, "ip", "127.0.0.1")], [(31, "ip", "127.0.0.0/8")], [(31, "ip", "10.0.0.0/8")], [(31, "ip", "x")],
+            [(31, "ip", "127.0.0.1/33")], [(31, "nosuch", "x")], [(31, "world", "someone")], WORLD + WORLD,
+            [(1, "world", "anyone"), (2, "world", "anyone")], [(15, "world", "anyone")], [(31, "digest", "a:b:c")],
+            [(31, "digest", ":b")], [(31, "digest", "a:")], [(31, "ip", "::1")], [(31, "ip", "1.2.3")], [(0, "world", "anyone")],
+            [(31, None, "x")], [(31, "world", None)], [(27, "digest", "u:hash"), (4, "auth", "")], [(31, "super", "x")],
+            [(31, "auth", "x"), (1, "world", "anyone")], [(31, "sasl", "x")], [(31, "x509", "x")], [(31, "ip", "127.0.0.1/0")]])
+
+    def version(self):
+        return self.random.choice([-1, -1, -1, 0, 0, 1, 2, -2])
+
+    def flags(self):
+        r = self.random
+        return r.choice([0, 0, 0, 0, 1, 1, 2, 3, 4]) if r.random() < 0.95 else r.choice([5, 6, 7, -1, 100])
+
+    def data(self):
+        return self.random.choice([b"", b"x", b"hello", None, b"y" * 300])
+
+    def create_body(self):
+        return ustring(self.path()) + ustring(self.data()) + acl(self.acl()) + struct.pack(">i", self.flags())
+
+    def sub_op(self):
+        r = self.random
+        op = r.choice(["create", "create", "delete", "set", "check", "create2", "container"])
+        return OPS[op], self.body(op)
+
+    def multi(self, ops):
+        out = b""
+        for op, body in ops:
+            out += struct.pack(">ibi", op, 0, -1) + body
+        return out + struct.pack(">ibi", -1, 1, -1)
+
+    def body(self, name):
+        r = self.random
+        flag = lambda: struct.pack(">b", r.choice([0, 1]))
+        if name in ("create", "create2", "container"):
+            return self.create_body()
+        if name == "ttl":
+            return self.create_body() + struct.pack(">q", r.choice([0, 1, 1000, 1 << 40]))  # -1 kills Apache's server
+        if name in ("delete", "check"):
+            return ustring(self.path()) + struct.pack(">i", self.version())
+        if name == "set":
+            return ustring(self.path()) + ustring(self.data()) + struct.pack(">i", self.version())
+        if name == "setacl":
+            return ustring(self.path()) + acl(self.acl()) + struct.pack(">i", self.version())
+        if name in ("exists", "get", "children", "children2"):
+            return ustring(self.path()) + flag()
+        if name in ("getacl", "sync", "ephemerals", "allchildren", "deletecontainer"):
+            return ustring(self.path() if r.random() < 0.8 else "/")
+        if name == "multi":
+            return self.multi([self.sub_op() for _ in range(r.choice([0, 1, 2, 3, 5]))])
+        if name == "multiread":
+            return self.multi([(OPS[o], self.body(o)) for o in (r.choice(["get", "children"]) for _ in range(r.choice([0, 1, 3])))])
+        if name == "addwatch":
+            return ustring(self.path()) + struct.pack(">i", r.choice([0, 1, 0, 1, 2]))
+        if name in ("checkwatches", "removewatches"):
+            return ustring(self.path()) + struct.pack(">i", r.choice([1, 2, 3, 4, 5]))
+        if name in ("setwatches", "setwatches2"):
+            lists = [[self.path() for _ in range(r.choice([0, 1, 2]))] for _ in range(3 if name == "setwatches" else 5)]
+            return struct.pack(">q", r.choice([0, 5, 50, 1 << 40])) + b"".join(vector(l) for l in lists)
+        if name == "auth":
+            return struct.pack(">i", 0) + ustring(r.choice(["digest", "digest", "digest", "ip", "nosuch", "world"])) + ustring(
+                r.choice([b"u:p", b"v:q", b"nocolon"]))
+        if name == "reconfig":
+            return ustring(None) * 3 + struct.pack(">q", -1)
+        return b""
+
+    def step(self):
+        r = self.random
+        index = r.randrange(3)
+        if r.random() < 0.01:
+            return ("reattach", index, 0, 0, b"")
+        name = r.choices(
+            ["create", "create2", "container", "ttl", "delete", "set", "setacl", "exists", "get", "getacl", "children",
+             "children2", "sync", "ephemerals", "allchildren", "multi", "multiread", "addwatch", "checkwatches",
+             "removewatches", "setwatches", "setwatches2", "auth", "whoami", "close", "check", "deletecontainer", "reconfig"],
+            [20, 5, 2, 1, 12, 12, 5, 8, 8, 4, 6, 6, 2, 2, 2, 10, 3, 4, 3, 3, 2, 2, 2, 1, 1, 0.3, 2, 0.5])[0]
+        self.xid += 1
+        xid = {"auth": -4, "setwatches": -8, "setwatches2": -8}.get(name, self.xid)
+        body = self.body(name)
+        if r.random() < 0.01:
+            body = body[:r.randrange(len(body) + 1)]
+        return (name, index, xid, OPS[name], body)
+
+
+def main():
+    left, right = Side(sys.argv[1]), Side(sys.argv[2])
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    steps = int(sys.argv[4]) if len(sys.argv) > 4 else 5000
+    script = Script(seed)
+    differences = 0
+    for number in range(steps):
+        step = script.step()
+        a, b = left.run(step), right.run(step)
+        if a != b:
+            differences += 1
+            print(f"step {number} {step}\n  {sys.argv[1]}: {a}\n  {sys.argv[2]}: {b}", flush=True)
+            if differences >= 10:
+                break
+    print(f"{number + 1} steps, seed {seed}: {differences} differences")
+    sys.exit(1 if differences else 0)
+
+
+main()
