@@ -224,7 +224,7 @@ static void api_versions_lists_what_is_served(void **state)
     int fd = dial(world);
     ask_versions(fd, 3, 1);
     uint8_t answer[4096];
-    size_t size;
+    size_t size = 0;
     assert_int_equal(next_answer(fd, answer, sizeof answer, &size), 1);
     struct arena arena;
     arena_init(&arena, 0);
