@@ -79,10 +79,8 @@ static void visit_back(struct loop_message *message)
 {
     struct settings_change *change = CONTAINER_OF(message, struct settings_visit, back)->change;
     if (--change->visits_out > 0) return;
-    struct broker *broker = change->broker;
     settings_free(&change->old);
     free(change);
-    if (broker->parts.replicas) replicas_reconfigure(broker->parts.replicas, SLICE_NULL);
 }
 
 static void visit_there(struct loop_message *message)
@@ -120,6 +118,8 @@ static void apply_dynamic(struct broker *broker, const struct image_config *mine
             .there = {.run = visit_there}, .change = change, .home = &broker->loops[i]};
         loop_post(broker->options.loops[i], &change->visits[i].there);
     }
+    /* Arrives on each loop behind the new settings, and before the answer to whoever asked for them. */
+    if (broker->parts.replicas) replicas_reconfigure(broker->parts.replicas, SLICE_NULL);
 }
 
 /* Topics whose overrides are other ones now: both images list them in order of their names. */

@@ -4,7 +4,9 @@ import threading
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
+from confluent_kafka import KafkaError, TIMESTAMP_LOG_APPEND_TIME
+from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
+                                   NewTopic)
 
 B = {"bootstrap.servers": os.environ["BOOTSTRAP"]}
 admin = AdminClient(B)
@@ -82,6 +84,41 @@ found = reader.offsets_for_times([TopicPartition("t", 0, 0)], timeout=10)
 assert found[0].offset == 0, found
 reader.close()
 admin.delete_consumer_groups(["g"], request_timeout=10)["g"].result()
+
+
+# What is configured holds for the very next record.
+def alter(kind, name, **changes):
+    entries = [ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET if value is not None
+                           else AlterConfigOpType.DELETE) for key, value in changes.items()]
+    resource = ConfigResource(kind, name, incremental_configs=entries)
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def produce_one(size):
+    told = []
+    producer = Producer({**B, "message.max.bytes": 10000000})
+    producer.produce("t", b"x" * size, on_delivery=lambda err, m: told.append((err, m)))
+    assert producer.flush(10) == 0
+    return told[0]
+
+
+def refused(size):
+    err, _ = produce_one(size)
+    return err is not None and err.code() == KafkaError.MSG_SIZE_TOO_LARGE
+
+
+TOPIC, BROKER = ConfigResource.Type.TOPIC, ConfigResource.Type.BROKER
+broker = str(next(iter(admin.list_topics(timeout=10).brokers)))
+for kind, name, key in [(TOPIC, "t", "max_message_bytes"), (BROKER, broker, "message_max_bytes")]:
+    for _ in range(20):
+        assert not refused(2000)
+        alter(kind, name, **{key: "1000"})
+        assert refused(2000), (kind, name)
+        assert not refused(100)
+        alter(kind, name, **{key: None})
+alter(TOPIC, "t", message_timestamp_type="LogAppendTime")
+assert produce_one(10)[1].timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME
+
 for future in admin.delete_topics(["t"]).values():
     future.result(10)
 deadline = time.time() + 10
