@@ -1,242 +1,7 @@
-#include "coord/fake_keeper.h"
-
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/list.h"
-#include "base/map.h"
-#include "base/random.h"
-#include "base/vec.h"
-#include "coord/jute.h"
-
-struct znode {
-    char *path;
-    uint8_t *data; /* NULL = null */
-    size_t size;
-    struct coord_stat stat;
-    int32_t sequence;
-};
-
-struct fake_session {
-    int64_t id;
-    int32_t timeout_ms;
-    int64_t heard_ms;
-    bool is_alive;
-};
-
-struct fake_door {
-    struct list link;
-    struct fake_keeper *fake;
-    struct coord *coord;
-    struct random random;
-    int64_t due_ms;
-    uint64_t connection; /* counts them; 0 = none open */
-    struct fake_session *session;
-    bool is_greeted;
-    size_t waiting; /* requests not yet answered */
-};
-
-enum parcel_kind { TO_KEEPER, TO_CLIENT, OPENED, CLOSED };
-
-struct parcel {
-    struct list link;
-    enum parcel_kind kind;
-    struct fake_door *door;
-    uint64_t connection;
-    struct bytes *message;
-};
-
-/* A watch of one connection: kind is coord_watch, path as on the wire. */
-struct fake_watch {
-    struct fake_door *door;
-    uint64_t connection;
-    enum coord_watch kind;
-    char *path;
-};
-
-struct fake_keeper {
-    struct map nodes; /* path -> struct znode */
-    struct list doors, parcels;
-    struct fake_session **sessions;
-    size_t session_count, session_capacity;
-    struct fake_watch *watches;
-    size_t watch_count, watch_capacity;
-    int64_t now_ms, zxid, remembered, writes, requests;
-    uint64_t last_connection;
-    size_t max_in_flight;
-    bool is_refusing;
-    struct bytes *garbled;
-    /* The multi being applied: what to put back. */
-    struct znode **undo; /* copies; data of absent ones: stat.czxid 0 */
-    size_t undo_count, undo_capacity;
-    bool is_in_multi;
-};
-
-static void *need(void *memory)
-{
-    if (!memory) abort();
-    return memory;
-}
-
-static void need_ok(enum error err)
-{
-    if (err != OK) abort();
-}
-
-/* --- the tree --- */
-
-static struct znode *find(const struct fake_keeper *fake, const char *path)
-{
-    return map_get(&fake->nodes, slice_of(path));
-}
-
-static void znode_free(struct znode *node)
-{
-    if (!node) return;
-    free(node->path);
-    free(node->data);
-    free(node);
-}
-
-static struct znode *znode_copy(const struct znode *node)
-{
-    struct znode *copy = need(malloc(sizeof *copy));
-    *copy = *node;
-    copy->path = need(strdup(node->path));
-    if (node->data) {
-        copy->data = need(malloc(node->size + 1));
-        memcpy(copy->data, node->data, node->size);
-    }
-    return copy;
-}
-
-static void parent_of(const char *path, char *parent, size_t size)
-{
-    snprintf(parent, size, "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash == parent)
-        slash[1] = 0;
-    else
-        *slash = 0;
-}
-
-/* Before a multi changes `path`: keep what it was. */
-static void keep(struct fake_keeper *fake, const char *path)
-{
-    if (!fake->is_in_multi) return;
-    struct znode *node = find(fake, path);
-    struct znode *copy;
-    if (node) {
-        copy = znode_copy(node);
-    } else {
-        copy = need(calloc(1, sizeof *copy));
-        copy->path = need(strdup(path));
-    }
-    if (!VEC_RESERVE(fake->undo, fake->undo_count, fake->undo_capacity)) abort();
-    fake->undo[fake->undo_count++] = copy;
-}
-
-static void forget_undo(struct fake_keeper *fake, bool is_undone)
-{
-    while (fake->undo_count > 0) {
-        struct znode *was = fake->undo[--fake->undo_count];
-        if (!is_undone) {
-            znode_free(was);
-            continue;
-        }
-        znode_free(map_remove(&fake->nodes, slice_of(was->path)));
-        if (was->stat.czxid != 0)
-            need_ok(map_put(&fake->nodes, slice_of(was->path), was));
-        else
-            znode_free(was);
-    }
-    fake->is_in_multi = false;
-}
-
-static void set_data(struct znode *node, struct slice data)
-{
-    free(node->data);
-    node->data = NULL;
-    if (data.data) {
-        node->data = need(malloc(data.size + 1));
-        memcpy(node->data, data.data, data.size);
-    }
-    node->size = data.size;
-    node->stat.data_size = (int32_t)data.size;
-}
-
-static void fire(struct fake_keeper *fake, enum coord_event event, const char *path);
-
-/* flags as on the wire; `created` gets the path with its sequence number. */
-static enum error tree_create(struct fake_keeper *fake, const char *path, struct slice data, int32_t flags,
-                              int64_t owner, char *created, size_t created_size)
-{
-    char parent_path[540];
-    parent_of(path, parent_path, sizeof parent_path);
-    struct znode *parent = find(fake, parent_path);
-    if (!parent) return ERR_ZK_NO_NODE;
-    if (flags & COORD_SEQUENTIAL)
-        snprintf(created, created_size, "%s%010d", path, parent->sequence);
-    else
-        snprintf(created, created_size, "%s", path);
-    if (find(fake, created)) return ERR_ZK_NODE_EXISTS;
-    if (parent->stat.ephemeral_owner) return ERR_ZK_NO_CHILDREN_FOR_EPHEMERALS;
-
-    keep(fake, parent_path);
-    keep(fake, created);
-    struct znode *node = need(calloc(1, sizeof *node));
-    node->path = need(strdup(created));
-    set_data(node, data);
-    node->stat.czxid = node->stat.mzxid = node->stat.pzxid = fake->zxid;
-    node->stat.ctime_ms = node->stat.mtime_ms = FAKE_KEEPER_EPOCH_MS + fake->now_ms;
-    node->stat.ephemeral_owner = flags & COORD_EPHEMERAL ? owner : 0;
-    need_ok(map_put(&fake->nodes, slice_of(created), node));
-    parent->stat.child_count++;
-    parent->stat.cversion++;
-    parent->stat.pzxid = fake->zxid;
-    parent->sequence++;
-    return OK;
-}
-
-static enum error tree_delete(struct fake_keeper *fake, const char *path, int32_t version)
-{
-    struct znode *node = find(fake, path);
-    if (!node) return ERR_ZK_NO_NODE;
-    if (version != COORD_ANY_VERSION && version != node->stat.version) return ERR_ZK_BAD_VERSION;
-    if (node->stat.child_count > 0) return ERR_ZK_NOT_EMPTY;
-    char parent_path[540];
-    parent_of(path, parent_path, sizeof parent_path);
-    struct znode *parent = find(fake, parent_path);
-    keep(fake, parent_path);
-    keep(fake, path);
-    parent->stat.child_count--;
-    parent->stat.cversion++;
-    parent->stat.pzxid = fake->zxid;
-    znode_free(map_remove(&fake->nodes, slice_of(path)));
-    return OK;
-}
-
-static enum error tree_set(struct fake_keeper *fake, const char *path, struct slice data, int32_t version)
-{
-    struct znode *node = find(fake, path);
-    if (!node) return ERR_ZK_NO_NODE;
-    if (version != COORD_ANY_VERSION && version != node->stat.version) return ERR_ZK_BAD_VERSION;
-    keep(fake, path);
-    set_data(node, data);
-    node->stat.version++;
-    node->stat.mzxid = fake->zxid;
-    node->stat.mtime_ms = FAKE_KEEPER_EPOCH_MS + fake->now_ms;
-    return OK;
-}
-
-static enum error tree_check(struct fake_keeper *fake, const char *path, int32_t version)
-{
-    struct znode *node = find(fake, path);
-    if (!node) return ERR_ZK_NO_NODE;
-    return version != COORD_ANY_VERSION && version != node->stat.version ? ERR_ZK_BAD_VERSION : OK;
-}
+#include "coord/fake_inside.h"
 
 /* --- parcels --- */
 
@@ -308,7 +73,7 @@ static void fire(struct fake_keeper *fake, enum coord_event event, const char *p
 static void fire_parent(struct fake_keeper *fake, const char *path)
 {
     char parent[540];
-    parent_of(path, parent, sizeof parent);
+    fake_parent(path, parent, sizeof parent);
     fire(fake, COORD_CHILDREN_CHANGED, parent);
 }
 
@@ -367,7 +132,7 @@ static const char **sorted_paths(const struct fake_keeper *fake, size_t *count)
 static void delete_and_tell(struct fake_keeper *fake, const char *path)
 {
     char *copy = need(strdup(path));
-    need_ok(tree_delete(fake, copy, COORD_ANY_VERSION));
+    need_ok(fake_delete(fake, copy, COORD_ANY_VERSION));
     fire(fake, COORD_NODE_DELETED, copy);
     fire_parent(fake, copy);
     free(copy);
@@ -380,7 +145,7 @@ static void end_session(struct fake_keeper *fake, struct fake_session *session)
     size_t count;
     const char **paths = sorted_paths(fake, &count);
     for (size_t i = 0; i < count; i++)
-        if (find(fake, paths[i])->stat.ephemeral_owner == session->id) delete_and_tell(fake, paths[i]);
+        if (fake_find(fake, paths[i])->stat.ephemeral_owner == session->id) delete_and_tell(fake, paths[i]);
     free(paths);
 }
 
@@ -479,15 +244,15 @@ static void apply_step(struct fake_keeper *fake, struct fake_door *door, struct 
 {
     switch (step->type) {
     case JUTE_CREATE:
-        step->err = tree_create(fake, step->path, step->data, step->flags, door->session->id, step->created,
+        step->err = fake_create(fake, step->path, step->data, step->flags, door->session->id, step->created,
                                 sizeof step->created);
         break;
-    case JUTE_DELETE: step->err = tree_delete(fake, step->path, step->version); break;
+    case JUTE_DELETE: step->err = fake_delete(fake, step->path, step->version); break;
     case JUTE_SET:
-        step->err = tree_set(fake, step->path, step->data, step->version);
-        if (step->err == OK) step->stat = find(fake, step->path)->stat;
+        step->err = fake_set(fake, step->path, step->data, step->version);
+        if (step->err == OK) step->stat = fake_find(fake, step->path)->stat;
         break;
-    case JUTE_CHECK: step->err = tree_check(fake, step->path, step->version); break;
+    case JUTE_CHECK: step->err = fake_check(fake, step->path, step->version); break;
     default: abort();
     }
 }
@@ -534,7 +299,7 @@ static void multi(struct fake_keeper *fake, struct fake_door *door, struct jute_
             steps[i].err = ERR_ZK_RUNTIME_INCONSISTENCY;
         if (err == OK) err = steps[i].err;
     }
-    forget_undo(fake, err != OK);
+    fake_forget_undo(fake, err != OK);
     if (err == OK) fake->writes++;
     for (size_t i = 0; i < count; i++) {
         if (err == OK) {
@@ -571,7 +336,7 @@ static enum error read_node(struct fake_keeper *fake, struct fake_door *door, in
     char path[512];
     read_path(in, path);
     bool is_watching = jute_bool(in);
-    struct znode *node = find(fake, path);
+    struct znode *node = fake_find(fake, path);
     if (is_watching && (node || type == JUTE_EXISTS))
         arm(fake, door, type == JUTE_CHILDREN ? COORD_WATCH_CHILDREN : COORD_WATCH_NODE, path);
     if (!node) return ERR_ZK_NO_NODE;
@@ -590,7 +355,7 @@ static void set_watches(struct fake_keeper *fake, struct fake_door *door, struct
         for (size_t count = jute_count(in, 4); count > 0; count--) {
             char path[512];
             read_path(in, path);
-            struct znode *node = find(fake, path);
+            struct znode *node = fake_find(fake, path);
             if (list != 1 && !node)
                 send_event(fake, door, COORD_NODE_DELETED, path);
             else if (list == 0 && node->stat.mzxid > seen)
@@ -820,7 +585,7 @@ void fake_keeper_free(struct fake_keeper *fake)
 {
     assert(list_empty(&fake->doors));
     struct map_slot *slot;
-    for (size_t i = 0; (slot = map_next(&fake->nodes, &i));) znode_free(slot->value);
+    for (size_t i = 0; (slot = map_next(&fake->nodes, &i));) fake_znode_free(slot->value);
     map_free(&fake->nodes);
     for (size_t i = 0; i < fake->session_count; i++) free(fake->sessions[i]);
     for (size_t i = 0; i < fake->watch_count; i++) free(fake->watches[i].path);
@@ -905,18 +670,18 @@ size_t fake_keeper_armed(const struct fake_keeper *fake)
 
 bool fake_keeper_has(const struct fake_keeper *fake, const char *path)
 {
-    return find(fake, path) != NULL;
+    return fake_find(fake, path) != NULL;
 }
 
 struct slice fake_keeper_data(const struct fake_keeper *fake, const char *path)
 {
-    const struct znode *node = find(fake, path);
+    const struct znode *node = fake_find(fake, path);
     return node ? (struct slice){node->data, node->size} : SLICE_NULL;
 }
 
 bool fake_keeper_stat(const struct fake_keeper *fake, const char *path, struct coord_stat *stat)
 {
-    const struct znode *node = find(fake, path);
+    const struct znode *node = fake_find(fake, path);
     if (node) *stat = node->stat;
     return node != NULL;
 }
@@ -925,14 +690,14 @@ void fake_keeper_put(struct fake_keeper *fake, const char *path, struct slice da
 {
     char created[540], parent[540];
     fake->zxid++;
-    if (find(fake, path)) {
-        need_ok(tree_set(fake, path, data, COORD_ANY_VERSION));
+    if (fake_find(fake, path)) {
+        need_ok(fake_set(fake, path, data, COORD_ANY_VERSION));
         fire(fake, COORD_NODE_CHANGED, path);
         return;
     }
-    parent_of(path, parent, sizeof parent);
-    if (!find(fake, parent)) fake_keeper_put(fake, parent, SLICE_NULL, 0);
-    need_ok(tree_create(fake, path, data, owner ? COORD_EPHEMERAL : 0, owner, created, sizeof created));
+    fake_parent(path, parent, sizeof parent);
+    if (!fake_find(fake, parent)) fake_keeper_put(fake, parent, SLICE_NULL, 0);
+    need_ok(fake_create(fake, path, data, owner ? COORD_EPHEMERAL : 0, owner, created, sizeof created));
     fire(fake, COORD_NODE_CREATED, created);
     fire_parent(fake, created);
 }
@@ -963,7 +728,7 @@ void fake_keeper_dump(const struct fake_keeper *fake, struct text *out)
     size_t count;
     const char **paths = sorted_paths(fake, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct znode *node = find(fake, paths[i]);
+        const struct znode *node = fake_find(fake, paths[i]);
         text_addf(out, "%s %d ", node->path, node->stat.version);
         if (node->data)
             text_add(out, (struct slice){node->data, node->size});
