@@ -45,6 +45,7 @@ TESTS = [
     ("go", "go_clients.sh", False, 600, []),
     ("node", "node_clients.sh", False, 300, []),
     ("dump_log_segments", "dump_log_segments.sh", False, 300, []),
+    ("storage_apache", "storage_apache.py", False, 600, []),
 ]
 FIRST = {"group.initial.rebalance.delay.ms": "0"}
 PYTHON_PACKAGES = ["confluent-kafka", "kafka-python", "aiokafka", "kazoo"]
