@@ -264,6 +264,54 @@ static void too_small_an_isr_takes_nothing_and_moves_nothing(void **state)
 }
 
 /* Random followers fetch; the high watermark is the least end of the ISR and never goes back while we lead. */
+/* Ten records, of which the first eight are committed. The rows follow one another. */
+static void the_beginning_is_forgotten_up_to_the_high_watermark(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    struct log_appended appended;
+    int64_t low = -1;
+    assert_int_equal(partition_delete_records(partition, 0, &low), ERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(lead(partition, 0, three, 2, three, 2), OK);
+    for (int i = 0; i < 10; i++) assert_int_equal(append(partition, 1, &appended), OK);
+    partition_follower_fetched(partition, 2, 8, 10);
+    static const struct {
+        int64_t offset;
+        enum error err;
+        int64_t low;
+        bool wakes; /* who reads below it must hear */
+    } rows[] = {
+        {0, OK, 0, false},
+        {3, OK, 3, true},
+        {3, OK, 3, false},
+        {1, OK, 3, false}, /* gone already */
+        {9, ERR_OFFSET_OUT_OF_RANGE, 3, false},
+        {-2, ERR_OFFSET_OUT_OF_RANGE, 3, false},
+        {-1, OK, 8, true}, /* the high watermark */
+        {8, OK, 8, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct watcher change = {.waiter.run = called};
+        turn(world);
+        partition_wait_change(partition, &change.waiter);
+        low = log_start_offset(partition->log);
+        assert_int_equal(partition_delete_records(partition, rows[i].offset, &low), rows[i].err);
+        assert_int_equal(low, rows[i].low);
+        assert_int_equal(log_start_offset(partition->log), rows[i].low);
+        turn(world);
+        assert_int_equal(change.calls, rows[i].wakes);
+        partition_wait_cancel(&change.waiter);
+    }
+    struct log_config config = *log_config_of(partition->log);
+    config.compact_policy = true;
+    log_configure(partition->log, &config);
+    assert_int_equal(partition_delete_records(partition, 8, &low), OK);
+    config.delete_policy = false;
+    log_configure(partition->log, &config);
+    assert_int_equal(partition_delete_records(partition, 8, &low), ERR_POLICY_VIOLATION);
+    drop(world, partition);
+}
+
 static void high_watermark_life(struct world *world, uint64_t seed)
 {
     struct random random;
@@ -344,6 +392,7 @@ int main(void)
         cmocka_unit_test(waiters_hear_of_the_high_watermark_after_the_call),
         cmocka_unit_test(a_wait_ends_with_the_epoch_it_began_in),
         cmocka_unit_test(too_small_an_isr_takes_nothing_and_moves_nothing),
+        cmocka_unit_test(the_beginning_is_forgotten_up_to_the_high_watermark),
         cmocka_unit_test(high_watermark_lives),
         cmocka_unit_test(tables_find_what_was_set),
     };
