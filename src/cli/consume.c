@@ -20,12 +20,21 @@
 
 enum { ASK_MS = 10000, POLL_MS = 100, REBALANCE_PATIENCE_MS = 10000, FLUSH_RECORDS = 1000 };
 
-static volatile sig_atomic_t is_interrupted; /* a signal has no other way to say so */
-
-static void on_signal(int number)
+/* SIGINT and SIGTERM stay pending, for librdkafka's threads too, and are asked for between records. */
+static void hold_signals(void)
 {
-    (void)number;
-    is_interrupted = 1;
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ends, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool is_interrupted(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
 }
 
 struct consumed {
@@ -231,7 +240,7 @@ static bool subscribe(struct consumed *c, const char *topic)
 
 static bool is_finished(struct consumed *c)
 {
-    if (is_interrupted || c->is_out_closed || c->is_failed) return true;
+    if (is_interrupted() || c->is_out_closed || c->is_failed) return true;
     if (c->limit >= 0 && c->count >= c->limit) return true;
     if (c->is_follow) return false;
     if (!c->is_group) return c->left <= 0;
@@ -321,6 +330,7 @@ int cli_consume(struct cli *cli)
     }
     int status = rdk_probe(cli);
     if (status != EXIT_OK) return status;
+    hold_signals();
     rd_kafka_conf_t *conf = rdk_conf(cli);
     char why[512];
     if (!conf || !configure(&c, conf)) {
@@ -334,10 +344,6 @@ int cli_consume(struct cli *cli)
         return EXIT_USAGE;
     }
     rd_kafka_poll_set_consumer(c.consumer);
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
     c.separator = rdk_separator(cli);
     c.written = rd_kafka_topic_partition_list_new(8);
     c.at_end = rd_kafka_topic_partition_list_new(8);
@@ -354,5 +360,5 @@ int cli_consume(struct cli *cli)
         fprintf(stderr, "%" PRId64 " records\n", c.count);
     }
     if (!is_ready || c.is_failed) return EXIT_ITEM_FAILED;
-    return is_interrupted ? 130 : EXIT_OK;
+    return is_interrupted() ? 130 : EXIT_OK;
 }
