@@ -22,7 +22,7 @@ public class AdminRequests {
     // What is shown of long lists of settings.
     static final Set<String> KEYS = Set.of("retention.ms", "cleanup.policy", "max.message.bytes", "min.insync.replicas", "segment.bytes",
         "message.max.bytes", "log.retention.hours", "broker.id", "num.partitions", "compression.type", "flush.messages",
-        "leader.replication.throttled.replicas");
+        "leader.replication.throttled.replicas", "root");
 
     // Words are ours; of defaults we name more (log.retention.hours behind retention.ms), and in version 0 we say which they are.
     static final Set<String> UNSAID = Set.of("throttleTimeMs", "errorMessage", "isDefault");
