@@ -16,6 +16,7 @@
 #include "loop/loop.h"
 #include "metadata/metadata.h"
 #include "metrics/metrics.h"
+#include "node/gauges.h"
 #include "replica/replicas.h"
 #include "settings/settings.h"
 #include "storage/log_store.h"
@@ -44,6 +45,7 @@ struct node {
     struct local_channel *channel;
     struct controller *controller;
     struct http *http;
+    struct gauges gauges;
 
     struct cluster_identity identity;
     bool is_loading, is_loaded, has_configs, has_role, is_registered, is_accepting, is_ready;
@@ -370,6 +372,7 @@ static void on_joined(void *context, enum error err, const struct cluster_identi
         return;
     }
     node->identity = *identity;
+    node->gauges.broker_id = identity->broker_id;
     struct text why = {0};
     err = open_broker(node, &why);
     node->is_loading = err == OK;
@@ -537,6 +540,13 @@ enum error node_start(const struct node_config *config, struct node **node)
         free(made);
         return err;
     }
+    made->gauges = (struct gauges){.control = made->control,
+                                   .metadata = &made->metadata,
+                                   .replicas = &made->replicas,
+                                   .broker = &made->broker,
+                                   .controller = &made->controller,
+                                   .keeper = &made->keeper};
+    gauges_register(&made->gauges, made->metrics);
     *node = made;
     struct text why = {0};
     err = open_store(made, &why);
