@@ -292,7 +292,18 @@ static void on_dir_failed(void *context, const char *dir, enum error err)
 {
     struct node *node = context;
     diag_error("log directory \"%s\" is offline until the next start: %s", dir, error_text(err));
-    if (log_store_live_dirs(node->store) == 0) fail(node, err, "the last log directory failed");
+    if (log_store_live_dirs(node->store) == 0) {
+        fail(node, err, "the last log directory failed");
+        return;
+    }
+    /* The controller asks us about each of our partitions then, and elects other leaders for those that are gone. */
+    struct text event = {0};
+    znode_log_dir_event_encode(node->identity.broker_id, &event);
+    if (node->coord && !node->is_stopping && !event.failed) {
+        coord_create(node->coord, SLICE("/log_dir_event_notification/log_dir_event_"), text_slice(&event), COORD_SEQUENTIAL,
+                     COORD_ACL_OPEN, NULL, NULL);
+    }
+    text_free(&event);
 }
 
 /* The directories' paths as text, until the store has its own. */

@@ -104,7 +104,11 @@ void replicas_count(const struct replicas *replicas, struct replicas_count *coun
     count->leaders = __atomic_load_n(&replicas->count.leaders, __ATOMIC_RELAXED);
     count->under_replicated = __atomic_load_n(&replicas->count.under_replicated, __ATOMIC_RELAXED);
     count->under_min_isr = __atomic_load_n(&replicas->count.under_min_isr, __ATOMIC_RELAXED);
-    count->offline = __atomic_load_n(&replicas->count.offline, __ATOMIC_RELAXED);
+    count->offline = 0;
+    struct partition *partition;
+    for (size_t i = 0; (partition = partition_table_next(&replicas->loops[0].table, &i));) {
+        if (log_is_offline(partition->control.log)) count->offline++;
+    }
 }
 
 bool replicas_is_settled(const struct replicas *replicas)

@@ -82,7 +82,7 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
 /* The topic's configuration changed, or with a null name that of all: asks topic_rules again for each. */
 void replicas_reconfigure(struct replicas *replicas, struct slice topic);
 
-/* How many there are, and lead, over all loops. Any thread. */
+/* How many there are, and lead, over all loops. Control loop. */
 struct replicas_count {
     int64_t partitions, leaders, under_replicated, under_min_isr, offline;
 };
