@@ -99,6 +99,7 @@ int cli_server(struct cli *cli);
 int cli_keeper(struct cli *cli);
 int cli_config_check(struct cli *cli);
 int cli_config_reference(struct cli *cli);
+int cli_config_show(struct cli *cli);
 int cli_wire_recode(struct cli *cli);
 int cli_wire_decode(struct cli *cli);
 int cli_log_dump(struct cli *cli);

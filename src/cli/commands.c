@@ -95,6 +95,12 @@ static const struct cli_option config_options[] = {
     END,
 };
 
+static const struct cli_option show_options[] = {
+    {"override", 0, "KEY=VALUE", "set a key over what the file says; may be repeated"},
+    {"all", 'a', NULL, "defaults too"},
+    END,
+};
+
 static const struct cli_command commands[] = {
     {"server", NULL, "[server.properties]", 0, 1, cli_server,
      "run a broker, with a keeper inside unless told of another", server_options,
@@ -137,6 +143,8 @@ static const struct cli_command commands[] = {
     {"config", "unset", "KEY...", 1, -1, cli_config_unset, "back to the default", config_options, NULL},
     {"config", "check", "FILE", 1, 1, cli_config_check,
      "check a server.properties or zoo.cfg, all errors at once", NULL, NULL},
+    {"config", "show", "[FILE]", 0, 1, cli_config_show,
+     "what a server.properties comes to, and where each value is from", show_options, NULL},
     {"config", "reference", "", 0, 0, cli_config_reference, "every key: type, default, meaning, effect here",
      NULL, NULL},
     {"cluster", "describe", "", 0, 0, cli_cluster_describe, "brokers, controller, cluster id", NULL, NULL},
