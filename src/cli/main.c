@@ -118,11 +118,13 @@ static int unknown_word(const char *noun, const char *word)
 
 static const struct cli_command *find_command(int argc, char **argv, int *used)
 {
-    const char *noun = unalias(argv[1]), *verb = argc > 2 ? unalias(argv[2]) : "";
+    const char *noun = unalias(argv[1]), **verb = argc > 2 ? argv[2] : "";
     const struct cli_command *command;
     for (size_t i = 0; (command = cli_command_at(i)); i++) {
         if (strcmp(command->noun, noun) != 0) continue;
-        if (command->verb && strcmp(command->verb, verb) != 0) continue;
+        bool is_meant =
+            !command->verb || strcmp(command->verb, verb) == 0 || strcmp(command->verb, unalias(verb)) == 0;
+        if (!is_meant) continue;
         *used = command->verb ? 3 : 2;
         return command;
     }
