@@ -118,7 +118,7 @@ static int unknown_word(const char *noun, const char *word)
 
 static const struct cli_command *find_command(int argc, char **argv, int *used)
 {
-    const char *noun = unalias(argv[1]), **verb = argc > 2 ? argv[2] : "";
+    const char *noun = unalias(argv[1]), *verb = argc > 2 ? argv[2] : "";
     const struct cli_command *command;
     for (size_t i = 0; (command = cli_command_at(i)); i++) {
         if (strcmp(command->noun, noun) != 0) continue;
