@@ -1,0 +1,387 @@
+/* replicas_test.c: the controller's word on partitions of three loops, two of them threads: homes, tables, roles, refusals,
+ * deletion, the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/diag.h"
+#include "loop/loop.h"
+#include "metadata/metadata.h"
+#include "replica/partition_state.h"
+#include "replica/replicas.h"
+#include "wire/messages.h"
+
+enum { SELF = 1, LOOPS = 3, PARTITIONS = 6 };
+
+struct world {
+    char dir[64];
+    struct descriptors *descriptors;
+    struct disk *disk;
+    struct loop *loops[LOOPS];
+    struct log_store *store;
+    struct metadata *metadata;
+    struct replicas *replicas;
+    struct role_listener listener;
+    int led, resigned, elsewhere; /* atomic; elsewhere: told on another loop than the home */
+    bool is_done;
+    struct arena arena;
+    struct loop_message apply;
+    const struct leader_and_isr_request *leader_and_isr; /* one of the two is to be applied */
+    struct leader_and_isr_response *leader_and_isr_response;
+    const struct stop_replica_request *stop_replica;
+    struct stop_replica_response *stop_replica_response;
+};
+
+static void finished(void *context)
+{
+    struct world *world = context;
+    world->is_done = true;
+    loop_stop(world->loops[0]);
+}
+
+/* Turns the control loop until finished() was called. */
+static void await(struct world *world)
+{
+    while (!world->is_done) loop_run(world->loops[0]);
+    world->is_done = false;
+}
+
+/* On the control loop, as in life. */
+static void apply_run(struct loop_message *message)
+{
+    struct world *world = CONTAINER_OF(message, struct world, apply);
+    if (world->leader_and_isr) {
+        replicas_apply_leader_and_isr(world->replicas, world->leader_and_isr, &world->arena,
+                                      world->leader_and_isr_response, finished, world);
+    } else {
+        replicas_apply_stop_replica(world->replicas, world->stop_replica, &world->arena,
+                                    world->stop_replica_response, finished, world);
+    }
+}
+
+static void apply(struct world *world)
+{
+    world->apply.run = apply_run;
+    loop_post(world->loops[0], &world->apply);
+    await(world);
+}
+
+static void loaded(void *context, enum error err, const char *why)
+{
+    assert_int_equal(err, OK);
+    finished(context);
+}
+
+static void rules_of(void *context, struct slice topic, struct topic_rules *rules)
+{
+    *rules = (struct topic_rules){.min_insync_replicas = 1};
+    log_config_default(&rules->log);
+    rules->log.file_delete_delay_ms = 0;
+}
+
+static void led(void *context, struct partition *partition)
+{
+    struct world *world = context;
+    __atomic_fetch_add(&world->led, 1, __ATOMIC_RELAXED);
+    if (!loop_is_current(partition_home(partition)))
+        __atomic_fetch_add(&world->elsewhere, 1, __ATOMIC_RELAXED);
+}
+
+static void resigned(void *context, struct partition *partition)
+{
+    struct world *world = context;
+    __atomic_fetch_add(&world->resigned, 1, __ATOMIC_RELAXED);
+    if (!loop_is_current(partition_home(partition)))
+        __atomic_fetch_add(&world->elsewhere, 1, __ATOMIC_RELAXED);
+}
+
+static void world_open(struct world *world, const char *dir)
+{
+    memset(world, 0, sizeof *world);
+    strcpy(world->dir, dir);
+    world->descriptors = descriptors_new(0);
+    world->disk = disk_new(world->descriptors);
+    arena_init(&world->arena, 0);
+    for (int i = 0; i < LOOPS; i++) assert_int_equal(loop_new(world->descriptors, &world->loops[i]), OK);
+    for (int i = 1; i < LOOPS; i++) assert_int_equal(loop_start_thread(world->loops[i], "replicas"), OK);
+    struct log_store_options options;
+    log_store_options_default(&options);
+    const char *dirs[] = {world->dir};
+    options.disk = world->disk;
+    options.loop = world->loops[0];
+    options.dirs = dirs;
+    options.dir_count = 1;
+    struct text why = {0};
+    assert_int_equal(log_store_open(&options, &world->store, &why), OK);
+    assert_int_equal(log_store_claim(world->store, "abcdefghijklmnopqrstuv", SELF, &why), OK);
+    text_free(&why);
+    log_store_load(world->store, loaded, world);
+    await(world);
+    assert_int_equal(metadata_new(world->loops[0], SLICE("abcdefghijklmnopqrstuv"), &world->metadata), OK);
+    metadata_set_broker_epoch(world->metadata, 5);
+    struct replicas_options replicas = {.broker_id = SELF,
+                                        .loops = world->loops,
+                                        .loop_count = LOOPS,
+                                        .store = world->store,
+                                        .metadata = world->metadata,
+                                        .is_spread = true,
+                                        .topic_rules = rules_of};
+    assert_int_equal(replicas_new(&replicas, &world->replicas), OK);
+    world->listener = (struct role_listener){.led = led, .resigned = resigned, .context = world};
+    replicas_listen(world->replicas, &world->listener);
+}
+
+static void world_close(struct world *world)
+{
+    replicas_close(world->replicas, finished, world);
+    await(world);
+    log_store_close(world->store, finished, world);
+    await(world);
+    for (int i = 1; i < LOOPS; i++) {
+        loop_stop(world->loops[i]);
+        loop_join(world->loops[i]);
+    }
+    replicas_free(&world->replicas);
+    metadata_free(&world->metadata);
+    for (int i = 0; i < LOOPS; i++) loop_free(world->loops[i]);
+    disk_free(world->disk);
+    descriptors_free(world->descriptors);
+    arena_free(&world->arena);
+}
+
+/* --- requests --- */
+
+static int32_t only_self[] = {SELF}, only_other[] = {2};
+
+/* One LeaderAndIsr for all partitions of "orders"; the answer's codes in `codes`, the top error returned. */
+static int16_t lead(struct world *world, int32_t leader, int32_t leader_epoch, uint8_t id, int32_t *replicas,
+                    int64_t broker_epoch, int32_t controller_epoch, int16_t codes[PARTITIONS])
+{
+    struct leader_and_isr_request request;
+    leader_and_isr_request_init(&request);
+    request.controller_epoch = controller_epoch;
+    request.broker_epoch = broker_epoch;
+    struct leader_and_isr_request_leader_and_isr_partition_state states[PARTITIONS];
+    memset(states, 0, sizeof states);
+    for (int i = 0; i < PARTITIONS; i++) {
+        states[i].partition_index = i;
+        states[i].leader = leader;
+        states[i].leader_epoch = leader_epoch;
+        states[i].isr.items = states[i].replicas.items = replicas;
+        states[i].isr.count = states[i].replicas.count = 1;
+        states[i].is_new = true;
+    }
+    struct leader_and_isr_request_leader_and_isr_topic_state topic = {.topic_name = SLICE("orders")};
+    topic.topic_id.bytes[0] = id;
+    topic.partition_states.items = states;
+    topic.partition_states.count = PARTITIONS;
+    request.topic_states.items = &topic;
+    request.topic_states.count = 1;
+
+    struct leader_and_isr_response response;
+    leader_and_isr_response_init(&response);
+    world->leader_and_isr = &request;
+    world->leader_and_isr_response = &response;
+    apply(world);
+    for (int i = 0; i < PARTITIONS; i++) codes[i] = -99;
+    if (response.error_code != 0) return response.error_code;
+    assert_int_equal(response.topics.count, 1);
+    assert_int_equal(response.topics.items[0].partition_errors.count, PARTITIONS);
+    for (int i = 0; i < PARTITIONS; i++)
+        codes[i] = response.topics.items[0].partition_errors.items[i].error_code;
+    return 0;
+}
+
+static void expect_codes(const int16_t codes[PARTITIONS], enum error err)
+{
+    for (int i = 0; i < PARTITIONS; i++) assert_int_equal(codes[i], error_kafka_code(err));
+}
+
+static int16_t stop_one(struct world *world, int32_t index, int32_t leader_epoch, bool is_delete)
+{
+    struct stop_replica_request request;
+    stop_replica_request_init(&request);
+    request.controller_epoch = 100;
+    request.broker_epoch = 5;
+    struct stop_replica_request_stop_replica_partition_state state = {
+        .partition_index = index, .leader_epoch = leader_epoch, .delete_partition = is_delete};
+    struct stop_replica_request_stop_replica_topic_state topic = {.topic_name = SLICE("orders")};
+    topic.partition_states.items = &state;
+    topic.partition_states.count = 1;
+    request.topic_states.items = &topic;
+    request.topic_states.count = 1;
+    struct stop_replica_response response;
+    stop_replica_response_init(&response);
+    world->leader_and_isr = NULL;
+    world->stop_replica = &request;
+    world->stop_replica_response = &response;
+    apply(world);
+    assert_int_equal(response.error_code, 0);
+    assert_int_equal(response.partition_errors.count, 1);
+    return response.partition_errors.items[0].error_code;
+}
+
+static void make_dir(char dir[64])
+{
+    strcpy(dir, "/tmp/odradek-replicas-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+}
+
+static void remove_dir(const char *dir)
+{
+    struct descriptors *descriptors = descriptors_new(0);
+    struct disk *disk = disk_new(descriptors);
+    assert_int_equal(disk_remove_tree(disk, dir), OK);
+    disk_free(disk);
+    descriptors_free(descriptors);
+}
+
+/* --- tests --- */
+
+static void roles_are_taken_on_every_home(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    int16_t codes[PARTITIONS];
+    assert_int_equal(lead(&world, SELF, 0, 7, only_self, 5, 1, codes), 0);
+    expect_codes(codes, OK);
+    assert_int_equal(world.led, PARTITIONS);
+    assert_int_equal(world.elsewhere, 0);
+    int homes[LOOPS] = {0};
+    for (int l = 0; l < LOOPS; l++) {
+        size_t position = 0, count = 0;
+        while (replicas_next(world.replicas, world.loops[l], &position)) count++;
+        assert_int_equal(count, PARTITIONS); /* every table has them all */
+    }
+    for (int i = 0; i < PARTITIONS; i++) {
+        struct partition *partition = replicas_find(world.replicas, world.loops[1], SLICE("orders"), i);
+        assert_non_null(partition);
+        for (int l = 0; l < LOOPS; l++) homes[l] += partition_home(partition) == world.loops[l];
+        assert_int_equal(partition_role_of(partition), PARTITION_LEADER);
+    }
+    for (int l = 0; l < LOOPS; l++) assert_int_equal(homes[l], PARTITIONS / LOOPS);
+    struct replicas_count count;
+    replicas_count(world.replicas, &count);
+    assert_int_equal(count.partitions, PARTITIONS);
+    assert_int_equal(count.leaders, PARTITIONS);
+    assert_true(replicas_is_settled(world.replicas));
+
+    assert_int_equal(lead(&world, 2, 1, 7, only_self, 5, 1, codes), 0); /* another broker leads */
+    expect_codes(codes, OK);
+    assert_int_equal(world.resigned, PARTITIONS);
+    replicas_count(world.replicas, &count);
+    assert_int_equal(count.leaders, 0);
+    world_close(&world);
+    assert_int_equal(world.resigned, PARTITIONS); /* nobody resigns twice */
+    remove_dir(dir);
+}
+
+static void what_is_stale_or_foreign_is_refused(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    int16_t codes[PARTITIONS];
+    assert_int_equal(lead(&world, SELF, 3, 7, only_self, 5, 4, codes), 0);
+    expect_codes(codes, OK);
+    static const struct {
+        int32_t leader_epoch;
+        uint8_t id;
+        int32_t *replicas;
+        int64_t broker_epoch;
+        int32_t controller_epoch;
+        enum error top, each;
+    } rows[] = {
+        {4, 7, only_self, 4, 4, ERR_STALE_BROKER_EPOCH, OK},     /* meant for an earlier life */
+        {4, 7, only_self, 5, 3, ERR_STALE_CONTROLLER_EPOCH, OK}, /* from a deposed controller */
+        {3, 7, only_self, 5, 4, OK, ERR_STALE_CONTROLLER_EPOCH}, /* again */
+        {2, 7, only_self, 5, 4, OK, ERR_STALE_CONTROLLER_EPOCH}, /* an old one */
+        {4, 8, only_self, 5, 4, OK, ERR_INCONSISTENT_TOPIC_ID},
+        {4, 7, only_other, 5, 4, OK, ERR_UNKNOWN_TOPIC_OR_PARTITION}, /* not ours */
+        {4, 7, only_self, -1, 4, OK, OK},                             /* -1: not checked */
+        {5, 7, only_self, 6, 4, OK, OK}, /* the controller may know our next epoch first */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int16_t top = lead(&world, SELF, rows[i].leader_epoch, rows[i].id, rows[i].replicas,
+                           rows[i].broker_epoch, rows[i].controller_epoch, codes);
+        assert_int_equal(top, error_kafka_code(rows[i].top));
+        if (top == 0) expect_codes(codes, rows[i].each);
+    }
+    world_close(&world);
+    remove_dir(dir);
+}
+
+static void stopped_and_deleted_partitions_are_gone_from_every_table(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    int16_t codes[PARTITIONS];
+    assert_int_equal(lead(&world, SELF, 3, 7, only_self, 5, 4, codes), 0);
+    assert_int_equal(stop_one(&world, 0, 2, true), error_kafka_code(ERR_FENCED_LEADER_EPOCH));
+    assert_int_equal(stop_one(&world, 0, 3, false), 0); /* stopped, kept */
+    struct partition *kept = replicas_find(world.replicas, world.loops[2], SLICE("orders"), 0);
+    assert_non_null(kept);
+    assert_int_equal(partition_role_of(kept), PARTITION_OFFLINE);
+    assert_int_equal(world.resigned, 1);
+    for (int i = 0; i < PARTITIONS; i++) {
+        int32_t epoch = i % 3 == 0 ? -2 : i % 3 == 1 ? -1 : 3; /* the topic goes; unknown; as it is */
+        assert_int_equal(stop_one(&world, i, epoch, true), 0);
+        for (int l = 0; l < LOOPS; l++) {
+            assert_null(replicas_find(world.replicas, world.loops[l], SLICE("orders"), i));
+        }
+        assert_null(log_store_find(world.store, SLICE("orders"), i));
+    }
+    assert_int_equal(world.resigned, PARTITIONS);
+    assert_int_equal(stop_one(&world, 0, -1, true), 0); /* what is not here is gone already */
+    struct replicas_count count;
+    replicas_count(world.replicas, &count);
+    assert_int_equal(count.partitions, 0);
+    assert_int_equal(count.leaders, 0);
+    /* And they may come again. */
+    assert_int_equal(lead(&world, SELF, 0, 9, only_self, 5, 100, codes), 0);
+    expect_codes(codes, OK);
+    world_close(&world);
+    remove_dir(dir);
+}
+
+static void logs_and_high_watermarks_outlive_a_clean_stop(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    int16_t codes[PARTITIONS];
+    assert_int_equal(lead(&world, SELF, 0, 7, only_self, 5, 1, codes), 0);
+    world_close(&world);
+    world_open(&world, dir);
+    assert_int_equal(log_store_count(world.store), PARTITIONS);
+    assert_int_equal(lead(&world, SELF, 0, 7, only_self, 5, 1, codes),
+                     0); /* a new process has no epochs yet */
+    expect_codes(codes, OK);
+    world_close(&world);
+    remove_dir(dir);
+}
+
+int main(void)
+{
+    diag_set_level(DIAG_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(roles_are_taken_on_every_home),
+        cmocka_unit_test(what_is_stale_or_foreign_is_refused),
+        cmocka_unit_test(stopped_and_deleted_partitions_are_gone_from_every_table),
+        cmocka_unit_test(logs_and_high_watermarks_outlive_a_clean_stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
