@@ -154,7 +154,10 @@ enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(vo
     size_t count;
     struct restored *all = restored_sorted(tree, &count);
     if (!all) return ERR_NOMEM;
-    enum error err = OK;
+    tree->bucket_count = 64;
+    while (tree->bucket_count <= count) tree->bucket_count *= 2;
+    tree->buckets = calloc(tree->bucket_count, sizeof *tree->buckets);
+    enum error err = tree->buckets ? OK : ERR_NOMEM;
     for (size_t i = 0; i < count && err == OK; i++) err = tie(tree, all[i].node, owner_of, context);
     free(all);
     if (err != OK) return err;
