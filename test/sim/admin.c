@@ -20,8 +20,10 @@ struct admin {
     struct peer peer;
     struct loop_timer timer;
     struct call call;
-    bool is_calling, is_finishing, is_made; /* the topic at hand exists, but its id is not known yet */
-    int made, extras;                       /* topics for producers that are there; others asked for */
+    bool is_calling, is_finishing;
+    bool is_made;      /* the topic at hand exists, but its id is not known yet */
+    bool is_somebodys; /* by an earlier request, whose answer was lost */
+    int made, extras;  /* topics for producers that are there; others asked for */
     int32_t asked_partitions;
     char name[HISTORY_NAME];
 };
@@ -72,6 +74,7 @@ static void described(struct call *call, enum error err, int16_t version, const 
     if (err != OK || answer->topics.count != 1) return;
     const struct metadata_response_metadata_response_topic *topic = &answer->topics.items[0];
     struct history *history = &admin->world->history;
+    if (topic->error_code != 0 && admin->is_somebodys) return; /* made, but not everybody has heard */
     if (topic->error_code != 0) {
         history_fail(history, "topic %s was made, and Metadata answers %s", admin->name,
                      error_name(error_from_kafka(topic->error_code)));
@@ -109,6 +112,7 @@ static void made(struct call *call, enum error err, int16_t version, const void 
     world_note(admin->world, "CreateTopics %s answers %s", admin->name, error_name(code));
     if (is_own(admin)) {
         admin->is_made = code == OK || code == ERR_TOPIC_ALREADY_EXISTS;
+        admin->is_somebodys = code == ERR_TOPIC_ALREADY_EXISTS;
     } else if (code == OK) {
         history_topic_made(&admin->world->history, slice_of(admin->name), answer->topics.items[0].topic_id,
                            admin->asked_partitions);

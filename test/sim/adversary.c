@@ -170,7 +170,8 @@ void adversary_heal(struct world *world)
     sim_machine_crash_at_write(world->server, 0);
     sim_net_cut(world->sim, world->server, world->clients, false);
     sim_net_delay(world->sim, 50, 1000);
-    if (world->state != NODE_DOWN && world->may_end) world_stop_node(world); /* a directory may be offline */
+    bool may_be_offline = world->may_end || world->was_starved; /* a directory, until a restart */
+    if (world->state != NODE_DOWN && may_be_offline) world_stop_node(world);
     world_bring_up(world);
 }
 

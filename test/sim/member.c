@@ -51,12 +51,14 @@ struct member {
     uint32_t round,
         fetch_round; /* of assignments: answers to fetches of an older one are not ours any more */
     bool is_leader;
+    bool has_offsets; /* its places are where the group was */
     struct fetch_place places[FETCH_MAX_PLACES];
     struct member_place known[FETCH_MAX_PLACES];
     size_t place_count;
     struct text frames[MAX_SEATS * 4]; /* a leader's assignments while they are sent */
     char other_ids[MAX_SEATS * 4][HISTORY_NAME];
     size_t other_count;
+    size_t assigning; /* partitions that the assignments under way share out; 0 = none are */
 };
 
 struct crew {
@@ -65,6 +67,7 @@ struct crew {
     char name[HISTORY_NAME];
     struct member members[MAX_SEATS];
     size_t seats, assigned; /* partitions the last leader knew of */
+    int64_t power_cuts;     /* after one that loses things the group may be back at an older assignment */
     bool is_settled;
     struct loop_timer timer;
 };
@@ -103,6 +106,7 @@ static void give_up(struct member *member)
 {
     member->round++;
     member->place_count = 0;
+    member->has_offsets = false;
 }
 
 static void rejoin(struct member *member, bool is_forgotten)
@@ -176,7 +180,8 @@ static void found(struct call *call, enum error err, int16_t version, const void
         follow(member, code, "FindCoordinator");
         return;
     }
-    member->state = member->generation >= 0 && member->place_count > 0 ? STABLE : JOINING;
+    bool is_member = member->generation >= 0 && member->place_count > 0;
+    member->state = !is_member ? JOINING : member->has_offsets ? STABLE : LOOKING_UP;
     step_soon(member);
 }
 
@@ -354,6 +359,7 @@ static void synced(struct call *call, enum error err, int16_t version, const voi
     if (!take_assignment(member, answer->assignment)) return;
     world_note(member->world, "%s is in generation %d with %zu partitions%s", member->name,
                member->generation, member->place_count, member->is_leader ? ", leading" : "");
+    if (member->assigning > 0) member->crew->assigned = member->assigning;
     member->state = LOOKING_UP;
     step_soon(member);
 }
@@ -369,8 +375,9 @@ static void sync_group(struct member *member)
     request.group_instance_id = instance_of(member);
     request.protocol_type = SLICE("consumer");
     request.protocol_name = SLICE("range");
+    member->assigning = 0;
     if (member->is_leader) {
-        if (member->other_count > 0) member->crew->assigned = history_of(member)->partition_count;
+        if (member->other_count > 0) member->assigning = history_of(member)->partition_count;
         for (size_t i = 0; i < member->other_count; i++) {
             assign(member, i, &member->frames[i]);
             sync_group_request_sync_group_request_assignment_init(&assignments[i]);
@@ -425,6 +432,7 @@ static void looked_up(struct call *call, enum error err, int16_t version, const 
                      member->place_count);
         return;
     }
+    member->has_offsets = true;
     member->state = STABLE;
     step_soon(member);
     loop_timer_start(member->world->loop, &member->fetch_timer, 0);
@@ -581,8 +589,12 @@ static void beat(struct member *member)
 
 static void be_member(struct member *member)
 {
-    bool has_new_partitions =
-        member->is_leader && member->crew->assigned < history_of(member)->partition_count;
+    struct crew *crew = member->crew;
+    if (!crew->world->plan.is_durable && crew->power_cuts != crew->world->counts.power_cuts) {
+        crew->power_cuts = crew->world->counts.power_cuts;
+        crew->assigned = 0;
+    }
+    bool has_new_partitions = member->is_leader && crew->assigned < history_of(member)->partition_count;
     if (has_new_partitions) {
         rejoin(member, false);
         return;
@@ -694,7 +706,7 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
 static void fetch(struct loop_timer *timer)
 {
     struct member *member = CONTAINER_OF(timer, struct member, fetch_timer);
-    bool may = member->state != LOOKING_UP && member->place_count > 0 && member->fetching.is_open;
+    bool may = member->has_offsets && member->place_count > 0 && member->fetching.is_open;
     if (!may || member->is_fetching || world_has_failed(member->world)) return;
     struct fetch_scratch scratch;
     struct fetch_request request;

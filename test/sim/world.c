@@ -243,7 +243,7 @@ void world_disk_full(struct world *world, bool is_full)
     world_note(world, is_full ? "the disk is full" : "the disk has room");
     sim_disk_full(world->server, is_full);
     world->is_full = is_full;
-    world->was_full |= is_full;
+    world->was_starved |= is_full && world->state == NODE_STARTING;
 }
 
 void world_fail_syncs(struct world *world, int count)
@@ -315,7 +315,7 @@ static void node_has_ended(void *context, enum error err, const char *problem)
     world_note(world, "the node ended: %s: %s", error_name(err), problem);
     bool was_asked = world->state == NODE_STOPPING && err == OK;
     /* Recovery needs a little room; without it the node says so and ends. */
-    bool could_not_start = !life->was_ready && world->was_full;
+    bool could_not_start = !life->was_ready && world->was_starved;
     if (!was_asked && !world->may_end && !could_not_start) {
         history_fail(&world->history, "the node ended by itself: %s: %s", error_name(err), problem);
     }
@@ -358,7 +358,7 @@ void world_start_node(struct world *world)
     world->life = life;
     world->state = NODE_STARTING;
     world->may_end = world->is_disk_sick;
-    world->was_full = world->is_full;
+    world->was_starved = world->is_full;
     life->start.run = start_node;
     loop_post(life->loops[0], &life->start);
 }

@@ -57,11 +57,11 @@ struct world {
     struct history history;
 
     enum node_state state;
-    struct node_life *life; /* NULL while down */
-    int deaths_seen;        /* sim_machine_crashes at the last look */
-    bool is_full, was_full; /* the disk, now or while this life lasted */
-    bool is_disk_sick;      /* its syncs fail */
-    bool may_end;           /* it was while this life lasted, so it may end by itself */
+    struct node_life *life;    /* NULL while down */
+    int deaths_seen;           /* sim_machine_crashes at the last look */
+    bool is_full, was_starved; /* the disk is full; it was when this life began */
+    bool is_disk_sick;         /* its syncs fail */
+    bool may_end;              /* it was while this life lasted, so it may end by itself */
     bool has_lost_sync; /* the kernel dropped pages that it still shows: only a power cut tells the truth */
     int64_t skew_ms;    /* of the server's wall clock */
     struct world_counts counts;
