@@ -384,6 +384,7 @@ static bool move_out(struct channel *channel)
     }
     channel->home = channel->away;
     channel->away = NULL;
+    channel->work_count = channel->away_count = 0; /* what is away from here is another loop */
     channel->moving.run = move_in;
     loop_post(channel->home->loop, &channel->moving);
     return true;
