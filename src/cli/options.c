@@ -59,7 +59,7 @@ static bool parse_units(const char *text, const char *const *names, const int64_
         text = end + unit_size;
         any = true;
     }
-    *value = sum;
+    if (any) *value = sum;
     return any;
 }
 
