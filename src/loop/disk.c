@@ -197,8 +197,10 @@ enum error disk_remove_tree(struct disk *disk, const char *path)
 
 enum error disk_sync_dir(struct disk *disk, const char *path)
 {
-    (void)disk;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd;
+    do {
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    } while (fd < 0 && is_out_of_descriptors(errno) && disk_make_spare(disk));
     if (fd < 0) return error_from_errno(errno);
     enum error err = fsync(fd) == 0 ? OK : ERR_IO;
     close(fd);
@@ -218,8 +220,10 @@ static int by_name(const void *a, const void *b)
 
 enum error disk_list(struct disk *disk, const char *path, struct disk_entry **entries, size_t *count)
 {
-    (void)disk;
-    DIR *directory = opendir(path);
+    DIR *directory;
+    do {
+        directory = opendir(path);
+    } while (!directory && is_out_of_descriptors(errno) && disk_make_spare(disk));
     if (!directory) return error_from_errno(errno);
     struct disk_entry *found = NULL;
     size_t found_count = 0, capacity = 0;

@@ -1,5 +1,6 @@
 /* disk_inside.h: what file.c and disk.c share. */
 #pragma once
+#include <errno.h>
 #include <pthread.h>
 
 #include "base/list.h"
@@ -12,3 +13,12 @@ struct disk {
     struct list open; /* files with a descriptor, in clock order: the next candidate for closing first */
     struct list locks;
 };
+
+/* Files in use and libraries may take more than the account of descriptors knows: when the system has no more, a cached one
+ * is given up. Without the mutex held. False: none is idle. Errno may change. */
+bool disk_make_spare(struct disk *disk);
+
+static inline bool is_out_of_descriptors(int number)
+{
+    return number == EMFILE || number == ENFILE;
+}

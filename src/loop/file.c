@@ -142,6 +142,24 @@ static void make_room(struct disk *disk, size_t wanted)
     }
 }
 
+bool disk_make_spare(struct disk *disk)
+{
+    struct file *dirty[SYNC_BATCH];
+    int count;
+    pthread_mutex_lock(&disk->mutex);
+    bool made = close_one_clean(disk, dirty, &count) || close_dirty(disk, dirty, count);
+    LIST_EACH(&disk->open, item)
+    {
+        const struct file *file = CONTAINER_OF(item, struct file, in_open);
+        if (made || !(__atomic_load_n(&file->state, __ATOMIC_ACQUIRE) & CHANGING)) continue;
+        pthread_cond_wait(&disk->changed, &disk->mutex); /* somebody is closing these, and says so */
+        made = true;
+        break;
+    }
+    pthread_mutex_unlock(&disk->mutex);
+    return made;
+}
+
 void disk_shrink(struct disk *disk)
 {
     pthread_mutex_lock(&disk->mutex);
@@ -165,7 +183,7 @@ static enum error open_descriptor(struct file *file, int extra_flags)
         do {
             fd = open(path, file->reopen_flags | extra_flags, 0644);
             number = errno;
-        } while (fd < 0 && number == EINTR);
+        } while (fd < 0 && (number == EINTR || (is_out_of_descriptors(number) && disk_make_spare(disk))));
         free(path);
     }
     pthread_mutex_lock(&disk->mutex);

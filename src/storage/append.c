@@ -178,6 +178,8 @@ static bool must_roll(const struct log *log, const struct run *run, int64_t now_
 
 static enum error write_failed(struct log *log, enum error err)
 {
+    /* Too many open files: nothing was written, and the next try may find room. */
+    if (err == ERR_LIMIT) return ERR_KAFKA_STORAGE_ERROR;
     struct segment *segment = log_active_segment(log);
     enum error cut = file_truncate(segment->log_file, segment->size);
     if (err == ERR_DISK_FULL && cut == OK) return ERR_DISK_FULL;
