@@ -300,8 +300,8 @@ static void on_dir_failed(void *context, const char *dir, enum error err)
     struct text event = {0};
     znode_log_dir_event_encode(node->identity.broker_id, &event);
     if (node->coord && !node->is_stopping && !event.failed) {
-        coord_create(node->coord, SLICE("/log_dir_event_notification/log_dir_event_"), text_slice(&event), COORD_SEQUENTIAL,
-                     COORD_ACL_OPEN, NULL, NULL);
+        coord_create(node->coord, SLICE("/log_dir_event_notification/log_dir_event_"), text_slice(&event),
+                     COORD_SEQUENTIAL, COORD_ACL_OPEN, NULL, NULL);
     }
     text_free(&event);
 }
@@ -399,6 +399,12 @@ static enum error begin_join(struct node *node)
     struct log_store_identity known;
     log_store_identity(node->store, &known);
     int32_t configured = settings_broker_id(settings_of(node));
+    if (configured < 0 && known.broker_id < 0 &&
+        !settings_bool(settings_of(node), SETTING_BROKER_ID_GENERATION_ENABLE)) {
+        fail(node, ERR_CONFIG,
+             "broker.id is not set, and broker.id.generation.enable=false lets nobody choose one");
+        return OK;
+    }
     struct cluster_join join = {
         .known_cluster_id = known.cluster_id[0] ? slice_of(known.cluster_id) : SLICE_NULL,
         .broker_id = configured >= 0 ? configured : known.broker_id,
