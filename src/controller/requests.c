@@ -157,6 +157,8 @@ static void rpc_answer_event(struct controller *c, void *argument)
                 const struct leader_and_isr_response_leader_and_isr_partition_error *said =
                     &response->topics.items[t].partition_errors.items[p];
                 if (said->error_code == 0) continue;
+                /* After a fail-over all roles are told again: brokers that knew theirs already say so with this. */
+                if (said->error_code == error_kafka_code(ERR_STALE_CONTROLLER_EPOCH)) continue;
                 diag_warn("broker %d answers %s to its role in %.*s-%d", rpc->broker_id,
                           error_name(error_from_kafka(said->error_code)), SLICE_ARG(topic->name),
                           said->partition_index);

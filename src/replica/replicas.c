@@ -21,6 +21,8 @@ struct replica_loop {
     struct loop_message closing, closed;
 };
 
+enum { NEW_PARTITIONS_A_ROUND = 64 };
+
 struct replicas {
     struct replicas_options options;
     struct replica_loop *loops;
@@ -192,6 +194,7 @@ static void stop_here(struct replica_loop *here, struct partition *partition)
 struct step {
     struct partition *partition; /* NULL: refused, err says why */
     struct slice topic;
+    const struct uuid *topic_id; /* LeaderAndIsr; in the request */
     int32_t index;
     enum error err;
     bool is_new, is_delete;
@@ -212,6 +215,8 @@ struct change {
     size_t count;
     void (*at_loop)(struct change *change, struct replica_loop *here);
     void (*at_end)(struct change *change); /* control loop */
+    struct loop_message go_on; /* LeaderAndIsr goes in rounds: this one has the steps begin <= i < end */
+    size_t begin, end;
     size_t visits_out;
     size_t quiet_out; /* removals that wait for a partition to be quiet */
     struct arena *arena;
@@ -324,9 +329,10 @@ static bool holds(const int32_t *ids, int32_t count, int32_t id)
 }
 
 /* Control loop: judges one partition of the request; afterwards step->partition is in no table yet if it is new. */
-static enum error prepare(struct replicas *replicas, struct step *step, const struct uuid *topic_id)
+static enum error prepare(struct replicas *replicas, struct step *step)
 {
     const struct partition_assignment *asked = &step->assignment;
+    const struct uuid *topic_id = step->topic_id;
     if (!holds(asked->replicas, asked->replica_count, replicas->options.broker_id)) {
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
@@ -364,7 +370,7 @@ static enum error prepare(struct replicas *replicas, struct step *step, const st
 
 static void leader_and_isr_at_loop(struct change *change, struct replica_loop *here)
 {
-    for (size_t i = 0; i < change->count; i++) {
+    for (size_t i = change->begin; i < change->end; i++) {
         struct step *step = &change->steps[i];
         if (!step->partition) continue;
         bool is_home = step->partition->home == here->loop;
@@ -376,11 +382,16 @@ static void leader_and_isr_at_loop(struct change *change, struct replica_loop *h
 
 static void leader_and_isr_at_end(struct change *change)
 {
+    if (change->end < change->count) {
+        loop_post(change->replicas->options.loops[0], &change->go_on);
+        return;
+    }
     const struct leader_and_isr_request *request = change->request;
     struct leader_and_isr_response *response = change->response;
     for (size_t i = 0; i < change->count; i++) {
         const struct step *step = &change->steps[i];
-        if (step->err == OK) continue;
+        /* A new controller tells all it knows again: what we know already is no news. */
+        if (step->err == OK || step->err == ERR_STALE_CONTROLLER_EPOCH) continue;
         diag_warn("could not take the role of \"%.*s-%d\": %s", SLICE_ARG(step->topic), step->index,
                   error_text(step->err));
     }
@@ -436,6 +447,30 @@ static void take_state(struct step *step, struct slice topic,
                                                      .isr_count = state->isr.count};
 }
 
+/* Control loop. New logs are files and syncs: after some of them they take their roles, and then the sessions and requests of
+ * this loop have their turn. Should another controller speak meanwhile, the rest of what this one said is void. */
+static void leader_and_isr_round(struct loop_message *message)
+{
+    struct change *change = CONTAINER_OF(message, struct change, go_on);
+    struct replicas *replicas = change->replicas;
+    const struct leader_and_isr_request *request = change->request;
+    enum error err = OK;
+    if (replicas->is_closing) {
+        err = ERR_NOT_LEADER_OR_FOLLOWER;
+    } else if (change->end > 0) {
+        err = metadata_obey(replicas->options.metadata, request->controller_epoch, request->broker_epoch);
+    }
+    size_t made = 0;
+    change->begin = change->end;
+    for (; change->end < change->count && made < NEW_PARTITIONS_A_ROUND; change->end++) {
+        struct step *step = &change->steps[change->end];
+        bool was_known = partition_table_find(&replicas->loops[0].table, step->topic, step->index);
+        step->err = err == OK ? prepare(replicas, step) : err;
+        made += step->partition && !was_known;
+    }
+    change_run(change, leader_and_isr_at_loop, leader_and_isr_at_end);
+}
+
 void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leader_and_isr_request *request,
                                    struct arena *arena, struct leader_and_isr_response *response,
                                    void (*done)(void *done_context), void *done_context)
@@ -470,16 +505,17 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
             &request->topic_states.items[t];
         for (int32_t i = 0; i < topic->partition_states.count; i++, step++) {
             take_state(step, topic->topic_name, &topic->partition_states.items[i]);
-            step->err = prepare(replicas, step, &topic->topic_id);
+            step->topic_id = &topic->topic_id;
         }
     }
     for (int32_t i = 0; is_flat && i < request->ungrouped_partition_states.count; i++, step++) {
         const struct leader_and_isr_request_leader_and_isr_partition_state *state =
             &request->ungrouped_partition_states.items[i];
         take_state(step, state->topic_name, state);
-        step->err = prepare(replicas, step, &no_id);
+        step->topic_id = &no_id;
     }
-    change_run(change, leader_and_isr_at_loop, leader_and_isr_at_end);
+    change->go_on.run = leader_and_isr_round;
+    leader_and_isr_round(&change->go_on);
 }
 
 /* --- StopReplica: out of every table and stopped; then, where it is deleted, quiet; then its log --- */
