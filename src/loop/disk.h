@@ -79,6 +79,9 @@ MUST_USE enum error disk_mkdir(struct disk *disk, const char *path); /* parents 
 MUST_USE enum error disk_rmdir(struct disk *disk, const char *path);
 MUST_USE enum error disk_remove_tree(struct disk *disk, const char *path);
 MUST_USE enum error disk_sync_dir(struct disk *disk, const char *path);
+/* All that was written to anything below `path`, and the names there (syncfs: all of its file system). For stopping, where it
+ * stands for very many file_syncs. */
+MUST_USE enum error disk_sync_all(struct disk *disk, const char *path);
 bool disk_exists(struct disk *disk, const char *path);
 
 struct disk_entry {

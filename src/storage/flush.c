@@ -19,7 +19,7 @@ struct log_flush {
     char *path; /* of the partition */
     int64_t end_offset, closed_offset, records;
     int32_t generation;
-    bool sync_dir, sync_parent, write_epochs;
+    bool sync_dir, sync_parent, sync_metadata, write_epochs;
     struct text epochs;
     enum error err;
     size_t count;
@@ -92,6 +92,8 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
     }
     begun->sync_dir = log->dir_unsynced;
     begun->sync_parent = log->parent_unsynced;
+    begun->sync_metadata = log->metadata_unsynced;
+    log->metadata_unsynced = false;
     if (begun->sync_dir) log->dir_unsynced = false;
     if (begun->sync_parent) log->parent_unsynced = false;
     if (begun->write_epochs) log->epochs_unsaved = false;
@@ -104,9 +106,9 @@ enum error log_flush_begin(struct log *log, int64_t up_to_offset, struct log_flu
     return begin(log, up_to_offset, -1, flush);
 }
 
-static enum error sync_path(struct log_flush *flush, int64_t offset, enum file_kind kind)
+/* Takes over `path`. */
+static enum error sync_path(struct log_flush *flush, char *path)
 {
-    char *path = segment_path(flush->path, offset, kind, "");
     struct file *file = NULL;
     enum error err = path ? file_open(flush->dir->disk, path, FILE_WRITE, &file) : ERR_NOMEM;
     if (err == OK) err = file_sync(file);
@@ -116,6 +118,11 @@ static enum error sync_path(struct log_flush *flush, int64_t offset, enum file_k
     return err;
 }
 
+static enum error sync_segment(struct log_flush *flush, int64_t offset, enum file_kind kind)
+{
+    return sync_path(flush, segment_path(flush->path, offset, kind, ""));
+}
+
 enum error log_flush_work(struct log_flush *flush)
 {
     enum error err = OK;
@@ -123,11 +130,12 @@ enum error log_flush_work(struct log_flush *flush)
         struct flush_segment *segment = &flush->segments[i];
         err = file_sync(segment->log_file);
         if (segment->is_active) break;
-        if (err == OK) err = sync_path(flush, segment->base_offset, FILE_INDEX);
-        if (err == OK) err = sync_path(flush, segment->base_offset, FILE_TIMEINDEX);
-        if (err == OK) err = sync_path(flush, segment->base_offset, FILE_TXNINDEX);
-        if (err == OK) err = sync_path(flush, segment->next_offset, FILE_SNAPSHOT);
+        if (err == OK) err = sync_segment(flush, segment->base_offset, FILE_INDEX);
+        if (err == OK) err = sync_segment(flush, segment->base_offset, FILE_TIMEINDEX);
+        if (err == OK) err = sync_segment(flush, segment->base_offset, FILE_TXNINDEX);
+        if (err == OK) err = sync_segment(flush, segment->next_offset, FILE_SNAPSHOT);
     }
+    if (err == OK && flush->sync_metadata) err = sync_path(flush, path_join(flush->path, PARTITION_METADATA_FILE));
     if (err == OK && flush->write_epochs) {
         char *path = path_join(flush->path, EPOCH_FILE);
         err = path ? disk_write_file_atomic(flush->dir->disk, path, text_slice(&flush->epochs)) : ERR_NOMEM;
@@ -152,6 +160,7 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
     if (log && err != OK) {
         log->dir_unsynced |= ended->sync_dir;
         log->parent_unsynced |= ended->sync_parent;
+        log->metadata_unsynced |= ended->sync_metadata;
         log->epochs_unsaved |= ended->write_epochs;
     }
     bool has_moved = false;

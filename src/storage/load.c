@@ -156,7 +156,7 @@ static enum error collect_segments(struct log *log, const struct listing *listin
         struct segment_file_name name = name_of(listing, i);
         if (name.kind == FILE_OTHER || name.state != STATE_CURRENT) continue;
         if (name.kind == FILE_LOG) {
-            if (!VEC_RESERVE(log->segments, log->segment_count, log->segment_capacity)) return ERR_NOMEM;
+            if (!log_reserve_segments(log, 1)) return ERR_NOMEM;
             log->segments[log->segment_count++] = (struct segment){.base_offset = name.base_offset,
                                                                    .size = listing->entries[i].size,
                                                                    .max_timestamp = UNKNOWN_TIMESTAMP,
@@ -366,6 +366,22 @@ static enum error load_segments(const struct log_load_request *request, struct l
     return log_rebuild_producers(log, log->end_offset);
 }
 
+/* Write, rename over; durable with whatever is synced next. A crash before leaves the old file, the new or none. */
+enum error write_file_unsynced(struct disk *disk, const char *path, struct slice content)
+{
+    size_t size = strlen(path) + 5;
+    char *temporary = malloc(size);
+    if (!temporary) return ERR_NOMEM;
+    snprintf(temporary, size, "%s.tmp", path);
+    struct file *file = NULL;
+    enum error err = file_open(disk, temporary, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+    if (err == OK) err = file_pwrite(file, content.data, content.size, 0);
+    file_release(&file);
+    if (err == OK) err = disk_rename(disk, temporary, path);
+    free(temporary);
+    return err;
+}
+
 static enum error log_new(struct log_dir *dir, const char *name, const struct log_config *config,
                           struct log **log)
 {
@@ -451,27 +467,38 @@ static enum error sync_file(struct log *log, int64_t offset, enum file_kind kind
     return err == ERR_NOT_FOUND ? OK : err;
 }
 
-enum error log_close_cleanly(struct log *log)
+bool log_is_at_rest(const struct log *log)
 {
-    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
-    log->on_synced = NULL;
-    int64_t base_offset = log_active_segment(log)->base_offset;
+    bool has_snapshot =
+        log->snapshot_offset == log->end_offset || log->segments[log->segment_count - 1].size == 0;
+    return !log->active && !log->epochs_unsaved && !log->metadata_unsynced && !log->snapshot_unsynced &&
+           !log->has_unsaved_state && has_snapshot && log->recovery_point == log->end_offset &&
+           log->closed_synced == log->segments[log->segment_count - 1].base_offset;
+}
+
+static enum error write_rest(struct log *log, bool *is_written)
+{
+    *is_written = log->active != NULL;
     enum error err = OK;
-    bool was_used = log->active != NULL;
-    if (was_used) {
+    if (log->active) {
         struct segment *segment = log_active_segment(log);
         err = log_close_indexes(log);
         if (err == OK && log->config.preallocate) err = file_truncate(segment->log_file, segment->size);
     }
     /* The snapshot of the end vouches for it at the next start; an empty log needs none. */
     bool has_snapshot = log->snapshot_offset == log->end_offset || log_active_segment(log)->size == 0;
-    bool must_write = !has_snapshot || log->has_unsaved_state;
-    if (err == OK && must_write) {
+    if (err == OK && (!has_snapshot || log->has_unsaved_state)) {
         int64_t before = log->snapshot_offset;
         err = log_write_snapshot(log, log->end_offset);
         if (err == OK && before >= 0) log_prune_snapshots(log, false);
     }
-    if (err == OK) err = log_flush_now(log);
+    return err;
+}
+
+static enum error sync_rest(struct log *log, bool was_used)
+{
+    int64_t base_offset = log_active_segment(log)->base_offset;
+    enum error err = log_flush_now(log);
     /* A clean start believes these, so they are synced though recovery could make them anew. */
     if (err == OK && was_used) err = sync_file(log, base_offset, FILE_INDEX);
     if (err == OK && was_used) err = sync_file(log, base_offset, FILE_TIMEINDEX);
@@ -483,4 +510,22 @@ enum error log_close_cleanly(struct log *log)
         free(path);
     }
     return err;
+}
+
+enum error log_close_cleanly(struct log *log, bool all_will_be_synced)
+{
+    if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
+    log->on_synced = NULL;
+    bool is_written;
+    enum error err = write_rest(log, &is_written);
+    if (err == OK && !all_will_be_synced) return sync_rest(log, is_written);
+    if (err == OK && log->epochs_unsaved) err = log_write_epochs(log);
+    return err;
+}
+
+void log_was_synced(struct log *log)
+{
+    publish(&log->recovery_point, log->end_offset);
+    log->closed_synced = log_active_segment(log)->base_offset;
+    log_publish_trust(log);
 }

@@ -51,8 +51,11 @@ enum error log_set_topic_id(struct log *log, const struct uuid *topic_id)
     char *dir = log_path(log);
     char *path = dir ? path_join(dir, PARTITION_METADATA_FILE) : NULL;
     enum error err =
-        path && !text.failed ? disk_write_file_atomic(log->dir->disk, path, text_slice(&text)) : ERR_NOMEM;
-    if (err == OK) log->topic_id = *topic_id;
+        path && !text.failed ? write_file_unsynced(log->dir->disk, path, text_slice(&text)) : ERR_NOMEM;
+    if (err == OK) {
+        log->topic_id = *topic_id;
+        log->metadata_unsynced = log->dir_unsynced = true; /* with the first flush, so before any batch is */
+    }
     if (err == ERR_IO) log_dir_fail(log->dir, err, "write", path);
     free(path);
     free(dir);

@@ -37,6 +37,7 @@ struct log_dir {
     bool was_clean, is_locked;
     int recovery_dirty, start_dirty, high_watermark_dirty; /* atomic: a checkpoint would say something new */
     size_t partition_count;
+    size_t used_logs;                       /* when closing: that have something to write */
     pthread_mutex_t
         checkpoint_mutex; /* a checkpoint file has one writer at a time, and the latest text wins */
     uint64_t checkpoint_made;
@@ -108,6 +109,7 @@ struct log {
     int32_t generation;
     bool epochs_unsaved;
     bool dir_unsynced;    /* names of its files, */
+    bool metadata_unsynced; /* partition.metadata was written, */
     bool parent_unsynced; /* or its own, may not be on disk */
     bool is_loaded;
     bool snapshot_unsynced;  /* some snapshot was written since the last clean stop */
@@ -172,6 +174,8 @@ void log_index_batch(struct log *log, const struct batch_header *header, int64_t
 MUST_USE enum error log_save_indexes(struct log *log);
 /* Takes the last time index entry, as a segment that will not grow has. */
 MUST_USE enum error log_close_indexes(struct log *log);
+/* Room for as many more. */
+bool log_reserve_segments(struct log *log, size_t count);
 /* A new segment at the end of the array, its .log created. */
 MUST_USE enum error log_add_segment(struct log *log, int64_t base_offset);
 /* Renames the files of segments [first, first + count) to .deleted and hands them to the home's garbage; newest first when
@@ -184,6 +188,8 @@ MUST_USE enum error log_roll_at(struct log *log, int64_t base_offset);
 
 /* --- state.c: epochs, producers, snapshots --- */
 MUST_USE enum error log_save_epochs(struct log *log);
+/* The same, to be synced by whoever comes next. */
+MUST_USE enum error log_write_epochs(struct log *log);
 MUST_USE enum error log_write_snapshot(struct log *log, int64_t offset);
 /* Producer state as of `offset`: the newest good snapshot, then a replay. Removes snapshots above `offset`. */
 MUST_USE enum error log_rebuild_producers(struct log *log, int64_t offset);
@@ -227,12 +233,17 @@ struct log_load_request {
     bool was_clean, was_compacted;
 };
 /* On a worker or wherever: touches nothing but the new log and its directory. */
+MUST_USE enum error write_file_unsynced(struct disk *disk, const char *path, struct slice content);
 MUST_USE enum error log_load(const struct log_load_request *request, struct log **log,
                              int64_t *recovered_bytes);
 MUST_USE enum error log_create(struct log_dir *dir, const char *name, const struct uuid *topic_id,
                                const struct log_config *config, struct log **log);
-/* Flush, snapshot, trim; then nothing about it changes any more. On a worker or wherever. */
-MUST_USE enum error log_close_cleanly(struct log *log);
+/* Nothing would have to be written before a clean stop. */
+bool log_is_at_rest(const struct log *log);
+/* Snapshot, trim, flush; then nothing about it changes any more. With all_will_be_synced the caller does that for all logs at
+ * once (disk_sync_all), and then says so by log_was_synced. On a worker or wherever. */
+MUST_USE enum error log_close_cleanly(struct log *log, bool all_will_be_synced);
+void log_was_synced(struct log *log);
 void log_free(struct log *log);
 
 /* Recovers segments from the one that holds the recovery point on. */

@@ -454,6 +454,42 @@ static void a_deleted_log_stays_deleted(void **state)
 }
 
 #ifdef LOOP_IS_SIMULATED
+/* The power goes right after a clean stop of more logs than are synced one by one. */
+static void a_clean_stop_is_on_the_platter(void **state)
+{
+    for (int logs = 1; logs <= 12; logs += 11) {
+        struct world world;
+        world_open(&world, 1);
+        assert_int_equal(disk_sync_dir(world.disk, "/"), OK);
+        assert_int_equal(disk_sync_dir(world.disk, world.root), OK);
+        open_store(&world);
+        for (int i = 0; i < logs; i++) {
+            struct log *log = create(&world, "t", i);
+            for (int k = 0; k <= i; k++) assert_int_equal(append(&world, log, world.now_ms), OK);
+        }
+        close_store(&world);
+        sim_machine_crash(world.machine);
+        world.disk = world.options.disk = sim_machine_disk(world.machine);
+        assert_int_equal(sim_loop_new(world.machine, &world.loop), OK);
+        world.options.loop = world.loop;
+        open_store(&world);
+        struct log_store_dir dir;
+        log_store_dir(world.store, 0, &dir);
+        assert_true(dir.was_clean && dir.is_online);
+        assert_int_equal(log_store_count(world.store), logs);
+        for (int i = 0; i < logs; i++) {
+            struct log *log = log_store_find(world.store, SLICE("t"), i);
+            assert_int_equal(log_end_offset(log), i + 1);
+            assert_int_equal(log_topic_id(log)->bytes[0], 9);
+            assert_int_equal(log_latest_epoch(log), 3);
+            log_set_home(log, &world.home);
+            assert_int_equal(append(&world, log, world.now_ms), OK);
+        }
+        close_store(&world);
+        world_close(&world);
+    }
+}
+
 static void a_failed_sync_takes_its_directory_along(void **state)
 {
     struct world world;
@@ -532,6 +568,7 @@ int main(void)
         cmocka_unit_test(retention_runs_by_itself),
         cmocka_unit_test(a_deleted_log_stays_deleted),
 #ifdef LOOP_IS_SIMULATED
+        cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
 #endif
     };

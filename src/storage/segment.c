@@ -313,10 +313,21 @@ enum error segment_rebuild_indexes(struct log *log, size_t i)
     return err;
 }
 
+bool log_reserve_segments(struct log *log, size_t count)
+{
+    if (log->segment_count == 0 && log->segment_capacity == 0) {
+        /* Most logs have one segment for good, and there may be very many logs. */
+        log->segments = malloc(count * sizeof *log->segments);
+        log->segment_capacity = log->segments ? count : 0;
+        return log->segments != NULL;
+    }
+    return VEC_RESERVE_N(log->segments, log->segment_count, log->segment_capacity, count);
+}
+
 enum error log_add_segment(struct log *log, int64_t base_offset)
 {
     assert(log->segment_count == 0 || base_offset > log_active_segment(log)->base_offset);
-    if (!VEC_RESERVE(log->segments, log->segment_count, log->segment_capacity)) return ERR_NOMEM;
+    if (!log_reserve_segments(log, 1)) return ERR_NOMEM;
     struct segment added = {.base_offset = base_offset,
                             .max_timestamp = -1,
                             .max_timestamp_offset = base_offset,

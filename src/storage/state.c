@@ -5,19 +5,29 @@
 #include "storage/checkpoint.h"
 #include "storage/log_parts.h"
 
-enum error log_save_epochs(struct log *log)
+static enum error write_epochs(struct log *log,
+                               enum error (*write)(struct disk *disk, const char *path, struct slice content))
 {
     struct text text = {0};
     epoch_cache_write(&log->epochs, &text);
     char *dir = log_path(log);
     char *path = dir ? path_join(dir, EPOCH_FILE) : NULL;
-    enum error err =
-        path && !text.failed ? disk_write_file_atomic(log->dir->disk, path, text_slice(&text)) : ERR_NOMEM;
+    enum error err = path && !text.failed ? write(log->dir->disk, path, text_slice(&text)) : ERR_NOMEM;
     free(path);
     free(dir);
     text_free(&text);
     if (err == OK) log->epochs_unsaved = false;
     return err;
+}
+
+enum error log_save_epochs(struct log *log)
+{
+    return write_epochs(log, disk_write_file_atomic);
+}
+
+enum error log_write_epochs(struct log *log)
+{
+    return write_epochs(log, write_file_unsynced);
 }
 
 enum error log_write_snapshot(struct log *log, int64_t offset)

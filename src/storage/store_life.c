@@ -182,11 +182,15 @@ void log_store_load(struct log_store *store, void (*done)(void *context, enum er
 
 /* --- stopping --- */
 
+/* Logs of one directory that have something to sync: up to here each for itself, beyond that the whole file system at once. */
+#define SYNC_ONE_BY_ONE 4
+
 struct close_job {
     struct lane_job job;
     struct close_work *work;
     struct log_dir *dir;
     struct log *log; /* NULL: the directory's own files */
+    bool all_will_be_synced;
     enum error err;
 };
 
@@ -202,22 +206,39 @@ static void close_one(struct lane_job *lane_job)
 {
     struct close_job *job = CONTAINER_OF(lane_job, struct close_job, job);
     if (log_dir_is_failed(job->dir)) return;
-    job->err = log_close_cleanly(job->log);
+    job->err = log_close_cleanly(job->log, job->all_will_be_synced);
     if (job->err != OK && job->err != ERR_DISK_FULL && job->err != ERR_NOMEM) {
         log_dir_fail(job->dir, job->err, "close", job->log->name);
     }
+}
+
+/* One sync for all logs of the directory. */
+static enum error sync_logs(struct close_work *work, struct log_dir *dir)
+{
+    enum error err = disk_sync_all(dir->disk, dir->path);
+    for (size_t i = 0; err == OK && i < work->log_count; i++) {
+        if (work->jobs[i].dir == dir && work->jobs[i].err == OK) log_was_synced(work->jobs[i].log);
+    }
+    return err;
 }
 
 static void close_dir(struct lane_job *lane_job)
 {
     struct close_job *job = CONTAINER_OF(lane_job, struct close_job, job);
     struct close_work *work = job->work;
-    if (log_dir_is_failed(job->dir)) return;
-    bool is_clean = work->store->is_loaded;
+    if (log_dir_is_failed(job->dir) || !work->store->is_loaded) return;
+    if (job->all_will_be_synced) {
+        job->err = sync_logs(work, job->dir);
+        if (job->err != OK) {
+            log_dir_fail(job->dir, job->err, "sync", job->dir->path);
+            return;
+        }
+    }
+    bool is_clean = true;
     for (size_t i = 0; i < work->log_count; i++) {
         if (work->jobs[i].dir == job->dir && work->jobs[i].err != OK) is_clean = false;
     }
-    if (work->store->is_loaded) job->err = dir_write_final(job->dir, is_clean);
+    job->err = dir_write_final(job->dir, is_clean);
     if (job->err != OK)
         diag_error("could not write checkpoints of \"%s\": %s", job->dir->path, error_text(job->err));
 }
@@ -245,8 +266,10 @@ static void close_dirs(struct close_work *work)
     work->left = store->dir_count;
     for (size_t i = 0; i < store->dir_count; i++) {
         struct close_job *job = &work->jobs[work->log_count + i];
-        *job = (struct close_job){
-            .job = {.work = close_dir, .done = dirs_closed}, .work = work, .dir = &store->dirs[i]};
+        *job = (struct close_job){.job = {.work = close_dir, .done = dirs_closed},
+                                  .work = work,
+                                  .dir = &store->dirs[i],
+                                  .all_will_be_synced = store->dirs[i].used_logs > SYNC_ONE_BY_ONE};
         if (store->options.loop)
             lane_submit(job->dir->load_lane, store->options.loop, &job->job);
         else
@@ -261,6 +284,7 @@ static void log_closed(struct lane_job *lane_job)
     if (--work->left == 0) close_dirs(work);
 }
 
+/* Logs that nobody touched since they were loaded are not even looked at by a worker. */
 static void close_logs(struct close_work *work)
 {
     struct log_store *store = work->store;
@@ -268,15 +292,19 @@ static void close_logs(struct close_work *work)
     size_t count = 0;
     for (size_t i = 0; (slot = map_next(&store->logs, &i));) {
         struct log *log = slot->value;
+        if (log_is_at_rest(log) && !log_dir_is_failed(log->dir)) continue;
+        log->dir->used_logs++;
         work->jobs[count++] = (struct close_job){
             .job = {.work = close_one, .done = log_closed}, .work = work, .dir = log->dir, .log = log};
     }
     work->log_count = work->left = count;
     for (size_t i = 0; i < count; i++) {
+        struct close_job *job = &work->jobs[i];
+        job->all_will_be_synced = job->dir->used_logs > SYNC_ONE_BY_ONE;
         if (store->options.loop)
-            lane_submit(work->jobs[i].dir->load_lane, store->options.loop, &work->jobs[i].job);
+            lane_submit(job->dir->load_lane, store->options.loop, &job->job);
         else
-            close_one(&work->jobs[i].job);
+            close_one(&job->job);
     }
     if (count == 0 || !store->options.loop) close_dirs(work);
 }
