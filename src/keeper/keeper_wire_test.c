@@ -1,0 +1,666 @@
+/* keeper_wire_test.c: a keeper's sockets, over the simulated network: opening, moving and losing sessions, order, limits,
+ * four-letter words, nonsense. */
+#include "base/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "keeper/jute.h"
+#include "keeper/keeper.h"
+#include "keeper/machine.h"
+#include "loop/sim.h"
+
+enum { PORT = 2181, TICK_MS = 1000, CLIENTS_MAX = 12 };
+
+struct client {
+    struct bench *bench;
+    struct connecting *dialing;
+    struct stream *stream;
+    struct text in; /* raw, everything that came */
+    bool is_connected, is_closed, is_deaf;
+    int64_t session;
+    uint8_t password[PASSWORD_SIZE];
+    int32_t timeout_ms;
+};
+
+struct bench {
+    struct sim *sim;
+    struct sim_machine *server, *far;
+    struct loop *loop, *far_loop;
+    struct lane *lane;
+    struct keeper *keeper;
+    struct keeper_config config;
+    bool is_ready, is_ended;
+    enum error ready_err;
+    struct client clients[CLIENTS_MAX];
+    size_t client_count;
+};
+
+/* --- the keeper --- */
+
+static void on_ready(void *context, enum error err)
+{
+    struct bench *bench = context;
+    bench->is_ready = true;
+    bench->ready_err = err;
+    if (err == OK) assert_int_equal(keeper_listen(bench->keeper, "", PORT), OK);
+}
+
+static void on_ended(void *context)
+{
+    struct bench *bench = context;
+    bench->is_ended = true;
+}
+
+static bool is_ready(void *context)
+{
+    struct bench *bench = context;
+    return bench->is_ready;
+}
+
+static bool is_ended(void *context)
+{
+    struct bench *bench = context;
+    return bench->is_ended;
+}
+
+static void start(struct bench *bench)
+{
+    static const struct keeper_events events = {on_ready, NULL};
+    bench->is_ready = bench->is_ended = false;
+    assert_int_equal(keeper_open(&bench->config, bench->loop, sim_machine_disk(bench->server), bench->lane,
+                                 &events, bench, &bench->keeper),
+                     OK);
+    assert_true(sim_run_until(bench->sim, is_ready, bench, 10000));
+    assert_int_equal(bench->ready_err, OK);
+}
+
+static void stop(struct bench *bench)
+{
+    keeper_close(&bench->keeper, on_ended, bench);
+    assert_true(sim_run_until(bench->sim, is_ended, bench, 10000));
+}
+
+static struct bench *bench_new(void)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+    assert_int_equal(sim_new(7, &bench->sim), OK);
+    assert_int_equal(sim_machine_new(bench->sim, "10.0.0.1", &bench->server), OK);
+    assert_int_equal(sim_machine_new(bench->sim, "10.0.0.2", &bench->far), OK);
+    assert_int_equal(sim_loop_new(bench->server, &bench->loop), OK);
+    assert_int_equal(sim_loop_new(bench->far, &bench->far_loop), OK);
+    assert_int_equal(lane_new(bench->loop, "sync", 1, &bench->lane), OK);
+    keeper_config_init(&bench->config);
+    bench->config.data_dir = "/keeper";
+    bench->config.tick_time_ms = TICK_MS;
+    return bench;
+}
+
+static void bench_free(struct bench *bench)
+{
+    for (size_t i = 0; i < bench->client_count; i++) {
+        stream_connect_cancel(&bench->clients[i].dialing);
+        stream_close(&bench->clients[i].stream);
+        text_free(&bench->clients[i].in);
+    }
+    if (bench->keeper) stop(bench);
+    lane_free(bench->lane);
+    loop_free(bench->loop);
+    loop_free(bench->far_loop);
+    sim_free(bench->sim);
+    free(bench);
+}
+
+static struct keeper_stats stats_of(struct bench *bench)
+{
+    struct keeper_stats stats;
+    keeper_stats(bench->keeper, &stats);
+    return stats;
+}
+
+/* --- a client --- */
+
+static void on_readable(void *context)
+{
+    struct client *client = context;
+    uint8_t bytes[8192];
+    size_t got;
+    while (!client->is_deaf && stream_read(client->stream, bytes, sizeof bytes, &got) == OK) {
+        text_add(&client->in, (struct slice){bytes, got});
+    }
+    if (client->is_deaf) stream_set_reading(client->stream, false);
+}
+
+static void on_closed(void *context, enum error err)
+{
+    struct client *client = context;
+    client->is_closed = true;
+    stream_close(&client->stream);
+}
+
+static void on_dialed(void *context, enum error err, struct stream *stream)
+{
+    static const struct stream_events events = {on_readable, NULL, on_closed};
+    struct client *client = context;
+    client->dialing = NULL;
+    assert_int_equal(err, OK);
+    client->is_connected = true;
+    client->stream = stream;
+    stream_set_events(stream, &events, client);
+    stream_set_reading(stream, true);
+}
+
+static bool is_connected(void *context)
+{
+    struct client *client = context;
+    return client->is_connected;
+}
+
+static struct client *dial(struct bench *bench)
+{
+    assert_true(bench->client_count < CLIENTS_MAX);
+    struct client *client = &bench->clients[bench->client_count++];
+    *client = (struct client){.bench = bench};
+    assert_int_equal(
+        stream_connect(bench->far_loop, "10.0.0.1", PORT, 5000, on_dialed, client, &client->dialing), OK);
+    assert_true(sim_run_until(bench->sim, is_connected, client, 5000));
+    return client;
+}
+
+static void send_raw(struct client *client, struct slice bytes)
+{
+    if (!client->stream) return;
+    assert_int_equal(stream_write(client->stream, bytes_copy(bytes.data, bytes.size), 0, bytes.size), OK);
+}
+
+static void send_frame(struct client *client, const struct text *frame)
+{
+    uint8_t size[4];
+    put_be32(size, (uint32_t)frame->size);
+    send_raw(client, (struct slice){size, 4});
+    send_raw(client, text_slice(frame));
+}
+
+static bool has_frame(void *context)
+{
+    struct client *client = context;
+    if (client->is_closed) return true;
+    return client->in.size >= 4 && client->in.size - 4 >= get_be32(client->in.data);
+}
+
+static bool has_closed(void *context)
+{
+    struct client *client = context;
+    return client->is_closed;
+}
+
+/* The next frame, copied into `frame`; false when the connection is closed instead. */
+static bool take_frame(struct client *client, struct text *frame)
+{
+    text_reset(frame);
+    assert_true(sim_run_until(client->bench->sim, has_frame, client, 10000));
+    if (client->in.size < 4 || client->in.size - 4 < get_be32(client->in.data)) return false;
+    size_t size = get_be32(client->in.data);
+    text_add(frame, (struct slice){(const uint8_t *)client->in.data + 4, size});
+    memmove(client->in.data, client->in.data + 4 + size, client->in.size - 4 - size);
+    client->in.size -= 4 + size;
+    return true;
+}
+
+/* The size of the answer; 0 when the keeper closed without one. */
+static size_t shake(struct client *client, int64_t session, const uint8_t *password, int64_t zxid,
+                    int32_t timeout_ms, bool has_read_only)
+{
+    static const uint8_t no_password[PASSWORD_SIZE];
+    struct text frame = {0};
+    text_add_be32(&frame, 0);
+    text_add_be64(&frame, (uint64_t)zxid);
+    text_add_be32(&frame, (uint32_t)timeout_ms);
+    text_add_be64(&frame, (uint64_t)session);
+    jute_add_bytes(&frame, (struct slice){password ? password : no_password, PASSWORD_SIZE});
+    if (has_read_only) text_addc(&frame, 0);
+    send_frame(client, &frame);
+    size_t size = take_frame(client, &frame) ? frame.size : 0;
+    if (size > 0) {
+        struct jute in = jute_of(text_slice(&frame));
+        jute_int(&in);
+        client->timeout_ms = jute_int(&in);
+        client->session = jute_long(&in);
+        struct slice given = jute_bytes(&in);
+        assert_int_equal(given.size, PASSWORD_SIZE);
+        memcpy(client->password, given.data, PASSWORD_SIZE);
+    }
+    text_free(&frame);
+    return size;
+}
+
+static struct client *open_client(struct bench *bench)
+{
+    struct client *client = dial(bench);
+    assert_int_equal(shake(client, 0, NULL, 0, 10000, true), 37);
+    return client;
+}
+
+static void add_header(struct text *out, int32_t xid, int32_t op)
+{
+    text_reset(out);
+    text_add_be32(out, (uint32_t)xid);
+    text_add_be32(out, (uint32_t)op);
+}
+
+static void send_create(struct client *client, int32_t xid, const char *path, int32_t flags, size_t size)
+{
+    struct text out = {0};
+    add_header(&out, xid, OP_CREATE);
+    jute_add_bytes(&out, slice_of(path));
+    text_add_be32(&out, (uint32_t)size);
+    for (size_t i = 0; i < size; i++) text_addc(&out, 'x');
+    text_add_be32(&out, 1);
+    text_add_be32(&out, ACL_ALL);
+    jute_add_bytes(&out, SLICE("world"));
+    jute_add_bytes(&out, SLICE("anyone"));
+    text_add_be32(&out, (uint32_t)flags);
+    send_frame(client, &out);
+    text_free(&out);
+}
+
+static void send_path(struct client *client, int32_t xid, int32_t op, const char *path, int watch)
+{
+    struct text out = {0};
+    add_header(&out, xid, op);
+    if (path) jute_add_bytes(&out, slice_of(path));
+    if (watch >= 0) text_addc(&out, (char)watch);
+    send_frame(client, &out);
+    text_free(&out);
+}
+
+struct answer {
+    int32_t xid, err;
+    int64_t zxid;
+    size_t size;
+};
+
+static bool take_answer(struct client *client, struct answer *answer)
+{
+    struct text frame = {0};
+    bool is_there = take_frame(client, &frame);
+    if (is_there) {
+        struct jute in = jute_of(text_slice(&frame));
+        answer->xid = jute_int(&in);
+        answer->zxid = jute_long(&in);
+        answer->err = jute_int(&in);
+        answer->size = frame.size;
+    }
+    text_free(&frame);
+    return is_there;
+}
+
+static int32_t answer_code(struct client *client, int32_t xid)
+{
+    struct answer answer;
+    assert_true(take_answer(client, &answer));
+    assert_int_equal(answer.xid, xid);
+    return answer.err;
+}
+
+static void assert_cut(struct client *client)
+{
+    assert_true(sim_run_until(client->bench->sim, has_closed, client, 15000));
+}
+
+/* --- sessions --- */
+
+static void a_session_opens_moves_and_is_refused(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *old = dial(bench);
+    assert_int_equal(shake(old, 0, NULL, 0, 1, false),
+                     36);                           /* an old client: no readOnly, and none in the answer */
+    assert_int_equal(old->timeout_ms, 2 * TICK_MS); /* clamped */
+    struct client *first = open_client(bench);
+    assert_int_equal(first->timeout_ms, 10000);
+    send_create(first, 1, "/mine", 1, 1);
+    assert_int_equal(answer_code(first, 1), 0);
+
+    struct client *thief = dial(bench);
+    uint8_t wrong[PASSWORD_SIZE] = {1};
+    assert_int_equal(shake(thief, first->session, wrong, 0, 10000, true), 37);
+    assert_int_equal(thief->timeout_ms, 0);
+    assert_cut(thief);
+    assert_false(first->is_closed);
+
+    /* With the password it moves: the old connection is cut, the ephemeral stays. */
+    struct client *second = dial(bench);
+    assert_int_equal(shake(second, first->session, first->password, 0, 10000, true), 37);
+    assert_true(second->session == first->session);
+    assert_cut(first);
+    send_path(second, 2, OP_EXISTS, "/mine", 0);
+    assert_int_equal(answer_code(second, 2), 0);
+
+    struct client *ahead = dial(bench);
+    assert_int_equal(shake(ahead, 0, NULL, 1 << 20, 10000, true), 0); /* it has seen what we have not */
+    assert_true(ahead->is_closed);
+    struct client *unknown = dial(bench);
+    assert_int_equal(shake(unknown, 42, NULL, 0, 10000, true), 37);
+    assert_int_equal(unknown->timeout_ms, 0);
+
+    send_path(second, 3, OP_CLOSE_SESSION, NULL, -1);
+    assert_int_equal(answer_code(second, 3), 0);
+    assert_cut(second);
+    assert_int_equal(stats_of(bench).ephemeral_count, 0);
+    struct client *late = dial(bench);
+    assert_int_equal(shake(late, second->session, second->password, 0, 10000, true), 37);
+    assert_int_equal(late->timeout_ms, 0);
+    bench_free(bench);
+}
+
+static void silence_ends_a_session_and_a_ping_keeps_it(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *silent = open_client(bench), *pinging = open_client(bench);
+    send_create(silent, 1, "/silent", 1, 1);
+    send_create(pinging, 1, "/pinging", 1, 1);
+    assert_int_equal(answer_code(silent, 1), 0);
+    assert_int_equal(answer_code(pinging, 1), 0);
+    for (int i = 0; i < 9; i++) {
+        sim_run_ms(bench->sim, 1000);
+        send_path(pinging, -2, OP_PING, NULL, -1);
+        assert_int_equal(answer_code(pinging, -2), 0);
+    }
+    assert_int_equal(stats_of(bench).ephemeral_count, 2); /* not before its time */
+    for (int i = 0; i < 3; i++) {
+        sim_run_ms(bench->sim, 1000);
+        send_path(pinging, -2, OP_PING, NULL, -1);
+        assert_int_equal(answer_code(pinging, -2), 0);
+    }
+    assert_int_equal(stats_of(bench).ephemeral_count, 1);
+    assert_true(silent->is_closed);
+
+    /* A restart gives it its full timeout again. */
+    stop(bench);
+    start(bench);
+    sim_run_ms(bench->sim, 9000);
+    struct client *back = dial(bench);
+    assert_int_equal(shake(back, pinging->session, pinging->password, 0, 10000, true), 37);
+    assert_true(back->session == pinging->session);
+    bench_free(bench);
+}
+
+/* --- order --- */
+
+static void answers_keep_their_order(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench);
+    sim_disk_slow(bench->server, 100, 3);
+    int32_t xid = 0;
+    send_create(client, ++xid, "/a", 0, 10);
+    send_path(client, ++xid, OP_GET_DATA, "/a", 1); /* sees the creation it was sent behind */
+    send_create(client, ++xid, "/a/b", 0, 0);
+    send_path(client, ++xid, OP_GET_CHILDREN, "/a", 1);
+    send_path(client, ++xid, OP_SYNC, "/a", -1);
+    send_path(client, -2, OP_PING, NULL, -1);
+    send_path(client, ++xid, OP_DELETE_CONTAINER, "/a/b", -1);
+    static const struct {
+        int32_t xid, err;
+        size_t size; /* 0: do not care */
+    } want[] = {
+        {1, 0, 16 + 6}, {2, 0, 16 + 14 + 68}, {3, 0, 0},  {4, 0, 16 + 4 + 5},
+        {5, 0, 0},      {-2, 0, 16},          {-1, 0, 0}, /* the event of its own deletion comes before the answer */
+        {6, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct answer answer;
+        assert_true(take_answer(client, &answer));
+        if (answer.xid != want[i].xid || answer.err != want[i].err ||
+            (want[i].size && answer.size != want[i].size)) {
+            fail_msg("answer %zu: xid %d err %d, %zu bytes", i, answer.xid, answer.err, answer.size);
+        }
+    }
+    bench_free(bench);
+}
+
+static void a_thousand_writes_at_once_share_few_syncs(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench);
+    for (int i = 1; i <= 3000; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/n%d", i);
+        send_create(client, i, path, 0, 20);
+    }
+    for (int i = 1; i <= 3000; i++) assert_int_equal(answer_code(client, i), 0);
+    struct keeper_stats stats = stats_of(bench);
+    assert_true(stats.log_syncs < 100);
+    assert_int_equal(stats.outstanding, 0);
+    assert_int_equal(stats.znode_count, 5 + 3000);
+    bench_free(bench);
+}
+
+/* --- limits --- */
+
+static void nonsense_is_cut_and_the_others_are_served(void **state)
+{
+    static const struct {
+        const char *sentence;
+        const char *bytes;
+        size_t size;
+    } rows[] = {
+        {"a negative length", "\xff\xff\xff\xff", 4},
+        {"a length over jute.maxbuffer", "\x00\x10\x00\x00", 4},
+        {"an HTTP request", "GET / HTTP/1.1\r\n\r\n", 18},
+        {"an empty ConnectRequest", "\0\0\0\0", 4},
+        {"a short ConnectRequest", "\0\0\0\x08\0\0\0\0\0\0\0\0", 12},
+    };
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *good = open_client(bench);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct client *bad = dial(bench);
+        send_raw(bad, (struct slice){(const uint8_t *)rows[i].bytes, rows[i].size});
+        if (!sim_run_until(bench->sim, has_closed, bad, 1000)) fail_msg("%s", rows[i].sentence);
+        assert_int_equal(bad->in.size, 0);
+    }
+    /* Within a session: an unknown operation is answered, then cut; a word is a length there. */
+    struct client *odd = open_client(bench);
+    send_path(odd, 1, 9999, NULL, -1);
+    struct answer answer;
+    assert_true(take_answer(odd, &answer));
+    assert_true(answer.err == -6 && answer.zxid == -1);
+    assert_cut(odd);
+    struct client *wordy = open_client(bench);
+    send_raw(wordy, SLICE("srvr"));
+    assert_cut(wordy);
+    assert_int_equal(wordy->in.size, 0);
+    send_path(good, 1, OP_EXISTS, "/", 0);
+    assert_int_equal(answer_code(good, 1), 0);
+    sim_run_ms(bench->sim, 4000);
+    assert_int_equal(stats_of(bench).connection_count, 1);
+    bench_free(bench);
+}
+
+static void connections_are_counted_by_address(void **state)
+{
+    struct bench *bench = bench_new();
+    bench->config.max_client_cnxns = 3;
+    start(bench);
+    struct client *kept[3];
+    for (int i = 0; i < 3; i++) kept[i] = open_client(bench);
+    struct client *over = dial(bench);
+    assert_cut(over);
+    stream_close(&kept[0]->stream);
+    sim_run_ms(bench->sim, 100);
+    open_client(bench);
+    assert_int_equal(stats_of(bench).connection_count, 3);
+    bench_free(bench);
+}
+
+static void a_connection_without_a_session_does_not_stay(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *idle = dial(bench), *half = dial(bench);
+    send_raw(half, (struct slice){(const uint8_t *)"\0\0\0\x2d\0", 5});
+    sim_run_ms(bench->sim, 9000);
+    assert_int_equal(stats_of(bench).connection_count, 2);
+    assert_cut(idle);
+    assert_cut(half);
+    bench_free(bench);
+}
+
+/* A client that asks for much and reads nothing is not read any more; one that lets events pile up is cut. */
+static void a_slow_reader_costs_little(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *slow = open_client(bench), *good = open_client(bench);
+    send_create(good, 1, "/big", 0, 500000);
+    assert_int_equal(answer_code(good, 1), 0);
+    slow->is_deaf = true;
+    for (int i = 1; i <= 400; i++) send_path(slow, i, OP_GET_DATA, "/big", 0);
+    sim_run_ms(bench->sim, 2000);
+    int64_t sent = stats_of(bench).packets_sent;
+    send_path(good, 2, OP_EXISTS, "/big", 0);
+    assert_int_equal(answer_code(good, 2), 0);
+    assert_true(sent < 100); /* of the 400: what the socket and one megabyte hold */
+    slow->is_deaf = false;
+    stream_set_reading(slow->stream, true);
+    for (int i = 1; i <= 400; i++) assert_int_equal(answer_code(slow, i), 0);
+    bench_free(bench);
+}
+
+/* --- words --- */
+
+static void words_are_answered_and_the_rest_is_not(void **state)
+{
+    struct bench *bench = bench_new();
+    bench->config.four_letter_words = "srvr, ruok,wchc";
+    start(bench);
+    struct client *watching = open_client(bench);
+    send_path(watching, 1, OP_EXISTS, "/none", 1);
+    assert_int_equal(answer_code(watching, 1), -101);
+    static const struct {
+        const char *word, *begins;
+    } rows[] = {
+        {"ruok", "imok"}, {"srvr", "Zookeeper version: 3."},
+        {"wchc", "0x1"},  {"mntr", "mntr is not executed because it is not in the whitelist.\n"},
+        {"abcd", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct client *client = dial(bench);
+        send_raw(client, (struct slice){(const uint8_t *)rows[i].word, 2}); /* in two packets */
+        sim_run_ms(bench->sim, 50);
+        send_raw(client, (struct slice){(const uint8_t *)rows[i].word + 2, 2});
+        assert_cut(client);
+        text_addc(&client->in, 0);
+        if (strncmp(client->in.data, rows[i].begins, strlen(rows[i].begins)) != 0) {
+            fail_msg("%s: %s", rows[i].word, client->in.data);
+        }
+    }
+    bench_free(bench);
+}
+
+static void all_words_have_something_to_say(void **state)
+{
+    static const char *const words[] = {"conf", "cons", "crst", "dirs", "dump", "envi", "gtmk",
+                                        "isro", "mntr", "srst", "stat", "wchp", "wchs"};
+    struct bench *bench = bench_new();
+    bench->config.four_letter_words = "*";
+    bench->config.max_client_cnxns = 0;
+    start(bench);
+    struct client *client = open_client(bench);
+    send_create(client, 1, "/e", 1, 1);
+    assert_int_equal(answer_code(client, 1), 0);
+    send_path(client, 2, OP_GET_CHILDREN, "/", 1);
+    assert_int_equal(answer_code(client, 2), 0);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        bench->client_count = 1;
+        struct client *asking = dial(bench);
+        send_raw(asking, (struct slice){(const uint8_t *)words[i], 4});
+        assert_cut(asking);
+        if (asking->in.size == 0) fail_msg("%s", words[i]);
+        text_free(&asking->in);
+    }
+    bench_free(bench);
+}
+
+/* --- ACLs over the wire --- */
+
+static void send_auth(struct client *client, const char *scheme, const char *secret)
+{
+    struct text out = {0};
+    add_header(&out, -4, OP_AUTH);
+    text_add_be32(&out, 0);
+    jute_add_bytes(&out, slice_of(scheme));
+    jute_add_bytes(&out, slice_of(secret));
+    send_frame(client, &out);
+    text_free(&out);
+}
+
+static void send_digest_create(struct client *client, int32_t xid, const char *path, const char *id)
+{
+    struct text out = {0};
+    add_header(&out, xid, OP_CREATE);
+    jute_add_bytes(&out, slice_of(path));
+    jute_add_bytes(&out, SLICE("secret"));
+    text_add_be32(&out, 1);
+    text_add_be32(&out, ACL_ALL);
+    jute_add_bytes(&out, SLICE("digest"));
+    jute_add_bytes(&out, slice_of(id));
+    text_add_be32(&out, 0);
+    send_frame(client, &out);
+    text_free(&out);
+}
+
+static void auth_opens_what_it_should(void **state)
+{
+    struct bench *bench = bench_new();
+    bench->config.super_digest =
+        "super:D/InIHSb7yEEbrWz8b9l71RjZJU="; /* super:test, as ZooKeeper's own tests have it */
+    start(bench);
+    struct client *client = open_client(bench), *super = open_client(bench), *failed = open_client(bench);
+    send_digest_create(client, 1, "/closed", "user:smGaoVKd/cQkjm7b88GyorAUz20="); /* user:pass */
+    assert_int_equal(answer_code(client, 1), 0);
+    send_path(client, 2, OP_GET_DATA, "/closed", 0);
+    assert_int_equal(answer_code(client, 2), -102);
+    send_auth(client, "digest", "user:pass");
+    assert_int_equal(answer_code(client, -4), 0);
+    send_path(client, 3, OP_GET_DATA, "/closed", 0);
+    assert_int_equal(answer_code(client, 3), 0);
+    send_auth(super, "digest", "super:test");
+    assert_int_equal(answer_code(super, -4), 0);
+    send_path(super, 1, OP_GET_DATA, "/closed", 0);
+    assert_int_equal(answer_code(super, 1), 0);
+    send_auth(failed, "nosuch", "x");
+    assert_int_equal(answer_code(failed, -4), -115);
+    assert_cut(failed);
+    bench_free(bench);
+}
+
+static void quiet(void *context, enum diag_level level, const char *message)
+{
+}
+
+int main(void)
+{
+    diag_set_sink(quiet, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_session_opens_moves_and_is_refused),
+        cmocka_unit_test(silence_ends_a_session_and_a_ping_keeps_it),
+        cmocka_unit_test(answers_keep_their_order),
+        cmocka_unit_test(a_thousand_writes_at_once_share_few_syncs),
+        cmocka_unit_test(nonsense_is_cut_and_the_others_are_served),
+        cmocka_unit_test(connections_are_counted_by_address),
+        cmocka_unit_test(a_connection_without_a_session_does_not_stay),
+        cmocka_unit_test(a_slow_reader_costs_little),
+        cmocka_unit_test(words_are_answered_and_the_rest_is_not),
+        cmocka_unit_test(all_words_have_something_to_say),
+        cmocka_unit_test(auth_opens_what_it_should),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
