@@ -675,6 +675,9 @@ enum error channel_open(struct broker_loop *home, const struct broker_listener *
     channel->listener = listener;
     channel->stream = stream;
     stream_peer(stream, &channel->peer);
+    /* Small, so that what is sent is still in the processor's cache when a fast reader takes it. */
+    int64_t send_buffer = settings_long(home->settings, SETTING_SOCKET_SEND_BUFFER_BYTES);
+    if (send_buffer > 0) stream_set_send_buffer(stream, (int)send_buffer);
     list_init(&channel->requests);
     list_init(&channel->begun_link);
     list_init(&channel->starved_link);

@@ -409,6 +409,12 @@ size_t stream_unsent_bytes(const struct stream *stream)
     return stream->unsent_bytes;
 }
 
+void stream_set_send_buffer(struct stream *stream, int size)
+{
+    assert(size > 0);
+    setsockopt(stream->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
 void stream_finish(struct stream *stream)
 {
     if (stream->is_closed) return;

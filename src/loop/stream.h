@@ -76,6 +76,8 @@ MUST_USE enum error stream_write(struct stream *stream, struct bytes *bytes, siz
 MUST_USE enum error stream_write_file(struct stream *stream, struct file *file, int64_t position, size_t size,
                                       void (*released)(void *context), void *context);
 size_t stream_unsent_bytes(const struct stream *stream);
+/* How much the kernel may hold that the peer has not taken. Not called: as much as the kernel finds good. */
+void stream_set_send_buffer(struct stream *stream, int size);
 /* Sends what is queued, then closes for writing. on_closed follows when the peer closes too. */
 void stream_finish(struct stream *stream);
 void stream_close(struct stream **stream);
