@@ -7,6 +7,7 @@
 #include "base/diag.h"
 #include "loop/loop.h"
 #include "metadata/metadata.h"
+#include "replica/late_roles.h"
 #include "replica/partition_state.h"
 #include "replica/table.h"
 #include "wire/messages.h"
@@ -28,6 +29,7 @@ struct replicas {
     struct replica_loop *loops;
     struct role_listener *listeners;
     int64_t pending_changes;
+    struct late_roles late;
     size_t next_home;            /* when they are spread */
     struct replicas_count count; /* relaxed atomics */
     size_t loops_to_close;
@@ -59,6 +61,7 @@ enum error replicas_new(const struct replicas_options *options, struct replicas 
         made->loops[i].owner = made;
         made->loops[i].loop = options->loops[i];
     }
+    late_roles_init(&made->late, made, options->loops[0]);
     *replicas = made;
     return OK;
 }
@@ -71,6 +74,7 @@ void replicas_free(struct replicas **replicas)
         partition_free(partition);
     for (size_t i = 0; i < (*replicas)->options.loop_count; i++)
         partition_table_free(&(*replicas)->loops[i].table);
+    late_roles_free(&(*replicas)->late);
     free((*replicas)->loops);
     free(*replicas);
     *replicas = NULL;
@@ -198,6 +202,8 @@ struct step {
     int32_t index;
     enum error err;
     bool is_new, is_delete;
+    int32_t epoch_before; /* of the partition, if the role is not taken */
+    const struct leader_and_isr_request_leader_and_isr_partition_state *state;
     struct partition_assignment assignment;
 };
 
@@ -363,6 +369,7 @@ static enum error prepare(struct replicas *replicas, struct step *step)
         }
         add_count(&replicas->count.partitions, 1);
     }
+    step->epoch_before = partition->control.leader_epoch;
     partition->control.leader_epoch = asked->leader_epoch;
     step->partition = partition;
     return OK;
@@ -380,8 +387,22 @@ static void leader_and_isr_at_loop(struct change *change, struct replica_loop *h
     }
 }
 
+/* What a full disk did not let in is not forgotten: as soon as there is room it will be. */
+static void keep_for_later(struct change *change, struct step *step)
+{
+    struct partition *partition = step->partition;
+    if (partition && partition->control.leader_epoch == step->assignment.leader_epoch)
+        partition->control.leader_epoch = step->epoch_before;
+    bool is_kept =
+        late_roles_keep(&change->replicas->late, change->request, step->topic, step->topic_id, step->state);
+    if (is_kept) step->err = OK;
+}
+
 static void leader_and_isr_at_end(struct change *change)
 {
+    for (size_t i = change->begin; i < change->end; i++) {
+        if (change->steps[i].err == ERR_DISK_FULL) keep_for_later(change, &change->steps[i]);
+    }
     if (change->end < change->count) {
         loop_post(change->replicas->options.loops[0], &change->go_on);
         return;
@@ -435,6 +456,7 @@ static void take_state(struct step *step, struct slice topic,
                        const struct leader_and_isr_request_leader_and_isr_partition_state *state)
 {
     step->topic = topic;
+    step->state = state;
     step->index = state->partition_index;
     step->is_new = state->is_new;
     step->assignment = (struct partition_assignment){.leader = state->leader,
@@ -464,6 +486,7 @@ static void leader_and_isr_round(struct loop_message *message)
     change->begin = change->end;
     for (; change->end < change->count && made < NEW_PARTITIONS_A_ROUND; change->end++) {
         struct step *step = &change->steps[change->end];
+        late_roles_drop(&replicas->late, request, step->topic, step->index);
         bool was_known = partition_table_find(&replicas->loops[0].table, step->topic, step->index);
         step->err = err == OK ? prepare(replicas, step) : err;
         made += step->partition && !was_known;
@@ -628,6 +651,7 @@ static void prepare_stop(struct replicas *replicas, struct step *step, struct sl
     step->topic = topic;
     step->index = index;
     step->is_delete = is_delete;
+    late_roles_drop(&replicas->late, NULL, topic, index);
     struct partition *partition = partition_table_find(&replicas->loops[0].table, topic, index);
     if (!partition) return; /* perhaps a log without a role: deleted at the end */
     if (log_is_offline(partition->control.log)) step->err = ERR_KAFKA_STORAGE_ERROR;
@@ -780,6 +804,7 @@ void replicas_close(struct replicas *replicas, void (*done)(void *context), void
 {
     assert(!replicas->is_closing);
     replicas->is_closing = true;
+    late_roles_stop(&replicas->late);
     replicas->on_closed = done;
     replicas->on_closed_context = context;
     replicas->loops_to_close = replicas->options.loop_count;
