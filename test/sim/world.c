@@ -82,6 +82,7 @@ static void draw_plan(struct world *world)
     plan->is_durable = kind < 5;
     plan->has_power_cuts = kind < 8;
     plan->has_lost_syncs = plan->has_power_cuts && world_chance(world, 3);
+    plan->is_spread = !world_chance(world, 4);
     plan->data_dirs = world_chance(world, 4) ? 2 : 1;
     plan->producers = (int)world_between(world, 1, 3);
     plan->groups = (int)world_between(world, 1, 2);
@@ -98,11 +99,12 @@ static void draw_plan(struct world *world)
     world->history.is_durable = plan->is_durable;
     world_note(
         world,
-        "plan: %s, %s%s, dirs %d, producers %d, groups %d of %d, topics %d of %d, segments %d bytes %d ms",
+        "plan: %s, %s%s%s, dirs %d, producers %d, groups %d of %d, topics %d of %d, segments %d bytes %d ms",
         plan->is_durable ? "flush.messages=1" : "no flush",
         plan->has_power_cuts ? "power cuts" : "kills only", plan->has_lost_syncs ? ", lost syncs" : "",
-        plan->data_dirs, plan->producers, plan->groups, plan->members_per_group, plan->topics,
-        plan->partitions_per_topic, plan->segment_bytes, plan->roll_ms);
+        plan->is_spread ? ", spread" : "", plan->data_dirs, plan->producers, plan->groups,
+        plan->members_per_group, plan->topics, plan->partitions_per_topic, plan->segment_bytes,
+        plan->roll_ms);
 }
 
 static enum error load_settings(const struct world *world, struct settings **settings)
@@ -332,6 +334,7 @@ static void start_node(struct loop_message *message)
     struct node_config config = {.settings = life->settings,
                                  .loops = life->loops,
                                  .loop_count = LOOPS,
+                                 .is_spread = world->plan.is_spread,
                                  .disk = sim_machine_disk(world->server),
                                  .started_us = loop_clock_us(life->loops[0]),
                                  .on_ready = node_is_ready,

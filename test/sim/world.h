@@ -31,6 +31,8 @@ struct plan {
     bool is_durable;     /* flush.messages=1: a power cut loses nothing acknowledged */
     bool has_power_cuts; /* else only kill -9 and clean stops */
     bool has_lost_syncs;
+    bool
+        is_spread; /* both loops have work from the start; else the second gets some when the first is busy */
     int data_dirs; /* 1 or 2 */
     int producers, groups, members_per_group;
     int topics, partitions_per_topic, offsets_partitions;
