@@ -54,8 +54,7 @@ static bool parse_units(const char *text, const char *const *names, const int64_
                 factor = factors[i];
         }
         if (factor == 0 || number * (double)factor > 9e18) return false;
-        sum += (int64_t)(number * (double)factor);
-        if (sum < 0) return false;
+        if (__builtin_add_overflow(sum, (int64_t)(number * (double)factor), &sum)) return false;
         text = end + unit_size;
         any = true;
     }

@@ -32,6 +32,10 @@ static const char *parse_one(struct slice part, uint16_t default_port, struct en
     if (number == 0) return "the port is missing: host:port";
     if (host.size == 0) return "the host is missing: host:port";
     if (host.size >= sizeof endpoint->host) return "the host name is longer than 255 bytes";
+    for (size_t i = 0; i < host.size; i++) {
+        if (host.data[i] <= ' ' || host.data[i] == 0x7f)
+            return "the host name has a blank or control character";
+    }
     slice_text(host, endpoint->host, sizeof endpoint->host);
     endpoint->port = (uint16_t)number;
     return NULL;

@@ -24,6 +24,8 @@ static void lists_of_addresses(void **state)
         {"a:0", 0, NULL, 0, "not a number"},
         {"a:65536", 0, NULL, 0, "not a number"},
         {"a:nine", 0, NULL, 0, "not a number"},
+        {"a\001b:1", 0, NULL, 0, "control character"},
+        {"my host:1", 0, NULL, 0, "a blank"},
         {"[::1", 0, NULL, 0, "without its"},
         {"a:1,b:2,c:3,d:4,e:5", 0, NULL, 0, "too many"},
     };
