@@ -19,7 +19,7 @@ struct log_flush {
     char *path; /* of the partition */
     int64_t end_offset, closed_offset, records;
     int32_t generation;
-    bool sync_dir, sync_parent, sync_metadata, write_epochs;
+    bool sync_dir, sync_parent, sync_metadata, write_epochs, sync_epochs;
     struct text epochs;
     enum error err;
     size_t count;
@@ -52,7 +52,8 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
     bool has_names = log->dir_unsynced || log->parent_unsynced;
     bool has_closed = closing_at >= 0 || (log->closed_synced < log_active_segment(log)->base_offset &&
                                           up_to_offset > log->closed_synced);
-    if (!has_data && !has_names && !has_closed && !log->epochs_unsaved) return OK;
+    bool has_epochs = log->epochs_unsaved || log->epochs_unsynced;
+    if (!has_data && !has_names && !has_closed && !has_epochs) return OK;
 
     /* A segment that was synced while it was active still owes its indexes. */
     int64_t from = log->closed_synced < log->recovery_point ? log->closed_synced : log->recovery_point;
@@ -94,6 +95,8 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
     begun->sync_parent = log->parent_unsynced;
     begun->sync_metadata = log->metadata_unsynced;
     log->metadata_unsynced = false;
+    begun->sync_epochs = log->epochs_unsynced && !begun->write_epochs;
+    log->epochs_unsynced = false;
     if (begun->sync_dir) log->dir_unsynced = false;
     if (begun->sync_parent) log->parent_unsynced = false;
     if (begun->write_epochs) log->epochs_unsaved = false;
@@ -135,7 +138,9 @@ enum error log_flush_work(struct log_flush *flush)
         if (err == OK) err = sync_segment(flush, segment->base_offset, FILE_TXNINDEX);
         if (err == OK) err = sync_segment(flush, segment->next_offset, FILE_SNAPSHOT);
     }
-    if (err == OK && flush->sync_metadata) err = sync_path(flush, path_join(flush->path, PARTITION_METADATA_FILE));
+    if (err == OK && flush->sync_metadata)
+        err = sync_path(flush, path_join(flush->path, PARTITION_METADATA_FILE));
+    if (err == OK && flush->sync_epochs) err = sync_path(flush, path_join(flush->path, EPOCH_FILE));
     if (err == OK && flush->write_epochs) {
         char *path = path_join(flush->path, EPOCH_FILE);
         err = path ? disk_write_file_atomic(flush->dir->disk, path, text_slice(&flush->epochs)) : ERR_NOMEM;
@@ -161,6 +166,7 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
         log->dir_unsynced |= ended->sync_dir;
         log->parent_unsynced |= ended->sync_parent;
         log->metadata_unsynced |= ended->sync_metadata;
+        log->epochs_unsynced |= ended->sync_epochs;
         log->epochs_unsaved |= ended->write_epochs;
     }
     bool has_moved = false;

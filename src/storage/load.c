@@ -217,16 +217,21 @@ static enum error rebuild_epochs(struct log *log)
     return err;
 }
 
-static enum error read_epochs(struct log *log, const struct listing *listing)
+/* *must_rebuild: the file is damaged, or empty, as one that was renamed into place just before the power went. */
+static enum error read_epochs(struct log *log, const struct listing *listing, bool *must_rebuild)
 {
     struct bytes *bytes = NULL;
     enum error err = read_small(log, listing, EPOCH_FILE, &bytes);
+    *must_rebuild = false;
     if (err == ERR_NOT_FOUND) return OK;
     if (err == OK) err = epoch_cache_read(bytes_slice(bytes), &log->epochs);
+    *must_rebuild = err == ERR_CORRUPT || err == ERR_TOO_LARGE || (err == OK && bytes->size == 0);
     bytes_release(&bytes);
-    if (err != ERR_CORRUPT && err != ERR_TOO_LARGE) return err;
-    diag_warn("leader-epoch-checkpoint of \"%s\" is damaged; making it anew from the batches", log->name);
-    return rebuild_epochs(log);
+    if (err == ERR_CORRUPT || err == ERR_TOO_LARGE) {
+        diag_warn("leader-epoch-checkpoint of \"%s\" is damaged; making it anew from the batches", log->name);
+        err = OK;
+    }
+    return err;
 }
 
 static enum error check_txn_index(struct log *log, const struct listing *listing, size_t i, bool *is_good)
@@ -307,7 +312,8 @@ static bool any_snapshot(const struct listing *listing)
 }
 
 static enum error load_segments(const struct log_load_request *request, struct log *log,
-                                const struct listing *listing, int64_t *recovered_bytes)
+                                const struct listing *listing, bool must_rebuild_epochs,
+                                int64_t *recovered_bytes)
 {
     bool was_clean = request->was_clean;
     enum error err = collect_segments(log, listing);
@@ -346,6 +352,10 @@ static enum error load_segments(const struct log_load_request *request, struct l
         diag_warn("\"%s\" ends at %lld, before its log start %lld: starting there, empty", log->name,
                   (long long)log->end_offset, (long long)request->start_offset);
         err = start_at(log, request->start_offset);
+    }
+    if (err == OK && must_rebuild_epochs) {
+        log->epochs.count = 0;
+        err = rebuild_epochs(log);
     }
     if (err != OK) return err;
 
@@ -410,6 +420,7 @@ enum error log_load(const struct log_load_request *request, struct log **log, in
 {
     struct log *loaded = NULL;
     struct listing listing = {0};
+    bool must_rebuild_epochs = false;
     enum error err = log_new(request->dir, request->name, request->config, &loaded);
     if (err != OK) return err;
     loaded->recovery_point = request->recovery_point > 0 ? request->recovery_point : 0;
@@ -419,8 +430,8 @@ enum error log_load(const struct log_load_request *request, struct log **log, in
     err = listing.path ? listing_read(loaded, &listing) : ERR_NOMEM;
     if (err == OK) err = finish_leftovers(loaded, &listing);
     if (err == OK) err = read_topic_id(loaded, &listing);
-    if (err == OK) err = read_epochs(loaded, &listing);
-    if (err == OK) err = load_segments(request, loaded, &listing, recovered_bytes);
+    if (err == OK) err = read_epochs(loaded, &listing, &must_rebuild_epochs);
+    if (err == OK) err = load_segments(request, loaded, &listing, must_rebuild_epochs, recovered_bytes);
     listing_free(&listing);
     free(listing.path);
     if (err != OK) {
@@ -448,6 +459,11 @@ enum error log_create(struct log_dir *dir, const char *name, const struct uuid *
     if (err == OK && topic_id && !uuid_is_zero(topic_id)) err = log_set_topic_id(made, topic_id);
     if (err == OK) err = log_add_segment(made, 0);
     if (err == OK) err = log_save_indexes(made);
+    /* Many are made that nobody will ever write to. */
+    if (err == OK && !made->active->is_preallocated) {
+        log_deactivate(made);
+        segment_release_files(log_active_segment(made));
+    }
     if (err != OK) {
         log_free(made);
         return err;
@@ -471,8 +487,9 @@ bool log_is_at_rest(const struct log *log)
 {
     bool has_snapshot =
         log->snapshot_offset == log->end_offset || log->segments[log->segment_count - 1].size == 0;
-    return !log->active && !log->epochs_unsaved && !log->metadata_unsynced && !log->snapshot_unsynced &&
-           !log->has_unsaved_state && has_snapshot && log->recovery_point == log->end_offset &&
+    return !log->active && !log->epochs_unsaved && !log->epochs_unsynced && !log->metadata_unsynced &&
+           !log->snapshot_unsynced && !log->has_unsaved_state && has_snapshot &&
+           log->recovery_point == log->end_offset &&
            log->closed_synced == log->segments[log->segment_count - 1].base_offset;
 }
 
@@ -483,7 +500,7 @@ static enum error write_rest(struct log *log, bool *is_written)
     if (log->active) {
         struct segment *segment = log_active_segment(log);
         err = log_close_indexes(log);
-        if (err == OK && log->config.preallocate) err = file_truncate(segment->log_file, segment->size);
+        if (err == OK && log->active->is_preallocated) err = file_truncate(segment->log_file, segment->size);
     }
     /* The snapshot of the end vouches for it at the next start; an empty log needs none. */
     bool has_snapshot = log->snapshot_offset == log->end_offset || log_active_segment(log)->size == 0;
@@ -526,6 +543,8 @@ enum error log_close_cleanly(struct log *log, bool all_will_be_synced)
 void log_was_synced(struct log *log)
 {
     publish(&log->recovery_point, log->end_offset);
+    log->epochs_unsynced = log->metadata_unsynced = log->snapshot_unsynced = false;
+    log->dir_unsynced = log->parent_unsynced = false;
     log->closed_synced = log_active_segment(log)->base_offset;
     log_publish_trust(log);
 }

@@ -53,7 +53,7 @@ static void flush_work(struct lane_job *job)
 
 static bool flush_is_wanted(const struct log *log)
 {
-    return log->flush_wanted || log->flush_inactive_wanted || log->flush_epochs_wanted;
+    return log->flush_wanted || log->flush_inactive_wanted;
 }
 
 static void flush_done(struct lane_job *lane_job)
@@ -81,7 +81,7 @@ static void flush_start(struct log_home *home, struct log *log)
     int64_t up_to = log->recovery_point;
     if (log->flush_inactive_wanted) up_to = log_active_segment(log)->base_offset;
     if (log->flush_wanted) up_to = log->end_offset;
-    log->flush_wanted = log->flush_inactive_wanted = log->flush_epochs_wanted = false;
+    log->flush_wanted = log->flush_inactive_wanted = false;
 
     struct flush_job *job = calloc(1, sizeof *job);
     struct log_flush *flush = NULL;
@@ -174,16 +174,13 @@ static bool tidy(struct log_home *home, struct log *log, int64_t now_ms)
             log_dir_fail(log->dir, err, "write indexes of", log->name);
     }
     if (log->epochs_unsaved) {
-        if (home->loop) {
-            log->flush_epochs_wanted = true;
-            ask(log);
-        } else {
-            enum error err = log_save_epochs(log);
-            if (err == ERR_DISK_FULL || err == ERR_NOMEM)
-                is_done = false;
-            else if (err != OK)
-                log_dir_fail(log->dir, err, "write leader epochs of", log->name);
-        }
+        /* Not synced: thousands may change at once, and until a flush moves the recovery point past their first batches,
+         * recovery finds epochs in the batches. */
+        enum error err = log_write_epochs(log);
+        if (err == ERR_DISK_FULL || err == ERR_NOMEM)
+            is_done = false;
+        else if (err != OK)
+            log_dir_fail(log->dir, err, "write leader epochs of", log->name);
     }
     if (flush_is_wanted(log) && home->loop) ask(log); /* again: it failed for want of room */
     if (log->unsynced_records > 0 && log->config.flush_ms != INT64_MAX) {

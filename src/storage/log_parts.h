@@ -37,7 +37,7 @@ struct log_dir {
     bool was_clean, is_locked;
     int recovery_dirty, start_dirty, high_watermark_dirty; /* atomic: a checkpoint would say something new */
     size_t partition_count;
-    size_t used_logs;                       /* when closing: that have something to write */
+    size_t used_logs; /* when closing: that have something to write */
     pthread_mutex_t
         checkpoint_mutex; /* a checkpoint file has one writer at a time, and the latest text wins */
     uint64_t checkpoint_made;
@@ -79,6 +79,7 @@ struct log_active {
     int64_t created_ms;            /* when we first wrote to it: stands in for a missing timestamp */
     int64_t roll_jitter_ms;
     bool indexes_unsaved;
+    bool is_preallocated; /* .log is larger than what is in it */
     size_t recent_next, recent_count;
     struct recent_batch recent[RECENT_BATCHES]; /* a ring: the batches appended last, to the log's end */
 };
@@ -107,10 +108,11 @@ struct log {
         checkpointed_recovery_point; /* the most its file may say; above recovery_point after a cut: see log_roll_at */
     int64_t checkpoint_pending; /* the store's: what is being written; -1 nothing */
     int32_t generation;
-    bool epochs_unsaved;
-    bool dir_unsynced;    /* names of its files, */
+    bool epochs_unsaved;    /* leader epochs are not written, */
+    bool epochs_unsynced;   /* or written and not synced */
+    bool dir_unsynced;      /* names of its files, */
     bool metadata_unsynced; /* partition.metadata was written, */
-    bool parent_unsynced; /* or its own, may not be on disk */
+    bool parent_unsynced;   /* or its own, may not be on disk */
     bool is_loaded;
     bool snapshot_unsynced;  /* some snapshot was written since the last clean stop */
     bool has_unsaved_state;  /* producers changed since the newest snapshot */
@@ -122,7 +124,7 @@ struct log {
     int64_t unsynced_records;
     int64_t unsynced_since_ms;   /* home's clock; valid while unsynced_records > 0 */
     struct flush_job *flush_job; /* one in flight */
-    bool flush_wanted, flush_inactive_wanted, flush_epochs_wanted;
+    bool flush_wanted, flush_inactive_wanted;
     void (*on_synced)(void *context, struct log *log);
     void *synced_context;
 

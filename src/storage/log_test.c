@@ -414,6 +414,32 @@ static void old_messages(void **state)
     world_close(&world);
 }
 
+/* Leader epochs are in the batches, too. */
+static void a_damaged_epoch_file_is_made_anew(void **state)
+{
+    static const char *const contents[] = {"", "0\n1\n", "\xff"};
+    for (size_t i = 0; i < 3; i++) {
+        struct world world;
+        world_open(&world);
+        open_store(&world);
+        struct sent sent = {{NOW}};
+        struct log_appended appended;
+        assert_int_equal(append(&world, &sent, NOW, &appended), OK);
+        struct log_append how = {.leader_epoch = 5, .now_ms = NOW};
+        assert_int_equal(
+            log_append(world.log, (uint8_t *)world.batch.data, world.batch.size, &how, &appended), OK);
+        log_store_close(world.store, closed, NULL);
+        char path[128];
+        snprintf(path, sizeof path, "%s/t-0/leader-epoch-checkpoint", world.root);
+        assert_int_equal(disk_write_file_atomic(world.disk, path, slice_of(contents[i])), OK);
+        open_store(&world);
+        assert_int_equal(log_latest_epoch(world.log), 5);
+        assert_int_equal(log_epoch_of(world.log, 0), 4);
+        assert_int_equal(log_epoch_end(world.log, 4).end_offset, 1);
+        world_close(&world);
+    }
+}
+
 static void collect(void *context, const char *line)
 {
     text_addz(context, line);
@@ -465,9 +491,13 @@ int main(void)
 {
     diag_set_level(DIAG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_leader_lets_in),          cmocka_unit_test(when_it_rolls),
-        cmocka_unit_test(a_batch_larger_than_a_segment),  cmocka_unit_test(what_retention_takes),
-        cmocka_unit_test(a_log_start_survives_a_restart), cmocka_unit_test(old_messages),
+        cmocka_unit_test(what_a_leader_lets_in),
+        cmocka_unit_test(when_it_rolls),
+        cmocka_unit_test(a_batch_larger_than_a_segment),
+        cmocka_unit_test(what_retention_takes),
+        cmocka_unit_test(a_log_start_survives_a_restart),
+        cmocka_unit_test(old_messages),
+        cmocka_unit_test(a_damaged_epoch_file_is_made_anew),
         cmocka_unit_test(dump_says_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

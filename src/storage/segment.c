@@ -347,7 +347,10 @@ enum error log_add_segment(struct log *log, int64_t base_offset)
     if (err == OK) {
         err = file_open(log->dir->disk, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &added.log_file);
     }
-    if (err == OK && log->config.preallocate) err = file_allocate(added.log_file, log->config.segment_bytes);
+    if (err == OK && log->config.preallocate) {
+        active->is_preallocated = true;
+        err = file_allocate(added.log_file, log->config.segment_bytes);
+    }
     free(path);
     if (err != OK) {
         file_release(&added.log_file);

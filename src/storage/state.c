@@ -16,7 +16,7 @@ static enum error write_epochs(struct log *log,
     free(path);
     free(dir);
     text_free(&text);
-    if (err == OK) log->epochs_unsaved = false;
+    if (err == OK) log->epochs_unsaved = log->epochs_unsynced = false;
     return err;
 }
 
@@ -27,7 +27,9 @@ enum error log_save_epochs(struct log *log)
 
 enum error log_write_epochs(struct log *log)
 {
-    return write_epochs(log, write_file_unsynced);
+    enum error err = write_epochs(log, write_file_unsynced);
+    if (err == OK) log->epochs_unsynced = log->dir_unsynced = true;
+    return err;
 }
 
 enum error log_write_snapshot(struct log *log, int64_t offset)
