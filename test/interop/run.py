@@ -46,6 +46,9 @@ TESTS = [
     ("node", "node_clients.sh", False, 300, []),
     ("dump_log_segments", "dump_log_segments.sh", False, 300, []),
     ("storage_apache", "storage_apache.py", False, 600, []),
+    ("old_python", "old_python.sh", False, 180, []),
+    ("wire_door", "wire_door.py", False, 300, []),
+    ("takeover", "takeover.py", False, 600, []),
 ]
 FIRST = {"group.initial.rebalance.delay.ms": "0"}
 PYTHON_PACKAGES = ["confluent-kafka", "kafka-python", "aiokafka", "kazoo"]
