@@ -296,6 +296,7 @@ static enum error start_at(struct log *log, int64_t offset)
     enum error err = log_drop_segments(log, 0, log->segment_count, true);
     if (err == OK) err = log_add_segment(log, offset);
     if (err == OK) err = log_save_indexes(log);
+    if (err == OK && log->active->is_preallocated) err = file_truncate(log_active_segment(log)->log_file, 0);
     log_deactivate(log);
     log->end_offset = offset;
     log->recovery_point = offset;

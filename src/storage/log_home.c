@@ -7,6 +7,7 @@
 #include "storage/log_parts.h"
 
 #define DIRTY_INTERVAL_MS 1000
+#define RETENTION_SLICE_US 1000
 
 struct log_garbage {
     struct list link;
@@ -328,23 +329,38 @@ void home_discard_tree(struct log_home *home, struct log_dir *dir, char *path, i
 
 /* --- retention --- */
 
-void log_home_retain(struct log_home *home, int64_t now_ms)
+static void retain(struct log *log, int64_t now_ms)
 {
-    LIST_EACH(&home->logs, link)
-    {
-        struct log *log = CONTAINER_OF(link, struct log, home_link);
-        if (log_dir_is_failed(log->dir)) continue;
-        enum error err = log_delete_old_segments(log, log->high_watermark, now_ms, NULL);
-        if (err != OK) diag_warn("could not delete old segments of \"%s\": %s", log->name, error_text(err));
-        log_expire_producers(log, now_ms);
-    }
+    if (log_dir_is_failed(log->dir)) return;
+    enum error err = log_delete_old_segments(log, log->high_watermark, now_ms, NULL);
+    if (err != OK) diag_warn("could not delete old segments of \"%s\": %s", log->name, error_text(err));
+    log_expire_producers(log, now_ms);
 }
 
+void log_home_retain(struct log_home *home, int64_t now_ms)
+{
+    LIST_EACH(&home->logs, link) retain(CONTAINER_OF(link, struct log, home_link), now_ms);
+}
+
+/* A slice of the logs each turn, for each may have to open a file: the list goes round. */
 static void retention_due(struct loop_timer *timer)
 {
     struct log_home *home = CONTAINER_OF(timer, struct log_home, retention_timer);
-    log_home_retain(home, loop_wall_ms(home->loop));
-    loop_timer_start(home->loop, timer, log_store_options_of(home->store)->retention_check_interval_ms);
+    if (home->retention_left == 0) {
+        LIST_EACH(&home->logs, link) home->retention_left++;
+    }
+    int64_t began_us = loop_clock_us(home->loop), now_ms = loop_wall_ms(home->loop);
+    while (home->retention_left > 0 && !list_empty(&home->logs)) {
+        struct log *log = CONTAINER_OF(home->logs.next, struct log, home_link);
+        home->retention_left--;
+        list_remove(&log->home_link);
+        list_push_back(&home->logs, &log->home_link);
+        retain(log, now_ms);
+        if (loop_clock_us(home->loop) - began_us > RETENTION_SLICE_US) break;
+    }
+    if (list_empty(&home->logs)) home->retention_left = 0;
+    int64_t interval_ms = log_store_options_of(home->store)->retention_check_interval_ms;
+    loop_timer_start(home->loop, timer, home->retention_left > 0 ? 1 : interval_ms);
 }
 
 /* --- life --- */

@@ -34,6 +34,7 @@ struct log_home {
     int64_t dirty_due_ms;
     bool flush_deferred, is_closing;
     size_t jobs_in_flight;
+    size_t retention_left;          /* logs still to be looked at in this round */
     void (*on_idle)(void *context); /* see log_home_close */
     void *idle_context;
 };

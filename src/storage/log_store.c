@@ -153,7 +153,8 @@ enum error log_store_delete(struct log_store *store, struct log **log)
         char *from = log_path(gone), *to = path_join(dir->path, name);
         err = from && to ? disk_rename(dir->disk, from, to) : ERR_NOMEM;
         if (err == OK) rename_open_files(gone, to);
-        if (err == OK) err = disk_sync_dir(dir->disk, dir->path);
+        /* Not synced: many may go at once, the checkpoints that follow sync the directory, and should it come back after a
+         * power cut, its topic id tells that it is nobody's. */
         if (err == OK) {
             home_discard_tree(&store->home, dir, to, gone->config.file_delete_delay_ms);
             to = NULL;
