@@ -15,9 +15,13 @@ files=$(ls "$WORK"/data/dump-0/*.log | paste -sd,)
 indexes=$(ls "$WORK"/data/dump-0/*.index "$WORK"/data/dump-0/*.timeindex | paste -sd,)
 snapshots=$(ls "$WORK"/data/dump-0/*.snapshot | paste -sd,)
 for version in 3.9.2 4.3.1; do
-    jars=$("$here/maven" "kafka-$version" "org.apache.kafka:kafka_2.13:$version")
-    class=org.apache.kafka.tools.DumpLogSegments
-    unzip -l "$jars"/kafka-tools-*.jar 2>/dev/null | grep -q tools/DumpLogSegments.class || class=kafka.tools.DumpLogSegments
+    if [ "$version" = 3.9.2 ]; then
+        jars=$("$here/maven" kafka-3.9.2 org.apache.kafka:kafka_2.13:3.9.2)
+        class=kafka.tools.DumpLogSegments
+    else
+        jars=$("$here/maven" kafka-tools-4.3.1 org.apache.kafka:kafka_2.13:4.3.1 org.apache.kafka:kafka-tools:4.3.1)
+        class=org.apache.kafka.tools.DumpLogSegments
+    fi
     dump() { java -Xmx512m -cp "$jars/*" $class "$@" > out 2>&1 || { tail -20 out; exit 1; }
         if grep -iE 'exception|mismatch|corrupt|isvalid: false|not found|out of order' out; then exit 1; fi; }
     dump --deep-iteration --print-data-log --files "$files"
