@@ -247,12 +247,19 @@ void history_claimed(struct history *history, size_t group, int32_t generation, 
     history->counts.claims++;
 }
 
+int32_t history_newest(const struct history *history, size_t group)
+{
+    int32_t newest = 0;
+    for (size_t i = 0; i < history->claim_count; i++) {
+        const struct history_claim *claim = &history->claims[i];
+        if (claim->group == group && claim->generation > newest) newest = claim->generation;
+    }
+    return newest;
+}
+
 bool history_is_newest(const struct history *history, size_t group, int32_t generation)
 {
-    for (size_t i = 0; i < history->claim_count; i++) {
-        if (history->claims[i].group == group && history->claims[i].generation > generation) return false;
-    }
-    return true;
+    return history_newest(history, group) <= generation;
 }
 
 static struct history_commits *commits_of(struct history *history, size_t group, size_t partition)

@@ -146,6 +146,8 @@ void history_claimed(struct history *history, size_t group, int32_t generation, 
                      struct slice owner);
 /* No member of a later generation has claimed anything: what this one is told of offsets is the present. */
 bool history_is_newest(const struct history *history, size_t group, int32_t generation);
+/* The newest generation that anybody has claimed something in; 0 = none yet, or power was lost since. */
+int32_t history_newest(const struct history *history, size_t group);
 uint64_t history_commit_sent(struct history *history, size_t group, size_t partition, int32_t generation,
                              int64_t offset);
 void history_commit_acked(struct history *history, size_t group, size_t partition, uint64_t serial);

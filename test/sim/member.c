@@ -47,7 +47,7 @@ struct member {
     struct call call, fetch_call;
     bool is_calling, is_fetching;
     struct loop_timer timer, fetch_timer;
-    int32_t generation;
+    int32_t generation, newest; /* the group's newest when we asked to join */
     uint32_t round,
         fetch_round; /* of assignments: answers to fetches of an older one are not ours any more */
     bool is_leader;
@@ -240,6 +240,11 @@ static void joined(struct call *call, enum error err, int16_t version, const voi
     }
     slice_text(answer->member_id, member->member_id, sizeof member->member_id);
     member->generation = answer->generation_id;
+    if (member->generation < member->newest && !history_of(member)->was_lossy) {
+        history_fail(history_of(member), "%s joins generation %d, but %d has been", member->name,
+                     member->generation, member->newest);
+        return;
+    }
     member->is_leader = slice_is(answer->leader, member->member_id);
     if (member->is_leader && !answer->skip_assignment) remember_others(member, answer);
     if (answer->skip_assignment) member->other_count = 0;
@@ -278,6 +283,7 @@ static void join(struct member *member)
     request.protocol_type = SLICE("consumer");
     request.protocols.items = &protocol;
     request.protocols.count = 1;
+    member->newest = history_newest(history, member->crew->group);
     call(member, API_JOIN_GROUP, &request, -1, session_ms * 2 + CALL_MS, joined);
     text_free(&frame);
 }
