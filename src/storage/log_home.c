@@ -22,6 +22,7 @@ struct flush_job {
     struct log_home *home;
     struct log *log; /* NULL: it left meanwhile */
     struct log_flush *flush;
+    bool was_wanted, was_inactive_wanted; /* what it serves: wanted again when there was no room for it */
 };
 
 struct garbage_job {
@@ -65,12 +66,16 @@ static void flush_done(struct lane_job *lane_job)
     home->jobs_in_flight--;
     if (log) log->flush_job = NULL;
     enum error err = log_flush_end(log, &job->flush);
+    bool was_wanted = job->was_wanted, was_inactive_wanted = job->was_inactive_wanted;
     free(job);
     if (log && log->home == home) {
-        if (err == ERR_DISK_FULL || err == ERR_NOMEM)
+        if (err == ERR_DISK_FULL || err == ERR_NOMEM) {
+            log->flush_wanted |= was_wanted;
+            log->flush_inactive_wanted |= was_inactive_wanted;
             log_mark_dirty(log); /* try again in a second */
-        else if (err == OK && flush_is_wanted(log))
+        } else if (err == OK && flush_is_wanted(log)) {
             flush_start(home, log);
+        }
     }
     check_idle(home);
 }
@@ -82,6 +87,7 @@ static void flush_start(struct log_home *home, struct log *log)
     int64_t up_to = log->recovery_point;
     if (log->flush_inactive_wanted) up_to = log_active_segment(log)->base_offset;
     if (log->flush_wanted) up_to = log->end_offset;
+    bool is_wanted = log->flush_wanted, is_inactive_wanted = log->flush_inactive_wanted;
     log->flush_wanted = log->flush_inactive_wanted = false;
 
     struct flush_job *job = calloc(1, sizeof *job);
@@ -89,14 +95,20 @@ static void flush_start(struct log_home *home, struct log *log)
     enum error err = job ? log_flush_begin(log, up_to, &flush) : ERR_NOMEM;
     if (err != OK || !flush) {
         free(job);
-        if (err == ERR_NOMEM)
+        if (err == ERR_NOMEM) {
+            log->flush_wanted = is_wanted;
+            log->flush_inactive_wanted = is_inactive_wanted;
             log_mark_dirty(log);
-        else if (err != OK)
+        } else if (err != OK)
             log_dir_fail(log->dir, err, "flush", log->name);
         return;
     }
-    *job = (struct flush_job){
-        .job = {.work = flush_work, .done = flush_done}, .home = home, .log = log, .flush = flush};
+    *job = (struct flush_job){.job = {.work = flush_work, .done = flush_done},
+                              .home = home,
+                              .log = log,
+                              .flush = flush,
+                              .was_wanted = is_wanted,
+                              .was_inactive_wanted = is_inactive_wanted};
     log->flush_job = job;
     home->jobs_in_flight++;
     lane_submit(log->dir->sync_lane, home->loop, &job->job);
