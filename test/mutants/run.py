@@ -66,9 +66,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="odradek-mutants-") as top:
         tree, whole, build = (os.path.join(top, name) for name in ("tree", "whole", "build"))
         os.makedirs(tree)
-        for name in ("src", "schema", "tool", "test", "meson.build", "meson_options.txt"):
-            origin = source / name
-            (shutil.copytree if origin.is_dir() else shutil.copy)(origin, os.path.join(tree, name))
+        for origin in source.iterdir():
+            if origin.name.startswith((".", "build", "odradek-data")):
+                continue
+            (shutil.copytree if origin.is_dir() else shutil.copy)(origin, os.path.join(tree, origin.name))
         shutil.copytree(os.path.join(tree, "src"), whole)
         done = run(["meson", "setup", build, tree, "-Dbuildtype=debugoptimized"])
         if done.returncode:
