@@ -39,6 +39,8 @@ enum error scan_find(struct file *file, int64_t start_position, int64_t end, boo
                      struct batch_header *header, int64_t *position)
 {
     uint8_t window[WINDOW_SIZE];
+    if (start_position < 0 || start_position > end)
+        start_position = 0; /* an index said so: nobody else would */
     struct header_scan scan = {.file = file,
                                .position = start_position,
                                .end = end,
