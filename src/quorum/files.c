@@ -136,7 +136,7 @@ static enum error scan_fill(struct quorum_scan *scan, int64_t position, size_t s
     }
     size_t offset = (size_t)(position - scan->buffer_position);
     size_t available = scan->buffered - offset;
-    *data = scan->buffer + offset;
+    *data = scan->buffer ? scan->buffer + offset : NULL; /* an empty file has no buffer */
     *got = available < size ? available : size;
     return OK;
 }

@@ -114,6 +114,11 @@ static void ask(struct script *script, int what)
 
 static void say(struct script *script, struct text *message)
 {
+    /* Random bytes, too, may happen to answer the oldest request. */
+    if (script->xid_count > 0 && message->size >= 4 && (int32_t)get_be32(message->data) == script->xids[0]) {
+        script->xid_count--;
+        memmove(script->xids, script->xids + 1, script->xid_count * sizeof *script->xids);
+    }
     if (script->is_open) coord_door_message(script->coord, text_slice(message));
     text_free(message);
 }
@@ -165,14 +170,9 @@ static void step(struct script *script, uint8_t choice, uint8_t detail, struct s
         coord_door_closed(script->coord, ERR_EOF);
         break;
     case 5: answer(script, JUTE_XID_EVENT, 0, body); break;
-    case 6: {
-        if (script->xid_count == 0) break;
-        int32_t xid = script->xids[0];
-        script->xid_count--;
-        memmove(script->xids, script->xids + 1, script->xid_count * sizeof *script->xids);
-        answer(script, xid, detail, body);
+    case 6:
+        if (script->xid_count > 0) answer(script, script->xids[0], detail, body);
         break;
-    }
     default: {
         struct text message = {0};
         text_add(&message, body);
