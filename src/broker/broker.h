@@ -18,6 +18,7 @@
 struct broker;
 struct config_watch;
 struct controller;
+struct controller_link;
 struct disk;
 struct group_coordinators;
 struct lane;
@@ -57,6 +58,7 @@ uint16_t broker_port(const struct broker *broker, size_t index);
 struct broker_parts {
     struct replicas *replicas;
     struct controller *controller;
+    struct controller_link *controller_link;
     struct group_coordinators *groups;
     struct config_watch *configs;
     struct log_store *store;

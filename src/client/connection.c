@@ -131,6 +131,8 @@ int16_t connection_version(const struct connection *connection, int16_t api_key,
 {
     const struct api *api = api_of(api_key);
     if (!api || api_key < 0 || api_key >= MAX_KEYS) return -1;
+    if (connection->options.is_unnegotiated)
+        return max_version >= api->min_version && max_version <= api->max_version ? max_version : -1;
     struct version_range range = connection->versions[api_key];
     int16_t highest = api->max_version < range.max ? api->max_version : range.max;
     if (max_version >= 0 && max_version < highest) highest = max_version;
@@ -206,6 +208,15 @@ const char *connection_name(const struct connection *connection)
 
 /* --- ApiVersions --- */
 
+static void opened(struct connection *connection)
+{
+    loop_timer_stop(connection->loop, &connection->hello_timer);
+    connection->is_open = true;
+    void (*tell)(void *, enum error) = connection->options.on_open;
+    connection->options.on_open = NULL;
+    if (tell) tell(connection->options.context, OK);
+}
+
 static void hello_done(struct call *call, enum error err, int16_t version, const void *response)
 {
     struct connection *connection = call->context;
@@ -225,13 +236,7 @@ static void hello_done(struct call *call, enum error err, int16_t version, const
         connection->versions[key] = (struct version_range){answer->api_keys.items[i].min_version,
                                                            answer->api_keys.items[i].max_version};
     }
-    loop_timer_stop(connection->loop, &connection->hello_timer);
-    connection->is_open = true;
-    if (connection->options.on_open) {
-        void (*tell)(void *, enum error) = connection->options.on_open;
-        connection->options.on_open = NULL;
-        tell(connection->options.context, OK);
-    }
+    opened(connection);
 }
 
 static void say_hello(struct connection *connection, int16_t version)
@@ -357,7 +362,10 @@ static void on_connected(void *context, enum error err, struct stream *stream)
         connection->stream = stream;
         stream_set_events(stream, &events, connection);
         stream_set_reading(stream, true);
-        say_hello(connection, 3);
+        if (connection->options.is_unnegotiated)
+            opened(connection);
+        else
+            say_hello(connection, 3);
     }
     leave(connection);
 }

@@ -7,7 +7,8 @@
  *       -> call->done(call, OK, version, &metadata_response)   memory lives until done returns
  *
  * Versions: each request goes out in the highest version that the broker, this program's schema and the
- * caller's max_version allow; ERR_UNSUPPORTED_VERSION when there is none. Pipelining: any number of calls up
+ * caller's max_version allow; ERR_UNSUPPORTED_VERSION when there is none. Brokers of one cluster do not ask each other
+ * (is_unnegotiated): a call then goes out in exactly its max_version, which inter.broker.protocol.version fixes. Pipelining: any number of calls up
  * to MAX_CALLS are in flight; Kafka answers in order and a correlation id that does not match closes the
  * connection.
  *
@@ -30,6 +31,7 @@ struct connection;
 
 struct connection_options {
     const char *client_id;                          /* copied; NULL = "odradek" */
+    bool is_unnegotiated;                           /* no ApiVersions: open as soon as it is connected */
     int64_t timeout_ms;                             /* to connect and learn the versions */
     size_t max_frame_size;                          /* of an answer; 0 = 100 MiB */
     void (*on_open)(void *context, enum error err); /* once; on error the connection is closed already */

@@ -14,9 +14,11 @@
 #include "keeper/keeper.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
+#include "metadata/controller_link.h"
 #include "metadata/metadata.h"
 #include "metrics/metrics.h"
 #include "node/gauges.h"
+#include "node/own_controller.h"
 #include "replica/replicas.h"
 #include "settings/settings.h"
 #include "storage/log_store.h"
@@ -44,6 +46,8 @@ struct node {
     struct group_coordinators *groups;
     struct local_channel *channel;
     struct controller *controller;
+    struct own_controller own_controller;
+    struct controller_link *controller_link;
     struct http *http;
     struct gauges gauges;
 
@@ -189,15 +193,19 @@ static void apply_stop_replica(void *context, const struct stop_replica_request 
 static enum error join_cluster(struct node *node)
 {
     const struct settings *settings = settings_of(node);
+    enum error err = own_controller_link(&node->own_controller, node->control, node->metadata,
+                                         node->identity.broker_id, settings, &node->controller_link);
+    if (err != OK) return err;
     struct replicas_options replicas = {.broker_id = node->identity.broker_id,
                                         .loops = node->config.loops,
                                         .loop_count = node->config.loop_count,
                                         .store = node->store,
                                         .metadata = node->metadata,
+                                        .controller_link = node->controller_link,
                                         .is_spread = node->config.is_spread,
                                         .topic_rules = broker_topic_rules,
                                         .context = node->broker};
-    enum error err = replicas_new(&replicas, &node->replicas);
+    err = replicas_new(&replicas, &node->replicas);
     if (err != OK) return err;
 
     struct group_config groups = GROUP_CONFIG_DEFAULT;
@@ -240,10 +248,14 @@ static enum error join_cluster(struct node *node)
                                                         .timestamp_ms = loop_wall_ms(node->control)};
     options.registration.endpoints = broker_endpoints(node->broker, &options.registration.endpoint_count);
 
-    struct broker_parts parts = {
-        .replicas = node->replicas, .groups = node->groups, .configs = node->configs, .store = node->store};
+    struct broker_parts parts = {.replicas = node->replicas,
+                                 .controller_link = node->controller_link,
+                                 .groups = node->groups,
+                                 .configs = node->configs,
+                                 .store = node->store};
     err = controller_new(&options, &node->controller);
     if (err != OK) return err;
+    node->own_controller.controller = node->controller;
     parts.controller = node->controller;
     broker_set_parts(node->broker, &parts);
     check_ready(&node->ready_timer);
@@ -633,6 +645,7 @@ static void stop_broker(struct loop_message *message)
     broker_free(&node->broker);
     replicas_free(&node->replicas);
     group_coordinators_free(&node->groups);
+    controller_link_free(&node->controller_link);
     stop_keeper(message);
 }
 
@@ -668,6 +681,7 @@ static void session_over(void *context)
 static void stop_coord(struct loop_message *message)
 {
     struct node *node = stopping(message);
+    node->own_controller.controller = NULL;
     controller_free(&node->controller);
     local_channel_free(&node->channel);
     config_watch_free(&node->configs);

@@ -22,6 +22,7 @@
 #include "storage/log_store.h"
 
 struct replicas;
+struct controller_link;
 struct metadata;
 struct leader_and_isr_request;
 struct leader_and_isr_response;
@@ -41,6 +42,7 @@ struct replicas_options {
     size_t loop_count;
     struct log_store *store; /* loaded */
     struct metadata *metadata;
+    struct controller_link *controller_link; /* changes of an ISR go there; NULL in tests of one broker */
     bool is_spread; /* loops get homes in turn, whether those before them are busy or not */
     /* The rules of a topic as of now; any of the loops. */
     void (*topic_rules)(void *context, struct slice topic, struct topic_rules *rules);

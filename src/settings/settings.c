@@ -560,6 +560,14 @@ const struct listener_setting *settings_listeners(const struct settings *setting
     return settings->base->listeners;
 }
 
+const struct listener_setting *settings_inter_broker_listener(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->base->listener_count; i++) {
+        if (settings->base->listeners[i].is_inter_broker) return &settings->base->listeners[i];
+    }
+    return NULL;
+}
+
 struct setting_list settings_log_dirs(const struct settings *settings)
 {
     return settings->base->log_dirs;
