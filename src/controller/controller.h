@@ -107,6 +107,17 @@ void local_channel_free(struct local_channel **local);
 /* The table to hand to controller_new. */
 struct controller_channel local_channel_table(struct local_channel *local);
 
+/* ---- network_channel.c: the other brokers ---- */
+
+struct network_channel;
+/* `listener` is where brokers hear their controller (control.plane.listener.name, or else the inter-broker one). A request that
+ * is not answered within `timeout_ms` is sent again over a new connection. */
+MUST_USE enum error network_channel_new(struct loop *loop, struct slice listener, int64_t timeout_ms,
+                                        struct network_channel **channel);
+/* What waits is answered ERR_CANCELLED. */
+void network_channel_free(struct network_channel **channel);
+struct controller_channel network_channel_table(struct network_channel *channel);
+
 /* ---- the controller ---- */
 
 /* What the broker knows and the controller asks. All on the control loop. */

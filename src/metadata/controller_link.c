@@ -135,13 +135,9 @@ static enum error copy_for_local(struct controller_link_flight *flight,
     const struct api *api = api_of(call->api_key);
     if (!api || call->max_version < api->min_version || call->max_version > api->max_version)
         return ERR_UNSUPPORTED_VERSION;
-    size_t size = message_size(api->request, call->max_version, call->request);
-    if (size == SIZE_MAX) return ERR_UNSUPPORTED_VERSION;
-    uint8_t *bytes = arena_alloc(&flight->arena, size);
     void *request = arena_zalloc(&flight->arena, message_struct_size(api->request));
     void *response = arena_zalloc(&flight->arena, message_struct_size(api->response));
-    if (!bytes || !request || !response) return ERR_NOMEM;
-    message_encode(api->request, call->max_version, call->request, bytes, NULL);
+    if (!request || !response) return ERR_NOMEM;
     message_init(api->response, response);
     flight->local = (struct controller_link_local){.api_key = call->api_key,
                                                    .version = call->max_version,
@@ -149,8 +145,7 @@ static enum error copy_for_local(struct controller_link_flight *flight,
                                                    .arena = &flight->arena,
                                                    .response = response,
                                                    .done = answered_here};
-    return message_decode(api->request, call->max_version, (struct slice){bytes, size}, &flight->arena,
-                          request, NULL, NULL);
+    return message_copy(api->request, call->max_version, call->request, &flight->arena, request);
 }
 
 /* ERR_LIMIT: the connection is full; the call goes on waiting. */

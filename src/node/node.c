@@ -45,6 +45,7 @@ struct node {
     struct replicas *replicas;
     struct group_coordinators *groups;
     struct local_channel *channel;
+    struct network_channel *network;
     struct controller *controller;
     struct own_controller own_controller;
     struct controller_link *controller_link;
@@ -225,8 +226,12 @@ static enum error join_cluster(struct node *node)
     err = group_coordinators_new(&groups, &node->groups);
     if (err != OK) return err;
 
+    err = network_channel_new(node->control, settings_inter_broker_listener(settings)->name,
+                              settings_long(settings, SETTING_CONTROLLER_SOCKET_TIMEOUT_MS), &node->network);
+    if (err != OK) return err;
     struct broker_appliers appliers = {node, apply_leader_and_isr, apply_stop_replica};
-    err = local_channel_new(node->identity.broker_id, node->metadata, node->configs, &appliers, NULL,
+    struct controller_channel others = network_channel_table(node->network);
+    err = local_channel_new(node->identity.broker_id, node->metadata, node->configs, &appliers, &others,
                             &node->channel);
     if (err != OK) return err;
 
@@ -684,6 +689,7 @@ static void stop_coord(struct loop_message *message)
     node->own_controller.controller = NULL;
     controller_free(&node->controller);
     local_channel_free(&node->channel);
+    network_channel_free(&node->network);
     config_watch_free(&node->configs);
     if (node->coord)
         coord_finish(node->coord, SESSION_END_MS, session_over, node);

@@ -37,6 +37,17 @@ bool message_is_flexible(const struct message_type *type, int16_t version)
     return version >= type->flexible_from;
 }
 
+enum error message_copy(const struct message_type *type, int16_t version, const void *message,
+                        struct arena *arena, void *copy)
+{
+    size_t size = message_size(type, version, message);
+    if (size == SIZE_MAX) return ERR_UNSUPPORTED_VERSION;
+    uint8_t *bytes = arena_alloc(arena, size);
+    if (!bytes) return ERR_NOMEM;
+    message_encode(type, version, message, bytes, NULL);
+    return message_decode(type, version, (struct slice){bytes, size}, arena, copy, NULL, NULL);
+}
+
 int16_t api_request_header_version(int16_t key, int16_t version)
 {
     const struct api *api = api_of(key);

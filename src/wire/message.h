@@ -87,6 +87,10 @@ size_t message_size(const struct message_type *type, int16_t version, const void
  * field is external; entries are appended in rising `at`, relative to `out`. */
 size_t message_encode(const struct message_type *type, int16_t version, const void *message, uint8_t *out,
                       struct splices *splices);
+/* A copy that shares nothing with `message` and lives as long as `arena`, by way of the encoding in `version`. ERR_NOMEM;
+ * ERR_UNSUPPORTED_VERSION when it cannot be encoded in it. */
+MUST_USE enum error message_copy(const struct message_type *type, int16_t version, const void *message,
+                                 struct arena *arena, void *copy);
 /* One JSON object, keys as Kafka spells the fields. */
 void message_print(const struct message_type *type, int16_t version, const void *message, struct text *out);
 
