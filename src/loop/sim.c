@@ -167,6 +167,11 @@ int64_t sim_now_ms(const struct sim *sim)
     return sim->now_us / 1000;
 }
 
+const char *sim_current_host(const struct sim *sim)
+{
+    return sim->current ? sim->current->machine->host : NULL;
+}
+
 /* --- chance and trace --- */
 
 struct random *sim_random(struct sim *sim)

@@ -53,6 +53,8 @@ void sim_run_ms(struct sim *sim, int64_t ms);
 /* Runs until check(context) is true; false when `limit_ms` of virtual time went by. */
 bool sim_run_until(struct sim *sim, bool (*check)(void *context), void *context, int64_t limit_ms);
 int64_t sim_now_ms(const struct sim *sim);
+/* The machine whose code is running; NULL = none. */
+const char *sim_current_host(const struct sim *sim);
 
 /* The adversary. */
 struct random;

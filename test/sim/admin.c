@@ -21,6 +21,7 @@ struct admin {
     struct loop_timer timer;
     struct call call;
     bool is_calling, is_finishing;
+    bool is_elsewhere; /* the controller is another broker */
     bool is_made;      /* the topic at hand exists, but its id is not known yet */
     bool is_somebodys; /* by an earlier request, whose answer was lost */
     int made, extras;  /* topics for producers that are there; others asked for */
@@ -51,8 +52,9 @@ static struct admin *returned(struct call *call)
 }
 
 /* While a node starts or its disk is full. */
-static bool is_passing(enum error code)
+static bool is_passing(struct admin *admin, enum error code)
 {
+    admin->is_elsewhere |= code == ERR_NOT_CONTROLLER && admin->world->server_count > 1;
     return code == ERR_NOT_CONTROLLER || code == ERR_REQUEST_TIMED_OUT ||
            code == ERR_COORDINATOR_NOT_AVAILABLE || code == ERR_UNKNOWN_SERVER_ERROR ||
            code == ERR_KAFKA_STORAGE_ERROR || code == ERR_LEADER_NOT_AVAILABLE ||
@@ -74,7 +76,8 @@ static void described(struct call *call, enum error err, int16_t version, const 
     if (err != OK || answer->topics.count != 1) return;
     const struct metadata_response_metadata_response_topic *topic = &answer->topics.items[0];
     struct history *history = &admin->world->history;
-    if (topic->error_code != 0 && admin->is_somebodys) return; /* made, but not everybody has heard */
+    /* Made, but not everybody has heard. */
+    if (topic->error_code != 0 && (admin->is_somebodys || admin->world->server_count > 1)) return;
     if (topic->error_code != 0) {
         history_fail(history, "topic %s was made, and Metadata answers %s", admin->name,
                      error_name(error_from_kafka(topic->error_code)));
@@ -117,7 +120,7 @@ static void made(struct call *call, enum error err, int16_t version, const void 
         history_topic_made(&admin->world->history, slice_of(admin->name), answer->topics.items[0].topic_id,
                            admin->asked_partitions);
     }
-    if (code != OK && code != ERR_TOPIC_ALREADY_EXISTS && !is_passing(code)) {
+    if (code != OK && code != ERR_TOPIC_ALREADY_EXISTS && !is_passing(admin, code)) {
         history_fail(&admin->world->history, "CreateTopics %s answers %s: %.*s", admin->name,
                      error_name(code), SLICE_ARG(answer->topics.items[0].error_message));
     }
@@ -129,7 +132,7 @@ static void make(struct admin *admin, int32_t partitions)
     create_topics_request_creatable_topic_init(&topic);
     topic.name = slice_of(admin->name);
     topic.num_partitions = admin->asked_partitions = partitions;
-    topic.replication_factor = 1;
+    topic.replication_factor = (int16_t)admin->world->plan.replicas;
     struct create_topics_request request;
     create_topics_request_init(&request);
     request.topics.items = &topic;
@@ -152,7 +155,7 @@ static void deleted(struct call *call, enum error err, int16_t version, const vo
     if (code == OK) {
         topic->is_deleted = true;
         topic->is_uncertain = false;
-    } else if (!is_passing(code)) {
+    } else if (!is_passing(admin, code)) {
         history_fail(history, "DeleteTopics %s answers %s", admin->name, error_name(code));
     }
 }
@@ -183,6 +186,10 @@ static void step(struct loop_timer *timer)
     struct admin *admin = CONTAINER_OF(timer, struct admin, timer);
     struct world *world = admin->world;
     if (admin->is_calling || world_has_failed(world)) return;
+    if (admin->is_elsewhere) {
+        admin->is_elsewhere = false;
+        peer_move(&admin->peer, PEER_ANY);
+    }
     if (!admin->peer.is_open) {
         again(admin, 20, 100);
     } else if (is_own(admin)) {
@@ -205,7 +212,7 @@ struct admin *admin_new(struct world *world)
     if (!admin) abort();
     admin->world = world;
     admin->timer.run = step;
-    peer_start(&admin->peer, world, "admin");
+    peer_start(&admin->peer, world, "admin", PEER_ANY);
     again(admin, 0, 5);
     return admin;
 }

@@ -6,6 +6,11 @@ enum {
     MAX_SKEW_MS = DAY_MS / 4,
 };
 
+static struct server *server_of(struct world *world)
+{
+    return &world->servers[0];
+}
+
 static void wait(struct world *world, int64_t min_ms, int64_t max_ms)
 {
     world_run(world, world_between(world, min_ms, max_ms));
@@ -14,9 +19,9 @@ static void wait(struct world *world, int64_t min_ms, int64_t max_ms)
 static void die(struct world *world)
 {
     if (world->plan.has_power_cuts && !world_chance(world, 3))
-        world_power_cut(world);
+        server_power_cut(server_of(world));
     else
-        world_kill(world);
+        server_kill(server_of(world));
 }
 
 /* --- blows; the node is up, or on its way --- */
@@ -35,29 +40,29 @@ static void death_at_write(struct world *world)
     }
     int64_t count = world_chance(world, 2) ? world_between(world, 1, 20) : world_between(world, 1, 300);
     world_note(world, "the power will go at change %lld of the disk", (long long)count);
-    sim_machine_crash_at_write(world->server, (int)count);
+    sim_machine_crash_at_write(server_of(world)->machine, (int)count);
     wait(world, 200, 2000);
-    if (world->state != NODE_DOWN) sim_machine_crash_at_write(world->server, 0);
+    if (server_of(world)->state != SERVER_DOWN) sim_machine_crash_at_write(server_of(world)->machine, 0);
 }
 
 static void clean_stop(struct world *world)
 {
-    world_stop_node(world);
+    server_stop(server_of(world));
 }
 
 static void full_disk(struct world *world)
 {
-    world_disk_full(world, true);
+    server_disk_full(server_of(world), true);
     wait(world, 50, 1500);
-    if (world_chance(world, 3) && world->state != NODE_DOWN) die(world);
-    world_disk_full(world, false);
+    if (world_chance(world, 3) && server_of(world)->state != SERVER_DOWN) die(world);
+    server_disk_full(server_of(world), false);
 }
 
 static void slow_disk(struct world *world)
 {
     int64_t delay_ms = world_between(world, 5, 500), count = world_between(world, 1, 30);
     world_note(world, "the next %lld syncs take %lld ms", (long long)count, (long long)delay_ms);
-    sim_disk_slow(world->server, delay_ms, (int)count);
+    sim_disk_slow(server_of(world)->machine, delay_ms, (int)count);
 }
 
 /* A directory goes offline, perhaps the node ends; what the kernel dropped shows when the power goes. */
@@ -67,20 +72,20 @@ static void failing_sync(struct world *world)
         slow_disk(world);
         return;
     }
-    world_fail_syncs(world, (int)world_between(world, 1, 3));
+    server_fail_syncs(server_of(world), (int)world_between(world, 1, 3));
     wait(world, 100, 2000);
-    world_disk_heal(world);
-    if (world->state != NODE_DOWN && world_chance(world, 4)) world_stop_node(world);
-    if (world->has_lost_sync) world_power_cut(world);
+    server_disk_heal(server_of(world));
+    if (server_of(world)->state != SERVER_DOWN && world_chance(world, 4)) server_stop(server_of(world));
+    if (server_of(world)->has_lost_sync) server_power_cut(server_of(world));
 }
 
 static void clock_jump(struct world *world)
 {
     int64_t to_ms = world_between(world, -MAX_SKEW_MS, MAX_SKEW_MS);
     if (world_chance(world, 2)) to_ms /= 1000;
-    world_note(world, "the wall clock jumps by %lld ms", (long long)(to_ms - world->skew_ms));
-    sim_wall_jump(world->server, to_ms - world->skew_ms);
-    world->skew_ms = to_ms;
+    world_note(world, "the wall clock jumps by %lld ms", (long long)(to_ms - server_of(world)->skew_ms));
+    sim_wall_jump(server_of(world)->machine, to_ms - server_of(world)->skew_ms);
+    server_of(world)->skew_ms = to_ms;
 }
 
 static void resets(struct world *world)
@@ -93,9 +98,9 @@ static void resets(struct world *world)
 static void cut(struct world *world)
 {
     world_note(world, "the network is cut");
-    sim_net_cut(world->sim, world->server, world->clients, true);
+    sim_net_cut(world->sim, server_of(world)->machine, world->clients, true);
     wait(world, 50, 5000);
-    sim_net_cut(world->sim, world->server, world->clients, false);
+    sim_net_cut(world->sim, server_of(world)->machine, world->clients, false);
     world_note(world, "the network is back");
 }
 
@@ -107,7 +112,7 @@ static void slow_net(struct world *world)
 
 static void pause(struct world *world)
 {
-    struct sim_machine *machine = world_chance(world, 3) ? world->clients : world->server;
+    struct sim_machine *machine = world_chance(world, 3) ? world->clients : server_of(world)->machine;
     int64_t ms = world_between(world, 20, world_chance(world, 4) ? 5000 : 500);
     world_note(world, "the %s are paused for %lld ms",
                machine == world->clients ? "clients" : "server's loops", (long long)ms);
@@ -141,24 +146,24 @@ static void strike(struct world *world)
 /* Often enough a start does not come far. */
 static void start(struct world *world)
 {
-    world_start_node(world);
+    server_start(server_of(world));
     if (world->plan.has_power_cuts && world_chance(world, 5))
-        sim_machine_crash_at_write(world->server, (int)world_between(world, 1, 60));
+        sim_machine_crash_at_write(server_of(world)->machine, (int)world_between(world, 1, 60));
     if (world_chance(world, 6)) {
         world_run(world, world_between(world, 0, 30));
-        if (world->state != NODE_DOWN) die(world);
+        if (server_of(world)->state != SERVER_DOWN) die(world);
     }
 }
 
 void adversary_live(struct world *world)
 {
     for (int i = 0; i < world->plan.steps && !world_has_failed(world); i++) {
-        if (world->state == NODE_DOWN) {
+        if (server_of(world)->state == SERVER_DOWN) {
             wait(world, 0, 300);
             start(world);
         }
         wait(world, 5, world_chance(world, 3) ? 3000 : 600);
-        if (world->state != NODE_DOWN && !world_has_failed(world)) strike(world);
+        if (server_of(world)->state != SERVER_DOWN && !world_has_failed(world)) strike(world);
     }
     adversary_heal(world);
 }
@@ -166,19 +171,20 @@ void adversary_live(struct world *world)
 void adversary_heal(struct world *world)
 {
     world_note(world, "all is well from now on");
-    world_disk_heal(world);
-    sim_machine_crash_at_write(world->server, 0);
-    sim_net_cut(world->sim, world->server, world->clients, false);
+    server_disk_heal(server_of(world));
+    sim_machine_crash_at_write(server_of(world)->machine, 0);
+    sim_net_cut(world->sim, server_of(world)->machine, world->clients, false);
     sim_net_delay(world->sim, 50, 1000);
-    bool may_be_offline = world->may_end || world->was_starved; /* a directory, until a restart */
-    if (world->state != NODE_DOWN && may_be_offline) world_stop_node(world);
+    bool may_be_offline =
+        server_of(world)->may_end || server_of(world)->was_starved; /* a directory, until a restart */
+    if (server_of(world)->state != SERVER_DOWN && may_be_offline) server_stop(server_of(world));
     world_bring_up(world);
 }
 
 void adversary_last_restart(struct world *world)
 {
     if (world_chance(world, 3))
-        world_stop_node(world);
+        server_stop(server_of(world));
     else
         die(world);
     world_bring_up(world);

@@ -1,4 +1,4 @@
-/* adversary.h: what happens to the node and to the network of a world, drawn from its seed. */
+/* adversary.h: what happens to the one node and to the network of a world, drawn from its seed. */
 #pragma once
 #include "world.h"
 

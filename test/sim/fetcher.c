@@ -28,6 +28,7 @@ void fetch_fill(const struct world *world, const struct fetch_place *places, siz
         scratch->topics[i].partitions.items = &scratch->partitions[i];
         scratch->topics[i].partitions.count = 1;
         scratch->partitions[i].partition = partition->index;
+        scratch->partitions[i].current_leader_epoch = places[i].leader_epoch;
         scratch->partitions[i].fetch_offset = places[i].position;
         scratch->partitions[i].partition_max_bytes = max_bytes;
     }
@@ -97,7 +98,8 @@ enum fetch_verdict fetch_take(struct world *world, const struct fetch_response *
     if (err == ERR_OFFSET_OUT_OF_RANGE) return FETCH_OUT_OF_RANGE;
     if (err != OK) {
         bool is_passing = err == ERR_UNKNOWN_TOPIC_OR_PARTITION || err == ERR_NOT_LEADER_OR_FOLLOWER ||
-                          err == ERR_LEADER_NOT_AVAILABLE || err == ERR_KAFKA_STORAGE_ERROR;
+                          err == ERR_LEADER_NOT_AVAILABLE || err == ERR_KAFKA_STORAGE_ERROR ||
+                          err == ERR_FENCED_LEADER_EPOCH || err == ERR_UNKNOWN_LEADER_EPOCH;
         if (!is_passing) {
             history_fail(history, "%s-%d: a fetch at %" PRId64 " answers %s", partition->topic,
                          partition->index, place->position, error_name(err));

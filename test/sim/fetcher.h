@@ -12,6 +12,7 @@ struct world;
 struct fetch_place {
     size_t partition; /* of the history */
     int64_t position;
+    int32_t leader_epoch;   /* as the metadata says; -1 = any */
     int64_t high_watermark; /* of the last answer, -1 = none yet */
 };
 

@@ -7,6 +7,7 @@
 
 #include "fetcher.h"
 #include "peer.h"
+#include "routes.h"
 #include "wire/messages.h"
 
 enum {
@@ -38,18 +39,34 @@ struct member_place {
     int64_t commit_offset;
 };
 
+/* What it reads from one broker. */
+struct intake {
+    struct member *member;
+    int server;
+    struct peer peer;
+    struct call call;
+    struct loop_timer timer;
+    bool is_fetching;
+    uint32_t round;
+    size_t asked[FETCH_MAX_PLACES]; /* indexes of its places */
+    int64_t from[FETCH_MAX_PLACES]; /* their positions then */
+    size_t asked_count;
+};
+
 struct member {
     struct crew *crew;
     struct world *world;
     char name[HISTORY_NAME], instance_id[HISTORY_NAME], member_id[HISTORY_NAME];
     enum member_state state;
-    struct peer coordinator, fetching;
-    struct call call, fetch_call;
-    bool is_calling, is_fetching;
-    struct loop_timer timer, fetch_timer;
+    struct peer coordinator;
+    int moves_to; /* the broker that is said to be it; -1 = this one, or not known */
+    struct intake intakes[WORLD_MAX_SERVERS];
+    struct routes routes;
+    struct call call;
+    bool is_calling;
+    struct loop_timer timer;
     int32_t generation, newest; /* the group's newest when we asked to join */
-    uint32_t round,
-        fetch_round; /* of assignments: answers to fetches of an older one are not ours any more */
+    uint32_t round;             /* of assignments: answers to fetches of an older one are not ours any more */
     bool is_leader;
     bool has_offsets; /* its places are where the group was */
     struct fetch_place places[FETCH_MAX_PLACES];
@@ -180,6 +197,11 @@ static void found(struct call *call, enum error err, int16_t version, const void
         follow(member, code, "FindCoordinator");
         return;
     }
+    if (answer->node_id != member->coordinator.server) {
+        member->moves_to = answer->node_id;
+        step_soon(member);
+        return;
+    }
     bool is_member = member->generation >= 0 && member->place_count > 0;
     member->state = !is_member ? JOINING : member->has_offsets ? STABLE : LOOKING_UP;
     step_soon(member);
@@ -240,7 +262,9 @@ static void joined(struct call *call, enum error err, int16_t version, const voi
     }
     slice_text(answer->member_id, member->member_id, sizeof member->member_id);
     member->generation = answer->generation_id;
-    if (member->generation < member->newest && !history_of(member)->was_lossy) {
+    /* A deposed coordinator may still answer: what its generations do reaches no log. */
+    bool may_be_deposed = member->world->server_count > 1;
+    if (member->generation < member->newest && !history_of(member)->was_lossy && !may_be_deposed) {
         history_fail(history_of(member), "%s joins generation %d, but %d has been", member->name,
                      member->generation, member->newest);
         return;
@@ -343,7 +367,7 @@ static bool take_assignment(struct member *member, struct slice frame)
             const char *owner = member->instance_id[0] ? member->instance_id : member->member_id;
             history_claimed(history, member->crew->group, member->generation, partition, slice_of(owner));
             member->known[member->place_count] = (struct member_place){.committed = -1};
-            member->places[member->place_count++] = (struct fetch_place){partition, 0, -1};
+            member->places[member->place_count++] = (struct fetch_place){partition, 0, -1, -1};
         }
     }
     arena_free(&arena);
@@ -441,7 +465,8 @@ static void looked_up(struct call *call, enum error err, int16_t version, const 
     member->has_offsets = true;
     member->state = STABLE;
     step_soon(member);
-    loop_timer_start(member->world->loop, &member->fetch_timer, 0);
+    for (int i = 0; i < member->world->server_count; i++)
+        loop_timer_start(member->world->loop, &member->intakes[i].timer, 0);
 }
 
 static void look_up(struct member *member)
@@ -613,9 +638,12 @@ static void go(struct member *member)
 {
     member->state = AWAY;
     loop_timer_stop(member->world->loop, &member->timer);
-    loop_timer_stop(member->world->loop, &member->fetch_timer);
     peer_stop(&member->coordinator);
-    peer_stop(&member->fetching);
+    for (int i = 0; i < member->world->server_count; i++) {
+        loop_timer_stop(member->world->loop, &member->intakes[i].timer);
+        peer_stop(&member->intakes[i].peer);
+    }
+    routes_stop(&member->routes);
     for (size_t i = 0; i < MAX_SEATS * 4; i++) text_free(&member->frames[i]);
 }
 
@@ -653,6 +681,11 @@ static void leave(struct member *member)
 static void step(struct loop_timer *timer)
 {
     struct member *member = CONTAINER_OF(timer, struct member, timer);
+    if (member->moves_to >= 0 && !member->is_calling) {
+        int server = member->moves_to;
+        member->moves_to = -1;
+        peer_move(&member->coordinator, server);
+    }
     if (member->is_calling || !member->coordinator.is_open || world_has_failed(member->world)) return;
     switch (member->state) {
     case AWAY: break;
@@ -692,42 +725,71 @@ static void coordinator_lost(struct peer *peer)
 static void fetched(struct call *call, enum error err, int16_t version, const void *response)
 {
     (void)version;
-    struct member *member = call->context;
-    member->is_fetching = false;
+    struct intake *intake = call->context;
+    struct member *member = intake->member;
+    intake->is_fetching = false;
     if (member->state == AWAY) return;
     int64_t delay_ms = 0;
-    bool is_ours = err == OK && member->fetch_round == member->round;
-    for (size_t i = 0; is_ours && i < member->place_count; i++) {
-        struct fetch_place *place = &member->places[i];
+    bool is_ours = err == OK && intake->round == member->round;
+    for (size_t i = 0; is_ours && i < intake->asked_count; i++) {
+        struct fetch_place *place = &member->places[intake->asked[i]];
+        if (place->position != intake->from[i]) continue; /* another broker has led it meanwhile */
         enum fetch_verdict verdict = fetch_take(member->world, response, place, NULL, NULL);
         if (verdict == FETCH_OUT_OF_RANGE) {
             history_out_of_range(history_of(member), member->crew->group, place->partition);
             place->position = 0; /* auto.offset.reset=earliest */
         }
-        if (verdict != FETCH_OK) delay_ms = world_between(member->world, 20, 100);
+        if (verdict != FETCH_OK) {
+            routes_refresh(&member->routes);
+            delay_ms = world_between(member->world, 20, 100);
+        }
     }
-    loop_timer_start(member->world->loop, &member->fetch_timer, delay_ms);
+    loop_timer_start(member->world->loop, &intake->timer, delay_ms);
+}
+
+/* The places that this broker leads, as far as we know. */
+static size_t choose(struct intake *intake, struct fetch_place chosen[FETCH_MAX_PLACES])
+{
+    struct member *member = intake->member;
+    intake->asked_count = 0;
+    for (size_t i = 0; i < member->place_count; i++) {
+        struct fetch_place *place = &member->places[i];
+        if (routes_leader(&member->routes, place->partition) != intake->server) continue;
+        place->leader_epoch = routes_epoch(&member->routes, place->partition);
+        chosen[intake->asked_count] = *place;
+        intake->asked[intake->asked_count] = i;
+        intake->from[intake->asked_count++] = place->position;
+    }
+    return intake->asked_count;
 }
 
 static void fetch(struct loop_timer *timer)
 {
-    struct member *member = CONTAINER_OF(timer, struct member, fetch_timer);
-    bool may = member->has_offsets && member->place_count > 0 && member->fetching.is_open;
-    if (!may || member->is_fetching || world_has_failed(member->world)) return;
+    struct intake *intake = CONTAINER_OF(timer, struct intake, timer);
+    struct member *member = intake->member;
+    struct world *world = member->world;
+    bool may = member->has_offsets && member->place_count > 0 && intake->peer.is_open;
+    if (!may || intake->is_fetching || world_has_failed(world)) return;
+    struct fetch_place chosen[FETCH_MAX_PLACES];
+    size_t count = choose(intake, chosen);
+    if (count == 0) { /* perhaps soon */
+        loop_timer_start(world->loop, timer, world_between(world, 50, 300));
+        return;
+    }
     struct fetch_scratch scratch;
     struct fetch_request request;
-    fetch_fill(member->world, member->places, member->place_count, FETCH_WAIT_MS,
-               (int32_t)world_between(member->world, 1, 50000), &scratch, &request);
-    member->fetch_call = (struct call){
-        .done = fetched, .context = member, .max_version = FETCH_VERSION, .timeout_ms = CALL_MS};
-    member->fetch_round = member->round;
-    member->is_fetching = peer_send(&member->fetching, API_FETCH, &request, &member->fetch_call) == OK;
+    fetch_fill(world, chosen, count, FETCH_WAIT_MS, (int32_t)world_between(world, 1, 50000), &scratch,
+               &request);
+    intake->call = (struct call){
+        .done = fetched, .context = intake, .max_version = FETCH_VERSION, .timeout_ms = CALL_MS};
+    intake->round = member->round;
+    intake->is_fetching = peer_send(&intake->peer, API_FETCH, &request, &intake->call) == OK;
 }
 
-static void fetching_opened(struct peer *peer)
+static void intake_opened(struct peer *peer)
 {
-    struct member *member = CONTAINER_OF(peer, struct member, fetching);
-    loop_timer_start(member->world->loop, &member->fetch_timer, 0);
+    struct intake *intake = CONTAINER_OF(peer, struct intake, peer);
+    loop_timer_start(intake->member->world->loop, &intake->timer, 0);
 }
 
 /* --- the crew --- */
@@ -735,17 +797,24 @@ static void fetching_opened(struct peer *peer)
 static void sit_down(struct crew *crew, size_t seat)
 {
     struct member *member = &crew->members[seat];
-    struct member fresh = {.crew = crew, .world = crew->world, .state = FINDING, .generation = -1};
+    struct member fresh = {
+        .crew = crew, .world = crew->world, .state = FINDING, .generation = -1, .moves_to = -1};
     memcpy(fresh.name, member->name, sizeof fresh.name);
     memcpy(fresh.instance_id, member->instance_id, sizeof fresh.instance_id);
     *member = fresh;
     member->timer.run = step;
-    member->fetch_timer.run = fetch;
     member->coordinator.on_open = coordinator_opened;
     member->coordinator.on_lost = coordinator_lost;
-    member->fetching.on_open = fetching_opened;
-    peer_start(&member->coordinator, crew->world, member->name);
-    peer_start(&member->fetching, crew->world, member->name);
+    peer_start(&member->coordinator, crew->world, member->name, PEER_ANY);
+    for (int i = 0; i < crew->world->server_count; i++) {
+        struct intake *intake = &member->intakes[i];
+        intake->member = member;
+        intake->server = i;
+        intake->timer.run = fetch;
+        intake->peer.on_open = intake_opened;
+        peer_start(&intake->peer, crew->world, member->name, i);
+    }
+    routes_start(&member->routes, crew->world, member->name);
     world_note(crew->world, "%s comes", member->name);
 }
 

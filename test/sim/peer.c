@@ -16,6 +16,7 @@ static void lost(struct peer *peer)
 {
     bool was_open = peer->is_open;
     peer->is_open = false;
+    peer->wanted = peer->home;
     if (peer->connection) connection_close(&peer->connection);
     dial_later(peer);
     if (was_open && peer->on_lost) peer->on_lost(peer);
@@ -35,7 +36,8 @@ static void opened(void *context, enum error err)
 static void closed(void *context, enum error err)
 {
     struct peer *peer = context;
-    world_note(peer->world, "%s lost its connection: %s", peer->name, error_text(err));
+    world_note(peer->world, "%s lost its connection to %s: %s", peer->name,
+               peer->world->servers[peer->server].host, error_text(err));
     lost(peer);
 }
 
@@ -48,15 +50,20 @@ static void dial(struct loop_timer *timer)
                                          .on_open = opened,
                                          .on_closed = closed,
                                          .context = peer};
-    enum error err =
-        connection_open(peer->world->loop, WORLD_SERVER, WORLD_PORT, &options, &peer->connection);
+    struct world *world = peer->world;
+    peer->server = peer->wanted >= 0         ? peer->wanted
+                   : world->server_count > 1 ? (int)world_between(world, 0, world->server_count - 1)
+                                             : 0;
+    enum error err = connection_open(world->loop, world->servers[peer->server].host, WORLD_PORT, &options,
+                                     &peer->connection);
     if (err != OK) dial_later(peer);
 }
 
-void peer_start(struct peer *peer, struct world *world, const char *name)
+void peer_start(struct peer *peer, struct world *world, const char *name, int home)
 {
     peer->world = world;
     peer->name = name;
+    peer->home = peer->wanted = home;
     peer->redial = (struct loop_timer){.run = dial};
     list_push_back(&world->peers, &peer->link);
     dial_later(peer);
@@ -75,6 +82,12 @@ void peer_stop(struct peer *peer)
 void peer_break(struct peer *peer)
 {
     if (peer->connection) lost(peer);
+}
+
+void peer_move(struct peer *peer, int server)
+{
+    if (peer->connection) lost(peer);
+    peer->wanted = server;
 }
 
 enum error peer_send(struct peer *peer, int16_t api_key, const void *request, struct call *call)

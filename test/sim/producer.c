@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "peer.h"
+#include "routes.h"
 #include "wire/messages.h"
 #include "wire/record.h"
 
@@ -38,6 +39,7 @@ struct lane {
     int32_t next_sequence;
     struct batch batches[LANE_BATCHES];
     size_t count, sent, in_flight;
+    int server; /* where those in flight went */
     int64_t not_before_ms;
 };
 
@@ -56,7 +58,8 @@ struct flight {
 
 struct producer {
     struct world *world;
-    struct peer peer;
+    struct routes routes;
+    struct peer peers[WORLD_MAX_SERVERS]; /* one for each broker */
     char name[32];
     struct loop_timer tick;
     struct call init;
@@ -66,7 +69,7 @@ struct producer {
     size_t max_in_flight; /* in each lane; 1 = careful */
     struct lane lanes[MAX_LANES];
     size_t lane_count;
-    struct flight flights[MAX_FLIGHTS];
+    struct flight flights[WORLD_MAX_SERVERS][MAX_FLIGHTS];
     struct batch_builder builder;
     struct text value;
 };
@@ -131,7 +134,9 @@ static void make_batch(struct producer *producer, struct lane *lane)
 static size_t flying(const struct producer *producer)
 {
     size_t count = 0;
-    for (size_t i = 0; i < MAX_FLIGHTS; i++) count += producer->flights[i].is_used;
+    for (int server = 0; server < producer->world->server_count; server++) {
+        for (size_t i = 0; i < MAX_FLIGHTS; i++) count += producer->flights[server][i].is_used;
+    }
     return count;
 }
 
@@ -156,10 +161,24 @@ static void inited(struct call *call, enum error err, int16_t version, const voi
     world_note(producer->world, "%s is producer id %lld", producer->name, (long long)producer->producer_id);
 }
 
+/* Some broker that can be asked; NULL = none. */
+static struct peer *open_peer(struct producer *producer)
+{
+    int count = producer->world->server_count;
+    int first = count > 1 ? (int)world_between(producer->world, 0, count - 1) : 0;
+    for (int i = 0; i < count; i++) {
+        struct peer *peer = &producer->peers[(first + i) % count];
+        if (peer->is_open) return peer;
+    }
+    return NULL;
+}
+
 /* What was made under the old id is nobody's from now on. */
 static void ask_for_id(struct producer *producer)
 {
-    if (producer->is_initing || flying(producer) > 0 || !producer->peer.is_open) return;
+    if (producer->is_initing || flying(producer) > 0) return;
+    struct peer *peer = open_peer(producer);
+    if (!peer) return;
     for (size_t i = 0; i < producer->lane_count; i++) {
         struct lane *lane = &producer->lanes[i];
         while (lane->count > 0) drop_batch(lane, lane->count - 1);
@@ -171,13 +190,14 @@ static void ask_for_id(struct producer *producer)
     request.transaction_timeout_ms = 60000;
     producer->init =
         (struct call){.done = inited, .context = producer, .max_version = -1, .timeout_ms = CALL_MS};
-    producer->is_initing = peer_send(&producer->peer, API_INIT_PRODUCER_ID, &request, &producer->init) == OK;
+    producer->is_initing = peer_send(peer, API_INIT_PRODUCER_ID, &request, &producer->init) == OK;
 }
 
 /* --- sending --- */
 
-static bool may_send(const struct producer *producer, const struct lane *lane)
+static bool may_send(const struct producer *producer, const struct lane *lane, int server)
 {
+    if (lane->server != server) return false;
     /* Until a first batch is in, a later one would be let in before it: who is unknown may begin anywhere (KIP-360). */
     size_t limit = lane->was_acknowledged ? producer->max_in_flight : 1;
     return lane->sent < lane->count && !lane->must_rewind && lane->in_flight < limit &&
@@ -186,7 +206,7 @@ static bool may_send(const struct producer *producer, const struct lane *lane)
 
 static void answered(struct call *call, enum error err, int16_t version, const void *response);
 
-static void send_flight(struct producer *producer, struct flight *flight)
+static void send_flight(struct producer *producer, int server, struct flight *flight)
 {
     struct world *world = producer->world;
     struct produce_request_topic_produce_data topics[MAX_LANES];
@@ -194,13 +214,14 @@ static void send_flight(struct producer *producer, struct flight *flight)
     struct produce_request request;
     produce_request_init(&request);
     request.transactional_id = SLICE_NULL;
-    request.acks = world_chance(world, 4) ? 1 : -1;
+    /* What one broker says alone is no promise where there are others. */
+    request.acks = !plan_is_replicated(&world->plan) && world_chance(world, 4) ? 1 : -1;
     request.timeout_ms = (int32_t)world_between(world, 200, 3000);
     request.topic_data.items = topics;
     flight->count = 0;
     for (size_t i = 0; i < producer->lane_count; i++) {
         struct lane *lane = &producer->lanes[i];
-        if (!may_send(producer, lane)) continue;
+        if (!may_send(producer, lane, server)) continue;
         struct batch *batch = &lane->batches[lane->sent];
         if (batch->start == 0) batch->start = world->counts.starts;
         const struct history_partition *partition = &world->history.partitions[lane->partition];
@@ -219,7 +240,7 @@ static void send_flight(struct producer *producer, struct flight *flight)
     flight->producer = producer;
     flight->call = (struct call){
         .done = answered, .context = flight, .max_version = PRODUCE_VERSION, .timeout_ms = CALL_MS};
-    if (peer_send(&producer->peer, API_PRODUCE, &request, &flight->call) != OK) return;
+    if (peer_send(&producer->peers[server], API_PRODUCE, &request, &flight->call) != OK) return;
     flight->is_used = true;
     for (size_t i = 0; i < flight->count; i++) {
         struct lane *lane = &producer->lanes[flight->parts[i].lane];
@@ -230,13 +251,21 @@ static void send_flight(struct producer *producer, struct flight *flight)
 
 static void pump(struct producer *producer)
 {
-    if (!producer->peer.is_open || world_has_failed(producer->world)) return;
+    if (world_has_failed(producer->world)) return;
     if (producer->needs_id) {
         ask_for_id(producer);
         return;
     }
-    for (size_t i = 0; i < MAX_FLIGHTS; i++) {
-        if (!producer->flights[i].is_used) send_flight(producer, &producer->flights[i]);
+    for (size_t i = 0; i < producer->lane_count; i++) {
+        struct lane *lane = &producer->lanes[i];
+        if (lane->in_flight == 0) lane->server = routes_leader(&producer->routes, lane->partition);
+    }
+    for (int server = 0; server < producer->world->server_count; server++) {
+        if (!producer->peers[server].is_open) continue;
+        for (size_t i = 0; i < MAX_FLIGHTS; i++) {
+            struct flight *flight = &producer->flights[server][i];
+            if (!flight->is_used) send_flight(producer, server, flight);
+        }
     }
 }
 
@@ -291,7 +320,8 @@ static void batch_answered(struct producer *producer, struct lane *lane, struct 
     } else if (code == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || code == ERR_UNKNOWN_PRODUCER_ID) {
         lane->must_rewind = true;
         /* The first in line: has the broker forgotten it? It may, of several, after a restart. */
-        bool may_forget = producer->max_in_flight > 1 && batch->start != world->counts.starts;
+        bool has_restarted = batch->start != world->counts.starts || world->server_count > 1;
+        bool may_forget = producer->max_in_flight > 1 && has_restarted;
         if (at == 0 && !history->was_lossy && !may_forget) {
             history_fail(history, "%s-%d: %s is told %s for the first of its batches", partition->topic,
                          partition->index, producer->name, error_name(code));
@@ -301,6 +331,9 @@ static void batch_answered(struct producer *producer, struct lane *lane, struct 
     } else {
         lane->must_rewind = true;
         batch->is_doubtful |= code == ERR_REQUEST_TIMED_OUT || code == ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+        /* A leader that was deposed while the batch waited has it, and so may the next. */
+        batch->is_doubtful |= world->server_count > 1;
+        routes_refresh(&producer->routes);
         lane->not_before_ms = world_now_ms(world) + world_between(world, 10, 200);
         if (code != ERR_CLOSED && !is_passing(code)) {
             history_fail(history, "%s-%d: Produce of %s answers %s", partition->topic, partition->index,
@@ -386,7 +419,8 @@ struct producer *producer_new(struct world *world, int number)
     producer->needs_id = true;
     producer->max_in_flight = world_chance(world, 2) ? 1 : (size_t)world_between(world, 2, LANE_BATCHES);
     snprintf(producer->name, sizeof producer->name, "producer-%d", number);
-    peer_start(&producer->peer, world, producer->name);
+    routes_start(&producer->routes, world, producer->name);
+    for (int i = 0; i < world->server_count; i++) peer_start(&producer->peers[i], world, producer->name, i);
     producer->tick.run = tick;
     loop_timer_start(world->loop, &producer->tick, 0);
     return producer;
@@ -397,7 +431,8 @@ void producer_free(struct producer **freed)
     struct producer *producer = *freed;
     *freed = NULL;
     if (!producer) return;
-    peer_stop(&producer->peer);
+    routes_stop(&producer->routes);
+    for (int i = 0; i < WORLD_MAX_SERVERS; i++) peer_stop(&producer->peers[i]);
     loop_timer_stop(producer->world->loop, &producer->tick);
     for (size_t i = 0; i < producer->lane_count; i++) {
         while (producer->lanes[i].count > 0) drop_batch(&producer->lanes[i], producer->lanes[i].count - 1);

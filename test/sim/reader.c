@@ -6,6 +6,7 @@
 #include "fetcher.h"
 #include "member.h"
 #include "peer.h"
+#include "routes.h"
 #include "wire/messages.h"
 
 enum {
@@ -23,7 +24,9 @@ enum {
 
 struct reader {
     struct world *world;
+    struct routes routes;
     struct peer peer;
+    bool is_elsewhere; /* what it asked for is another broker's */
     struct loop_timer timer;
     struct call call;
     bool is_calling;
@@ -71,7 +74,10 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
     again(reader, err == OK ? 0 : 50);
     if (err != OK) return;
     enum fetch_verdict verdict = fetch_take(reader->world, response, &reader->place, take, reader);
-    if (verdict == FETCH_RETRY) again(reader, 50);
+    if (verdict == FETCH_RETRY) {
+        routes_refresh(&reader->routes);
+        again(reader, 50);
+    }
     if (verdict == FETCH_OUT_OF_RANGE) {
         history_fail(history, "partition %zu does not begin at 0", reader->partition);
         return;
@@ -88,11 +94,18 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
     history_read_whole(history, reader->partition, reader->ids, reader->count);
     reader->count = 0;
     reader->partition++;
-    reader->place = (struct fetch_place){reader->partition, 0, -1};
+    reader->place = (struct fetch_place){reader->partition, 0, -1, -1};
 }
 
 static void fetch(struct reader *reader)
 {
+    int leader = routes_leader(&reader->routes, reader->partition);
+    if (leader != reader->peer.server && reader->world->server_count > 1) {
+        if (leader >= 0) peer_move(&reader->peer, leader);
+        again(reader, 20);
+        return;
+    }
+    reader->place.leader_epoch = routes_epoch(&reader->routes, reader->partition);
     struct fetch_scratch scratch;
     struct fetch_request request;
     fetch_fill(reader->world, &reader->place, 1, WAIT_MS, MAX_BYTES, &scratch, &request);
@@ -180,7 +193,8 @@ static void looked_up(struct call *call, enum error err, int16_t version, const 
             is_passing |= answer->topics.items[t].partitions.items[p].error_code != 0;
     }
     if (is_passing) {
-        again(reader, 50); /* the coordinator is still reading its partition */
+        again(reader, 50); /* the coordinator is still reading its partition, or another broker */
+        reader->is_elsewhere = reader->world->server_count > 1;
         return;
     }
     for (size_t i = 0; i < history->partition_count; i++) {
@@ -216,6 +230,10 @@ static void step(struct loop_timer *timer)
     struct reader *reader = CONTAINER_OF(timer, struct reader, timer);
     struct world *world = reader->world;
     if (reader->is_calling || world_has_failed(world) || reader_is_done(reader)) return;
+    if (reader->is_elsewhere) {
+        reader->is_elsewhere = false;
+        peer_move(&reader->peer, PEER_ANY);
+    }
     if (!reader->peer.is_open)
         again(reader, 20);
     else if (reader->partition < world->history.partition_count)
@@ -231,10 +249,11 @@ struct reader *reader_new(struct world *world)
     struct reader *reader = calloc(1, sizeof *reader);
     if (!reader) abort();
     reader->world = world;
-    reader->place = (struct fetch_place){0, 0, -1};
+    reader->place = (struct fetch_place){0, 0, -1, -1};
     reader->since_ms = world_now_ms(world);
     reader->timer.run = step;
-    peer_start(&reader->peer, world, "reader");
+    routes_start(&reader->routes, world, "reader");
+    peer_start(&reader->peer, world, "reader", PEER_ANY);
     again(reader, 0);
     return reader;
 }
@@ -244,6 +263,7 @@ void reader_free(struct reader **freed)
     struct reader *reader = *freed;
     *freed = NULL;
     if (!reader) return;
+    routes_stop(&reader->routes);
     peer_stop(&reader->peer);
     loop_timer_stop(reader->world->loop, &reader->timer);
     free(reader->ids);
