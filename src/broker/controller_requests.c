@@ -62,11 +62,37 @@ static void leader_and_isr_applied(void *context)
     applied(context);
 }
 
+/* The partitions are being closed: nothing may be asked of them, and nobody waits for the answer. */
+static bool is_too_late(struct request *request)
+{
+    if (!request_broker(request)->is_closing) return false;
+    applied(request);
+    return true;
+}
+
+/* A log that is made must find the configuration of its topic. */
+static void configs_known(void *context)
+{
+    struct request *request = context;
+    struct control_work *work = request->work;
+    if (is_too_late(request)) return;
+    replicas_apply_leader_and_isr(request_broker(request)->parts.replicas, work->body, &request->arena,
+                                  &work->response.leader_and_isr, leader_and_isr_applied, request);
+}
+
 static void leader_and_isr(struct request *request)
 {
     struct control_work *work = request->work;
-    replicas_apply_leader_and_isr(request_broker(request)->parts.replicas, work->body, &request->arena,
-                                  &work->response.leader_and_isr, leader_and_isr_applied, request);
+    const struct leader_and_isr_request *asked = work->body;
+    size_t count = asked->topic_states.count > 0 ? (size_t)asked->topic_states.count : 0;
+    struct slice *names = request_alloc(request, count + 1, sizeof *names);
+    if (!names) {
+        work->response.leader_and_isr.error_code = error_kafka_code(ERR_NOMEM);
+        applied(request);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) names[i] = asked->topic_states.items[i].topic_name;
+    config_watch_need_topics(request_broker(request)->parts.configs, names, count, configs_known, request);
 }
 
 void handle_leader_and_isr(struct request *request, void *body)
@@ -77,6 +103,7 @@ void handle_leader_and_isr(struct request *request, void *body)
 static void stop_replica(struct request *request)
 {
     struct control_work *work = request->work;
+    if (is_too_late(request)) return;
     replicas_apply_stop_replica(request_broker(request)->parts.replicas, work->body, &request->arena,
                                 &work->response.stop_replica, applied, request);
 }

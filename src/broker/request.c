@@ -102,8 +102,11 @@ enum error request_read_header(struct request *request, struct decode_fault *fau
         key == API_VERSIONS ? request->version >= 3 : is_flexible_header(key, request->version);
     struct request_header header;
     size_t consumed = 0;
-    enum error err =
-        request_header_decode(is_flexible ? 2 : 1, in, &request->arena, &header, &consumed, fault);
+    bool has_client_id = api_request_header_version(key, request->version) > 0;
+    enum error err = request_header_decode(!has_client_id ? 0
+                                           : is_flexible  ? 2
+                                                          : 1,
+                                           in, &request->arena, &header, &consumed, fault);
     if (err != OK) return err;
     request->correlation_id = header.correlation_id;
     request->client_id = header.client_id.data ? header.client_id : SLICE("");

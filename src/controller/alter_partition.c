@@ -72,8 +72,10 @@ static void alter_written(struct controller *c, void *argument)
                 context_set_state(proposal->partition, &proposal->state, proposal->write->version);
                 batch_update(c, proposal->partition);
             } else if (proposal->is_written) {
-                proposal->err = proposal->write->err == ERR_ZK_BAD_VERSION ? ERR_INVALID_UPDATE_VERSION
-                                                                           : ERR_UNKNOWN_SERVER_ERROR;
+                bool is_overtaken = proposal->write->err == ERR_ZK_BAD_VERSION;
+                proposal->err = is_overtaken ? ERR_INVALID_UPDATE_VERSION : ERR_UNKNOWN_SERVER_ERROR;
+                /* By an old leader, or by hand: with what is there now the next proposal may succeed. */
+                if (is_overtaken) transition_reread(c, proposal->partition);
             }
             is_whole = answer_partition(call, proposal, said->partitions.items[p].partition_index,
                                         &topics[t].partitions.items[p]);
@@ -118,7 +120,11 @@ static enum error check(struct controller *c, int16_t version, const struct cpar
     if (is_recovering && (isr.count > 1 || !partition->is_recovering)) return ERR_INVALID_REQUEST;
     for (size_t i = 0; i < isr.count; i++) {
         if (!context_seat((struct cpartition *)partition, isr.items[i])) return ERR_INVALID_REQUEST;
-        if (!ids_have(c->live, isr.items[i]))
+        const struct cbroker *broker = context_broker(c, isr.items[i]);
+        /* In sync in an earlier life: it may have lost since what it had then (KIP-903). */
+        bool is_reborn = version >= 3 && broker && said->new_isr_with_epochs.items[i].broker_epoch >= 0 &&
+                         said->new_isr_with_epochs.items[i].broker_epoch != broker->epoch;
+        if (is_reborn || !context_is_live(c, partition, isr.items[i]))
             return version >= 2 ? ERR_INELIGIBLE_REPLICA : ERR_OPERATION_NOT_ATTEMPTED;
     }
     return OK;

@@ -159,6 +159,12 @@ void context_set_broker(struct controller *c, struct cbroker *broker)
     list_brokers(c);
 }
 
+void context_set_leaving(struct controller *c, struct cbroker *broker)
+{
+    broker->is_leaving = true;
+    list_brokers(c);
+}
+
 void context_remove_broker(struct controller *c, int32_t id)
 {
     struct cbroker *old = map_remove_number(&c->brokers, (uint64_t)(uint32_t)id + 1);
@@ -195,6 +201,16 @@ struct int32_list context_live_replicas(struct controller *c, const struct cpart
     size_t count = 0;
     for (size_t i = 0; i < partition->seat_count; i++)
         if (context_is_live(c, partition, partition->seats[i].broker_id))
+            ids[count++] = partition->seats[i].broker_id;
+    return (struct int32_list){ids, count};
+}
+
+struct int32_list context_reachable_replicas(struct controller *c, const struct cpartition *partition)
+{
+    int32_t *ids = scratch_alloc(c, partition->seat_count + 1, sizeof *ids);
+    size_t count = 0;
+    for (size_t i = 0; i < partition->seat_count; i++)
+        if (ids_have(c->reachable, partition->seats[i].broker_id) && !partition->seats[i].is_dir_offline)
             ids[count++] = partition->seats[i].broker_id;
     return (struct int32_list){ids, count};
 }

@@ -174,6 +174,7 @@ static void take_call(struct controller *c, struct controller_call *call)
         return;
     }
     switch (call->api_key) {
+    case 7: call_controlled_shutdown(c, call); break;
     case 19: call_create_topics(c, call); break;
     case 20: call_delete_topics(c, call); break;
     case 33:

@@ -432,8 +432,9 @@ static void three_brokers_share_and_survive(void **state)
     test_world_check(w, 14);
     struct test_broker *c = test_controller(w);
     const struct image_partition *p0 = image_partition(metadata_image(c->metadata), SLICE("t"), 0);
-    struct alter_partition_request_broker_state isr[3] = {
-        {.broker_id = 0}, {.broker_id = 1}, {.broker_id = 2}};
+    struct alter_partition_request_broker_state isr[3] = {{.broker_id = 0, .broker_epoch = -1},
+                                                          {.broker_id = 1, .broker_epoch = -1},
+                                                          {.broker_id = 2, .broker_epoch = -1}};
     struct alter_partition_request_partition_data data = {
         .leader_epoch = p0->leader_epoch, .new_isr_with_epochs = {isr, 3}, .partition_epoch = p0->zk_version};
     struct alter_partition_request_topic_data topic = {

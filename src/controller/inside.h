@@ -4,7 +4,8 @@
  *   registration.c   this broker's seat, the cluster's id     role.c          election, fail-over, resigning
  *   context.c        what the cluster looks like to it        transitions.c   states of partitions and replicas
  *   events.c         what watches bring                       deletion.c      topics on their way out
- *   requests.c       words to brokers, in batches             alter_partition.c, elect_leaders.c
+ *   requests.c       words to brokers, in batches             alter_partition.c, elect_leaders.c,
+ *                                                             controlled_shutdown.c, reassignment.c
  *   admin_topics.c, admin_configs.c, producer_ids.c           requests of clients
  *   election.c, placement.c                                   pure rules
  *
@@ -233,6 +234,8 @@ void context_remove_topic(struct controller *c, struct ctopic *topic);
 void context_set_state(struct cpartition *partition, const struct partition_state *state, int32_t version);
 void context_set_broker(struct controller *c, struct cbroker *broker);
 void context_remove_broker(struct controller *c, int32_t id);
+/* It is about to stop: neither elected nor counted as living, but told everything. */
+void context_set_leaving(struct controller *c, struct cbroker *broker);
 struct cbroker *context_broker(const struct controller *c, int32_t id);
 void context_clear(struct controller *c);
 bool context_is_live(const struct controller *c, const struct cpartition *partition, int32_t broker_id);
@@ -240,6 +243,8 @@ bool context_is_live(const struct controller *c, const struct cpartition *partit
 struct int32_list context_replicas(struct controller *c, const struct cpartition *partition);
 /* Those of them that live with a working directory. */
 struct int32_list context_live_replicas(struct controller *c, const struct cpartition *partition);
+/* Those, and those about to stop. */
+struct int32_list context_reachable_replicas(struct controller *c, const struct cpartition *partition);
 struct seat *context_seat(struct cpartition *partition, int32_t broker_id);
 struct ctopic **context_sorted_topics(struct controller *c, size_t *count); /* in scratch */
 struct slice state_path(struct controller *c, const struct cpartition *partition);
@@ -277,6 +282,8 @@ void transition_new(struct controller *c, struct partition_list partitions);
 void transition_online(struct controller *c, struct partition_list partitions, enum election kind);
 void transition_offline(struct controller *c, struct partition_list partitions);
 void transition_replicas(struct controller *c, struct replica_list replicas, enum replica_phase phase);
+/* The state as it is in the keeper now, before the next step. */
+void transition_reread(struct controller *c, struct cpartition *partition);
 void transition_elect_waiting(struct controller *c); /* every new or offline partition not being deleted */
 
 /* events.c */
@@ -311,5 +318,6 @@ void call_create_partitions(struct controller *c, struct controller_call *call);
 void call_alter_configs(struct controller *c, struct controller_call *call);
 void call_allocate_producer_ids(struct controller *c, struct controller_call *call);
 void call_alter_partition(struct controller *c, struct controller_call *call);
+void call_controlled_shutdown(struct controller *c, struct controller_call *call);
 void call_elect_leaders(struct controller *c, struct controller_call *call);
 void call_list_reassignments(struct controller *c, struct controller_call *call);

@@ -135,11 +135,16 @@ static void state_reread(struct controller *c, void *argument, const struct coor
     context_set_state(partition, &state, reply->stat.version);
 }
 
+void transition_reread(struct controller *c, struct cpartition *partition)
+{
+    engine_get(c, state_path(c, partition), state_reread, partition);
+}
+
 /* True when the write failed because somebody was faster, and the state is being read again. */
 static bool is_overtaken(struct controller *c, const struct change *change)
 {
     if (change->write->err != ERR_ZK_BAD_VERSION && change->write->err != ERR_ZK_NODE_EXISTS) return false;
-    engine_get(c, state_path(c, change->partition), state_reread, change->partition);
+    transition_reread(c, change->partition);
     return true;
 }
 
@@ -220,7 +225,7 @@ static void begin_election(struct controller *c, struct transition *t, struct cp
     if (!is_found) {
         partition->election = t->kind == ELECT_PREFERRED ? ERR_PREFERRED_LEADER_NOT_AVAILABLE
                                                          : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
-        if (t->kind != ELECT_PREFERRED)
+        if (t->kind == ELECT_OFFLINE || t->kind == ELECT_UNCLEAN)
             diag_warn("partition %.*s-%d has no replica that may lead", SLICE_ARG(partition->topic->name),
                       partition->index);
         return;
@@ -277,8 +282,11 @@ static void online_written(struct controller *c, void *argument)
         }
         context_set_state(partition, &change->state, change->write->version);
         partition->phase = PARTITION_ONLINE;
-        struct int32_list told =
-            t->kind == ELECT_PREFERRED ? context_replicas(c, partition) : context_live_replicas(c, partition);
+        /* Who is about to stop must hear that it leads no more (KAFKA-7482). */
+        struct int32_list told = t->kind == ELECT_PREFERRED ? context_replicas(c, partition)
+                                 : t->kind == ELECT_CONTROLLED_SHUTDOWN
+                                     ? context_reachable_replicas(c, partition)
+                                     : context_live_replicas(c, partition);
         batch_leader_and_isr(c, told, partition, change->is_new);
     }
     batch_send(c);

@@ -35,7 +35,7 @@ struct controller_link {
     struct connection *connection;
     int32_t connected_to; /* broker id */
     int64_t next_try_ms;
-    bool has_warned;
+    bool has_warned, is_freed;
     struct loop_timer timer;
     struct metadata_listener on_image;
 };
@@ -320,6 +320,11 @@ static void on_image(void *context, const struct image *old, const struct image 
 void controller_link_send(struct controller_link *link, struct controller_link_call *call)
 {
     call->flight = NULL;
+    if (link->is_freed) {
+        list_init(&call->in_line);
+        call->done(call, ERR_CLOSED, -1, NULL);
+        return;
+    }
     bool is_first = list_empty(&link->waiting);
     list_push_back(&link->waiting, &call->in_line);
     bool is_ready = !link->connection || connection_is_open(link->connection);
@@ -334,7 +339,7 @@ void controller_link_cancel(struct controller_link *link, struct controller_link
     else
         list_remove(&call->in_line);
     call->flight = NULL;
-    schedule(link);
+    if (!link->is_freed) schedule(link);
 }
 
 enum error controller_link_new(const struct controller_link_options *options, struct controller_link **link)
@@ -365,14 +370,23 @@ void controller_link_free(struct controller_link **link)
     if (!freed) return;
     metadata_unlisten(freed->options.metadata, &freed->on_image);
     loop_timer_stop(freed->options.loop, &freed->timer);
+    freed->is_freed = true;
     LIST_EACH(&freed->in_air, item)
     {
         struct controller_link_flight *flight = CONTAINER_OF(item, struct controller_link_flight, in_air);
+        if (flight->call) list_push_back(&freed->waiting, &flight->call->in_line);
+        if (flight->call) flight->call->flight = NULL;
         flight->call = NULL;
         flight->link = NULL;
         list_remove(item); /* it ends by itself */
     }
     connection_close(&freed->connection);
+    while (!list_empty(&freed->waiting)) {
+        struct controller_link_call *call =
+            CONTAINER_OF(freed->waiting.next, struct controller_link_call, in_line);
+        list_remove(&call->in_line);
+        call->done(call, ERR_CLOSED, -1, NULL);
+    }
     free(freed->listener);
     free(freed);
 }

@@ -48,7 +48,7 @@ struct controller_link_options {
 
 MUST_USE enum error controller_link_new(const struct controller_link_options *options,
                                         struct controller_link **link);
-/* Unanswered calls are forgotten: no done comes. */
+/* Unanswered calls are done with ERR_CLOSED, from within; what is sent from there is too. */
 void controller_link_free(struct controller_link **link);
 
 struct controller_link_call {
@@ -57,8 +57,8 @@ struct controller_link_call {
     const void *request; /* the schema's struct: lives until done, or cancel */
     int64_t
         give_up_ms; /* on the loop's monotonic clock: done then comes with ERR_TIMED_OUT; INT64_MAX = try for ever */
-    /* Once, never before controller_link_send returned. ERR_TIMED_OUT, ERR_UNSUPPORTED_VERSION (the controller does not
-     * know the request), ERR_NOMEM; or OK and the answer, which lives until done returns. */
+    /* Once. ERR_TIMED_OUT, ERR_UNSUPPORTED_VERSION (the controller does not know the request), ERR_NOMEM, ERR_CLOSED; or OK
+     * and the answer, which lives until done returns. Never before controller_link_send returned, but for ERR_CLOSED. */
     void (*done)(struct controller_link_call *call, enum error err, int16_t version, const void *response);
     void *context;
     /* the link's: */

@@ -275,8 +275,10 @@ static void a_call_given_up_or_cancelled_is_left_alone(void **state)
     ask(&world, INT64_MAX); /* and one that outlives the link */
     sim_run_ms(world.sim, 50);
     controller_link_free(&world.link);
+    assert_int_equal(world.done, 1);
+    assert_int_equal(world.err, ERR_CLOSED);
     answer_here(world.held);
-    assert_int_equal(world.done, 0);
+    assert_int_equal(world.done, 1);
     close_world(&world);
 }
 

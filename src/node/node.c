@@ -18,6 +18,7 @@
 #include "metadata/metadata.h"
 #include "metrics/metrics.h"
 #include "node/gauges.h"
+#include "node/leave.h"
 #include "node/own_controller.h"
 #include "replica/replicas.h"
 #include "settings/settings.h"
@@ -46,6 +47,7 @@ struct node {
     struct group_coordinators *groups;
     struct local_channel *channel;
     struct network_channel *network;
+    struct leave leave;
     struct controller *controller;
     struct own_controller own_controller;
     struct controller_link *controller_link;
@@ -650,7 +652,6 @@ static void stop_broker(struct loop_message *message)
     broker_free(&node->broker);
     replicas_free(&node->replicas);
     group_coordinators_free(&node->groups);
-    controller_link_free(&node->controller_link);
     stop_keeper(message);
 }
 
@@ -686,6 +687,7 @@ static void session_over(void *context)
 static void stop_coord(struct loop_message *message)
 {
     struct node *node = stopping(message);
+    controller_link_free(&node->controller_link);
     node->own_controller.controller = NULL;
     controller_free(&node->controller);
     local_channel_free(&node->channel);
@@ -744,13 +746,39 @@ static void stop_clients(struct loop_message *message)
         clients_over(node);
 }
 
+static void has_left(void *context)
+{
+    step(context, stop_clients);
+}
+
+/* Clients are served until others have taken over. With a keeper that does not answer nobody can: then we just go. */
+static void stop_leading(struct loop_message *message)
+{
+    struct node *node = stopping(message);
+    bool is_wanted = node->end_err == OK && node->is_registered &&
+                     settings_bool(settings_of(node), SETTING_CONTROLLED_SHUTDOWN_ENABLE) &&
+                     coord_is_connected(node->coord) &&
+                     image_controller_id(metadata_image(node->metadata)) >= 0;
+    if (!is_wanted) {
+        has_left(node);
+        return;
+    }
+    node->leave = (struct leave){.loop = node->control,
+                                 .metadata = node->metadata,
+                                 .link = node->controller_link,
+                                 .broker_id = node->identity.broker_id,
+                                 .done = has_left,
+                                 .context = node};
+    leave_begin(&node->leave, settings_of(node));
+}
+
 static void stop(struct node *node, enum error err, const char *problem)
 {
     if (node->is_stopping) return;
     node->is_stopping = true;
     node->end_err = err;
     snprintf(node->problem, sizeof node->problem, "%s", problem ? problem : err == OK ? "" : error_text(err));
-    step(node, stop_clients);
+    step(node, stop_leading);
 }
 
 void node_stop(struct node *node)
