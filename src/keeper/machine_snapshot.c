@@ -102,11 +102,11 @@ static enum error restore_header(struct machine *machine, struct jute *in)
     list_init(&machine->session_list);
     machine->zxid = jute_long(in);
     machine->last_session = jute_long(in);
-    uint64_t slot_count = (uint64_t)jute_long(in);
+    jute_long(in); /* slots in use then: of interest to people only */
     machine->restoring = (struct machine_restoring){
         .is_running = true, .znode_count = jute_long(in), .session_count = jute_long(in)};
-    enum error err = tree_restore_begin(&machine->tree, slot_count < UINT32_MAX ? (size_t)slot_count : 0);
-    return in->is_bad ? ERR_CORRUPT : err;
+    tree_restore_begin(&machine->tree, machine->zxid);
+    return in->is_bad || machine->zxid < 0 || machine->last_session < 0 ? ERR_CORRUPT : OK;
 }
 
 static enum error restore_session(struct machine *machine, struct jute *in)
@@ -115,7 +115,9 @@ static enum error restore_session(struct machine *machine, struct jute *in)
     int32_t timeout_ms = jute_int(in);
     const uint8_t *password = jute_take(in, PASSWORD_SIZE);
     bool is_local_door = jute_bool(in);
-    if (in->is_bad || machine_session(machine, id)) return ERR_CORRUPT;
+    /* One that is still to be given out would be there twice some day. */
+    if (in->is_bad || id <= 0 || id > machine->last_session || machine_session(machine, id))
+        return ERR_CORRUPT;
     struct session *session = machine_session_add(machine, id);
     session->timeout_ms = timeout_ms;
     memcpy(session->password, password, PASSWORD_SIZE);

@@ -322,7 +322,7 @@ void tree_free(struct tree *tree)
     free(tree->buckets);
     free(tree->old_buckets);
     free(tree->undos);
-    free(tree->restored_acls);
+    tree_restoring_free(tree);
     acl_cache_free(&tree->acls);
     *tree = (struct tree){0};
 }

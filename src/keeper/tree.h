@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/map.h"
 #include "base/text.h"
 #include "keeper/acl.h"
 
@@ -95,8 +96,11 @@ struct tree {
     struct undo *undos;
     size_t undo_count, undo_capacity;
 
-    uint32_t *restored_acls; /* while restoring: our id of each stored one, UINT32_MAX = none */
-    size_t restored_acl_count, restored_acl_capacity;
+    struct tree_restoring {
+        int64_t zxid;
+        struct map slots; /* stored slot: the znode */
+        struct map acls;  /* stored id: ours + 1 */
+    } restoring;
 
     bool is_saving, saved_mark;
     size_t saving_slot;
@@ -159,12 +163,13 @@ void tree_snapshot_begin(struct tree *tree, void (*save)(void *context, const st
 /* Visits up to `slots` places. False once all were seen: the snapshot is complete. */
 bool tree_snapshot_step(struct tree *tree, size_t slots);
 
-/* One znode as a snapshot holds it, and back. Restoring: tree_restore_begin gives an empty tree with places for slot_count
- * znodes; then the ACL lists by the ids they had, then each znode in any order; tree_restore_end ties them together.
+/* One znode as a snapshot holds it, and back. Restoring: tree_restore_begin gives an empty tree, nothing in which is later
+ * than `zxid`; then the ACL lists by the ids they had, then each znode in any order; tree_restore_end ties them together.
+ * Slots and ids are only names there: znodes get new ones without gaps, so bytes that lie cost no more than they are.
  * After an error only tree_free is left. */
 void znode_encode(const struct znode *node, struct text *out);
 struct jute;
-MUST_USE enum error tree_restore_begin(struct tree *tree, size_t slot_count);
+void tree_restore_begin(struct tree *tree, int64_t zxid);
 MUST_USE enum error tree_restore_acl(struct tree *tree, uint32_t id, struct slice bytes);
 MUST_USE enum error tree_restore_znode(struct tree *tree, struct jute *in);
 /* owner_of: the list of a session, NULL when it does not exist (then the bytes are damaged). */

@@ -7,3 +7,4 @@ void znode_free(struct znode *node);
 void tree_count_znode(struct tree *tree, const struct znode *node, int sign);
 /* Behind its siblings and its session's other ephemerals, and into the table. */
 void tree_link_last(struct tree *tree, struct znode *node, struct ephemerals *ephemerals);
+void tree_restoring_free(struct tree *tree);

@@ -9,7 +9,6 @@
 #include "keeper/tree_inside.h"
 
 #define NO_SLOT UINT32_MAX
-#define SLOTS_MAX ((size_t)1 << 28) /* 60 GB of znodes: more is damage */
 
 void znode_encode(const struct znode *node, struct text *out)
 {
@@ -30,44 +29,36 @@ void znode_encode(const struct znode *node, struct text *out)
     jute_add_bytes(out, znode_data(node));
 }
 
-enum error tree_restore_begin(struct tree *tree, size_t slot_count)
+void tree_restoring_free(struct tree *tree)
 {
-    *tree = (struct tree){0};
+    map_free(&tree->restoring.slots);
+    map_free(&tree->restoring.acls);
+    tree->restoring = (struct tree_restoring){0};
+}
+
+void tree_restore_begin(struct tree *tree, int64_t zxid)
+{
+    *tree = (struct tree){.restoring.zxid = zxid};
     acl_cache_init(&tree->acls);
-    if (slot_count == 0 || slot_count > SLOTS_MAX) return ERR_CORRUPT;
-    tree->slots = calloc(slot_count, sizeof *tree->slots);
-    if (!tree->slots) return ERR_NOMEM;
-    tree->slot_count = tree->slot_capacity = slot_count;
-    return OK;
 }
 
 enum error tree_restore_acl(struct tree *tree, uint32_t id, struct slice bytes)
 {
-    if (id >= NO_SLOT || id > tree->restored_acl_count + (1u << 20)) return ERR_CORRUPT;
     struct jute in = jute_of(bytes);
     if (acl_take(&in).size != bytes.size) return ERR_CORRUPT;
-    size_t wanted = (size_t)id + 1;
-    if (wanted > tree->restored_acl_count) {
-        size_t more = wanted - tree->restored_acl_count;
-        if (!VEC_RESERVE_N(tree->restored_acls, tree->restored_acl_count, tree->restored_acl_capacity,
-                           more)) {
-            return ERR_NOMEM;
-        }
-        memset(tree->restored_acls + tree->restored_acl_count, 0xff, more * sizeof *tree->restored_acls);
-        tree->restored_acl_count = wanted;
-    }
-    if (tree->restored_acls[id] != UINT32_MAX) return ERR_CORRUPT;
-    tree->restored_acls[id] = acl_intern(&tree->acls, bytes);
-    return OK;
+    if (map_get_number(&tree->restoring.acls, id)) return ERR_CORRUPT;
+    uint32_t acl = acl_intern(&tree->acls, bytes);
+    return map_put_number(&tree->restoring.acls, id, (void *)((uintptr_t)acl + 1));
 }
 
 enum error tree_restore_znode(struct tree *tree, struct jute *in)
 {
+    struct tree_restoring *restoring = &tree->restoring;
     struct znode read = {0};
-    read.slot = (uint32_t)jute_int(in);
+    uint32_t stored_slot = (uint32_t)jute_int(in);
     uint32_t parent_slot = (uint32_t)jute_int(in);
     read.order = (uint32_t)jute_int(in);
-    uint32_t acl = (uint32_t)jute_int(in);
+    uint32_t stored_acl = (uint32_t)jute_int(in);
     read.czxid = jute_long(in);
     read.mzxid = jute_long(in);
     read.pzxid = jute_long(in);
@@ -79,13 +70,17 @@ enum error tree_restore_znode(struct tree *tree, struct jute *in)
     read.aversion = jute_int(in);
     struct slice name = jute_bytes(in), data = jute_bytes(in);
     bool is_root = parent_slot == NO_SLOT;
-    if (in->is_bad || read.slot >= tree->slot_count || tree->slots[read.slot]) return ERR_CORRUPT;
-    if (acl >= tree->restored_acl_count || tree->restored_acls[acl] == UINT32_MAX) return ERR_CORRUPT;
-    if (is_root ? tree->root != NULL || read.owner != 0 : parent_slot >= tree->slot_count || name.size == 0) {
-        return ERR_CORRUPT;
-    }
+    uintptr_t acl = (uintptr_t)map_get_number(&restoring->acls, stored_acl);
+    if (in->is_bad || acl == 0 || map_get_number(&restoring->slots, stored_slot)) return ERR_CORRUPT;
+    if (is_root ? tree->root != NULL || read.owner != 0 : name.size == 0) return ERR_CORRUPT;
+    int64_t zxid = restoring->zxid;
+    if (read.czxid > zxid || read.mzxid > zxid || read.pzxid > zxid) return ERR_CORRUPT;
+
+    if (tree->slot_count >= NO_SLOT) return ERR_CORRUPT;
+    if (!VEC_RESERVE(tree->slots, tree->slot_count, tree->slot_capacity)) return ERR_NOMEM;
     struct znode *node = znode_alloc(name, data);
-    read.acl = tree->restored_acls[acl];
+    read.slot = (uint32_t)tree->slot_count;
+    read.acl = (uint32_t)(acl - 1);
     read.data = node->data;
     read.data_size = node->data_size;
     read.name_size = node->name_size;
@@ -93,9 +88,9 @@ enum error tree_restore_znode(struct tree *tree, struct jute *in)
     read.next = (struct znode *)(uintptr_t)parent_slot;
     memcpy(node, &read, offsetof(struct znode, name));
     acl_retain(&tree->acls, node->acl);
-    tree->slots[node->slot] = node;
+    tree->slots[tree->slot_count++] = node;
     if (is_root) tree->root = node;
-    return OK;
+    return map_put_number(&restoring->slots, stored_slot, node);
 }
 
 struct restored {
@@ -132,7 +127,7 @@ static struct restored *restored_sorted(const struct tree *tree, size_t *count)
 static enum error tie(struct tree *tree, struct znode *node,
                       struct ephemerals *(*owner_of)(void *context, int64_t), void *context)
 {
-    struct znode *parent = tree->slots[(uintptr_t)node->next];
+    struct znode *parent = map_get_number(&tree->restoring.slots, (uintptr_t)node->next);
     if (!parent || parent == node || znode_owner_kind(parent) == OWNER_SESSION) return ERR_CORRUPT;
     if (tree_child(tree, parent, znode_name(node))) return ERR_CORRUPT;
     struct ephemerals *ephemerals = NULL;
@@ -164,17 +159,10 @@ enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(vo
     /* Rings of znodes hang together without hanging on the root. */
     if (znode_descendant_count(tree->root) != (int64_t)count) return ERR_CORRUPT;
 
-    for (size_t i = tree->slot_count; i-- > 0;) {
-        if (tree->slots[i]) continue;
-        if (!VEC_RESERVE(tree->free_slots, tree->free_count, tree->free_capacity)) return ERR_NOMEM;
-        tree->free_slots[tree->free_count++] = (uint32_t)i;
-    }
-    for (size_t i = 0; i < tree->restored_acl_count; i++) {
-        if (tree->restored_acls[i] != UINT32_MAX) acl_release(&tree->acls, tree->restored_acls[i]);
-    }
-    free(tree->restored_acls);
-    tree->restored_acls = NULL;
-    tree->restored_acl_count = tree->restored_acl_capacity = 0;
+    struct map_slot *slot;
+    for (size_t i = 0; (slot = map_next(&tree->restoring.acls, &i));)
+        acl_release(&tree->acls, (uint32_t)((uintptr_t)slot->value - 1));
+    tree_restoring_free(tree);
     return OK;
 }
 
