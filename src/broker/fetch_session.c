@@ -81,7 +81,12 @@ void fetch_sessions_give(struct fetch_sessions *sessions, struct fetch_session *
         fetch_session_release(&session);
         return;
     }
-    list_push_back(&sessions->all, &session->link);
+    /* Where its last use puts it: who looks for an idle one stops at the first that is not. */
+    struct list *after = sessions->all.prev;
+    while (after != &sessions->all &&
+           CONTAINER_OF(after, struct fetch_session, link)->last_used_ms > session->last_used_ms)
+        after = after->prev;
+    list_push_front(after, &session->link);
     sessions->count++;
 }
 

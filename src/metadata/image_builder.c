@@ -5,8 +5,8 @@
 #include "metadata/image_inside.h"
 #include "wire/messages.h"
 
-/* Beyond it an index is taken for damage: it would cost a pointer for each number below. */
-enum { MAX_PARTITION_INDEX = 4 << 20, MAX_REPLICAS = 1 << 15 };
+/* Beyond them a request is taken for damage: an index costs a pointer for each number below it that is not known. */
+enum { MAX_PLACES = 4 << 20 /* of all topics */, MAX_REPLICAS = 1 << 15 };
 
 struct image_builder {
     struct image *image;
@@ -33,6 +33,7 @@ enum error image_builder_new(const struct image *old, struct image_builder **bui
                                 .topics_by_id = tree_retain(old->topics_by_id),
                                 .topic_count = old->topic_count,
                                 .partition_count = old->partition_count,
+                                .place_count = old->place_count,
                                 .brokers = count_up(old->brokers),
                                 .configs = tree_retain(old->configs),
                                 .features = count_up(old->features)};
@@ -135,6 +136,7 @@ static enum error remove_topic(struct image *image, struct slice name)
     if (err == OK) {
         image->topic_count--;
         image->partition_count -= known;
+        image->place_count -= old->partition_count;
     }
     image_topic_kind.release(old);
     return err;
@@ -143,7 +145,7 @@ static enum error remove_topic(struct image *image, struct slice name)
 /* Puts `topic` (a reference it does not take) in the place of `old`. */
 static enum error replace_topic(struct image *image, struct image_topic *old, struct image_topic *topic)
 {
-    int64_t old_known = known_partitions(old);
+    int64_t old_known = known_partitions(old), old_places = old ? old->partition_count : 0;
     bool is_new = !old;
     enum error err = OK;
     if (old && !uuid_is_zero(&old->id) && !uuid_equal(&old->id, &topic->id))
@@ -154,15 +156,16 @@ static enum error replace_topic(struct image *image, struct image_topic *old, st
     if (err != OK) return err;
     image->topic_count += is_new;
     image->partition_count += known_partitions(topic) - old_known;
+    image->place_count += topic->partition_count - old_places;
     return OK;
 }
 
 static bool is_sane(const struct image_partition *partition)
 {
-    return partition->index >= 0 && partition->index <= MAX_PARTITION_INDEX &&
-           partition->replica_count >= 0 && partition->replica_count <= MAX_REPLICAS &&
-           partition->isr_count >= 0 && partition->isr_count <= MAX_REPLICAS &&
-           partition->offline_count >= 0 && partition->offline_count <= MAX_REPLICAS;
+    return partition->index >= 0 && partition->index < MAX_PLACES && partition->replica_count >= 0 &&
+           partition->replica_count <= MAX_REPLICAS && partition->isr_count >= 0 &&
+           partition->isr_count <= MAX_REPLICAS && partition->offline_count >= 0 &&
+           partition->offline_count <= MAX_REPLICAS;
 }
 
 /* All changes of one topic, so that its array is copied once. */
@@ -178,6 +181,10 @@ static enum error change_topic(struct image *image, struct slice name, const str
         if (changes[i].leader != IMAGE_LEADER_DELETED && changes[i].index >= wanted)
             wanted = changes[i].index + 1;
     }
+    int32_t places = old ? old->partition_count : 0;
+    if (wanted > places && image->place_count + wanted - places > MAX_PLACES) return ERR_CORRUPT;
+    const struct image_topic *holder = uuid_is_zero(id) ? NULL : image_topic_by_id(image, id);
+    if (holder && holder != old) return ERR_CORRUPT; /* two topics cannot have one id */
     struct image_topic *topic = topic_grown(is_other ? NULL : old, name, id, wanted);
     if (!topic) return ERR_NOMEM;
     enum error err = OK;
@@ -299,6 +306,11 @@ enum error image_builder_update(struct image_builder *builder, const struct upda
     struct image *image = builder->image;
     struct image_brokers *brokers = brokers_of(request);
     if (!brokers) return ERR_NOMEM;
+    for (size_t i = 1; i < brokers->count; i++) {
+        if (brokers->items[i - 1].id != brokers->items[i].id) continue;
+        free(brokers);
+        return ERR_CORRUPT;
+    }
     /* Kept where equal, so that who compares pointers sees that nothing changed. */
     if (same_brokers(image->brokers, brokers)) {
         free(brokers);

@@ -31,6 +31,7 @@ struct image {
     struct tree_node *topics_by_id; /* 16 bytes -> the same */
     size_t topic_count;
     int64_t partition_count;
+    int64_t place_count;             /* of the topics' arrays, those of unknown partitions too */
     struct image_brokers *brokers;   /* NULL = none */
     struct tree_node *configs;       /* a byte of its type, then its name -> struct image_config */
     struct image_features *features; /* NULL = none known */

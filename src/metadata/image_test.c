@@ -195,6 +195,32 @@ static void damaged_partitions_are_refused(void **state)
     assert_int_equal(image_builder_new(NULL, &builder), OK);
     for (int i = 0; i < 4; i++)
         assert_int_equal(image_builder_partition(builder, SLICE("t"), &id, &bad[i]), ERR_CORRUPT);
+
+    /* Far indexes cost a place for each one below: of all topics together there is a limit. */
+    struct image_partition far = {.index = 3 << 20}, near = {.index = 1};
+    struct uuid other = id_of(1), third = id_of(2);
+    assert_int_equal(image_builder_partition(builder, SLICE("t"), &id, &far), OK);
+    assert_int_equal(image_builder_partition(builder, SLICE("u"), &other, &far), ERR_CORRUPT);
+    assert_int_equal(image_builder_partition(builder, SLICE("t"), &id, &near), OK);
+    far.leader = IMAGE_LEADER_DELETED;
+    near.leader = IMAGE_LEADER_DELETED;
+    assert_int_equal(image_builder_partition(builder, SLICE("t"), &id, &far), OK);
+    assert_int_equal(image_builder_partition(builder, SLICE("t"), &id, &near), OK);
+    far.leader = 1;
+    assert_int_equal(image_builder_partition(builder, SLICE("u"), &other, &far), OK);
+
+    /* Whoever looks for an id finds one topic. */
+    near.leader = 1;
+    assert_int_equal(image_builder_partition(builder, SLICE("v"), &other, &near), ERR_CORRUPT);
+    assert_int_equal(image_builder_partition(builder, SLICE("v"), &third, &near), OK);
+    assert_int_equal(image_builder_partition(builder, SLICE("u"), &third, &near), ERR_CORRUPT);
+
+    struct update_metadata_request_update_metadata_broker brokers[] = {{.id = 7}, {.id = 3}, {.id = 7}};
+    struct update_metadata_request request;
+    update_metadata_request_init(&request);
+    request.live_brokers.items = brokers;
+    request.live_brokers.count = 3;
+    assert_int_equal(image_builder_update(builder, &request), ERR_CORRUPT);
     image_builder_drop(&builder);
 }
 
