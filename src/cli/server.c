@@ -79,7 +79,7 @@ static enum error make_loops(struct serving *serving, struct descriptors *descri
         if (err == OK) serving->loop_count++;
     }
     for (size_t i = 1; i < serving->loop_count && err == OK; i++) {
-        char name[16];
+        char name[sizeof "loop-" + 20];
         snprintf(name, sizeof name, "loop-%zu", i);
         err = loop_start_thread(serving->loops[i], name);
         if (err != OK) serving->loop_count = i;

@@ -90,7 +90,7 @@ static bool map_lookup(struct settings *settings, struct slice name, enum securi
 static void map_check(struct settings *settings)
 {
     struct slice rest = slice_of(settings_text(settings, SETTING_LISTENER_SECURITY_PROTOCOL_MAP));
-    while (rest.size > 0) {
+    while (rest.data && rest.size > 0) {
         const uint8_t *comma = memchr(rest.data, ',', rest.size);
         struct slice pair = {rest.data, comma ? (size_t)(comma - rest.data) : rest.size};
         rest.data += pair.size + (comma != NULL);
