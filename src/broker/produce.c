@@ -14,6 +14,7 @@
 #include "broker/channel.h"
 #include "broker/handlers.h"
 #include "broker/leaders.h"
+#include "broker/recompress.h"
 #include "broker/request.h"
 #include "controller/controller.h"
 #include "replica/replicas.h"
@@ -184,13 +185,39 @@ static void timed_out(struct loop_timer *timer)
     part_finished(part);
 }
 
+/* The same in the topic's codec. */
+static void append_recompressed(struct entry *entry, const struct log_config *config, int16_t acks,
+                                int64_t now_ms)
+{
+    struct text made = {0};
+    struct slice batch = {entry->batch, entry->batch_size};
+    entry->report.fault_index = -1;
+    entry->err = partition_check(entry->partition, -1, true);
+    if (entry->err == OK) entry->err = recompress(config, &batch, &made, &entry->report, &entry->why);
+    if (entry->err != OK) {
+        entry->appended.bad_record_index = entry->report.fault_index;
+    } else {
+        bool is_other = made.size > 0;
+        uint8_t *data = is_other ? (uint8_t *)made.data : entry->batch;
+        entry->err = partition_append_produced(entry->partition, data, batch.size, acks,
+                                               is_other || entry->has_report ? &entry->report : NULL, now_ms,
+                                               &entry->appended);
+    }
+    text_free(&made);
+}
+
 static void append(struct entry *entry, int16_t acks, int64_t now_ms)
 {
     struct partition *partition = entry->partition;
     entry->appended.bad_record_index = -1;
-    entry->err =
-        partition_append_produced(partition, entry->batch, entry->batch_size, acks,
-                                  entry->has_report ? &entry->report : NULL, now_ms, &entry->appended);
+    const struct log *log = partition_log(partition);
+    if (log && log_config_of(log)->recompresses) {
+        append_recompressed(entry, log_config_of(log), acks, now_ms);
+    } else {
+        entry->err =
+            partition_append_produced(partition, entry->batch, entry->batch_size, acks,
+                                      entry->has_report ? &entry->report : NULL, now_ms, &entry->appended);
+    }
     if (entry->err != OK) return;
     int64_t end = entry->appended.last_offset + 1;
     if (acks == -1 && partition_high_watermark(partition) < end) {

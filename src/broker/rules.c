@@ -32,6 +32,16 @@ static void resolve(const struct settings *settings, const struct image_config *
                          config ? (size_t)config->entry_count : 0, resolved);
 }
 
+static int codec_level(const struct topic_config *config)
+{
+    switch (config->compression) {
+    case CODEC_GZIP: return config->gzip_level;
+    case CODEC_LZ4: return config->lz4_level;
+    case CODEC_ZSTD: return config->zstd_level;
+    default: return 0;
+    }
+}
+
 void broker_topic_rules(void *context, struct slice topic, struct topic_rules *rules)
 {
     struct broker_loop *here = this_loop(context);
@@ -57,6 +67,9 @@ void broker_topic_rules(void *context, struct slice topic, struct topic_rules *r
                 .delete_policy = config.is_cleaned_by_delete,
                 .compact_policy = config.is_cleaned_by_compact,
                 .preallocate = config.is_preallocated,
+                .recompresses = config.compression != TOPIC_COMPRESSION_PRODUCER,
+                .codec = config.compression > 0 ? (enum codec)config.compression : CODEC_NONE,
+                .codec_level = codec_level(&config),
                 .producer_id_expiration_ms = settings_long(settings, SETTING_PRODUCER_ID_EXPIRATION_MS)}};
 }
 

@@ -40,6 +40,10 @@ struct log_config {
     enum timestamp_type timestamp_type;
     bool delete_policy, compact_policy, preallocate;
     int64_t producer_id_expiration_ms;
+    /* What a client's batch of another codec becomes (by who appends it: broker/recompress.h); not set: it stays as it came. */
+    bool recompresses;
+    enum codec codec;
+    int codec_level;
 };
 
 enum append_origin { APPEND_CLIENT, APPEND_COORDINATOR, APPEND_REPLICATION };

@@ -232,3 +232,21 @@ enum error batch_records(struct slice batch, const struct batch_header *header, 
     if (err == OK) *records = text_slice(scratch);
     return err;
 }
+
+enum error batch_recompress(struct slice batch, struct slice records, enum codec codec, int level,
+                            struct text *out)
+{
+    assert(batch.size >= BATCH_HEADER_SIZE && batch.data[AT_MAGIC] == 2);
+    text_reset(out);
+    text_add(out, (struct slice){batch.data, BATCH_HEADER_SIZE});
+    if (out->failed) return ERR_NOMEM;
+    enum error err = codec_compress(codec, level, records, out);
+    if (err == OK && out->size > INT32_MAX) err = ERR_TOO_LARGE;
+    if (err != OK) return err;
+    uint8_t *made = (uint8_t *)out->data;
+    uint16_t attributes = (uint16_t)(get_be16(made + AT_ATTRIBUTES) & ~BATCH_CODEC_MASK);
+    put_be16(made + AT_ATTRIBUTES, (uint16_t)(attributes | codec));
+    put_be32(made + AT_LENGTH, (uint32_t)(out->size - BATCH_PREFIX_SIZE));
+    batch_checksum(made, out->size);
+    return OK;
+}

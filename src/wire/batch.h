@@ -143,6 +143,11 @@ void batch_set_max_timestamp(uint8_t *batch, size_t size_bytes, enum timestamp_t
 void batch_set_producer(uint8_t *batch, size_t size_bytes, int64_t producer_id, int16_t producer_epoch,
                         int32_t base_sequence, bool is_transactional);
 
+/* The same batch with `records`, its own as batch_records() gives them, compressed otherwise: header fields stay, but for the
+ * codec, the length and the checksum. `out` is emptied first. */
+MUST_USE enum error batch_recompress(struct slice batch, struct slice records, enum codec codec, int level,
+                                     struct text *out);
+
 /* The records of a whole batch of magic 2, ready for record_next(): a loan from `batch`, or, when it is
  * compressed, decompressed into `scratch` (emptied first), to at most `limit_bytes`. */
 MUST_USE enum error batch_records(struct slice batch, const struct batch_header *header, size_t limit_bytes,

@@ -45,11 +45,13 @@ TESTS = [
     ("go", "go_clients.sh", False, 600, []),
     ("node", "node_clients.sh", False, 300, []),
     ("dump_log_segments", "dump_log_segments.sh", False, 300, []),
+    ("compression_type", "compression_type.sh", False, 300, []),
     ("storage_apache", "storage_apache.py", False, 600, []),
     ("old_python", "old_python.sh", False, 180, []),
     ("wire_door", "wire_door.py", False, 300, []),
     ("takeover", "takeover.py", False, 600, []),
 ]
+STOPPERS = ("kill9", "dump_log_segments", "compression_type")  # they stop it themselves
 FIRST = {"group.initial.rebalance.delay.ms": "0"}
 PYTHON_PACKAGES = ["confluent-kafka", "kafka-python", "aiokafka", "kazoo"]
 
@@ -160,7 +162,7 @@ def run_test(binary, name, program, seconds, overrides):
             raw, _ = child.communicate()
             raw += f"\n(no end within {seconds} s)".encode()
         output = raw.decode(errors="replace")
-        if status == "ok" and broker.process.poll() is not None and name not in ("kill9", "dump_log_segments"):
+        if status == "ok" and broker.process.poll() is not None and name not in STOPPERS:
             status, output = "fail", output + f"\nthe broker ended with {broker.process.returncode}"
         code = broker.stop()
         if status == "ok" and code != 0 and name != "kill9":
