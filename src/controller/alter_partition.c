@@ -1,5 +1,5 @@
 /* alter_partition.c: a leader proposes another ISR; the controller checks, writes and tells all (facts/cluster.md 3.12). */
-#include "controller/inside.h"
+#include "controller/reassignment.h"
 
 struct proposal {
     struct cpartition *partition; /* NULL: refused */
@@ -56,6 +56,7 @@ static void alter_written(struct controller *c, void *argument)
     struct alter_partition_response_topic_data *topics =
         arena_zalloc(call->arena, (topic_count + 1) * sizeof *topics);
     bool is_whole = topics != NULL;
+    struct partition_list moving = {0};
     size_t at = 0;
     for (size_t t = 0; is_whole && t < topic_count; t++) {
         const struct alter_partition_request_topic_data *said = &request->topics.items[t];
@@ -71,6 +72,8 @@ static void alter_written(struct controller *c, void *argument)
             if (proposal->is_written && proposal->write->err == OK) {
                 context_set_state(proposal->partition, &proposal->state, proposal->write->version);
                 batch_update(c, proposal->partition);
+                if (reassign_is_running(proposal->partition))
+                    partition_list_add(c, &moving, proposal->partition);
             } else if (proposal->is_written) {
                 bool is_overtaken = proposal->write->err == ERR_ZK_BAD_VERSION;
                 proposal->err = is_overtaken ? ERR_INVALID_UPDATE_VERSION : ERR_UNKNOWN_SERVER_ERROR;
@@ -82,6 +85,7 @@ static void alter_written(struct controller *c, void *argument)
         }
     }
     batch_send(c);
+    reassign_go_on(c, moving, true);
     response->topics.items = topics;
     response->topics.count = (int32_t)topic_count;
     call_done(call, is_whole ? OK : ERR_NOMEM);

@@ -67,11 +67,46 @@ size_t context_assign(struct controller *c, struct ctopic *topic, const struct t
     return before;
 }
 
+void context_reassign(struct controller *c, struct cpartition *partition, struct int32_list replicas,
+                      struct int32_list adding, struct int32_list removing)
+{
+    (void)c;
+    size_t most = partition->dropped_count + partition->seat_count;
+    struct seat *seats = need(calloc(replicas.count + 1, sizeof *seats));
+    struct seat *dropped = need(calloc(most + 1, sizeof *dropped));
+    size_t dropped_count = 0;
+    for (size_t i = 0; i < replicas.count; i++) {
+        const struct seat *old = context_seat(partition, replicas.items[i]);
+        seats[i] = old ? *old : (struct seat){.broker_id = replicas.items[i], .phase = REPLICA_NEW};
+    }
+    for (size_t i = 0; i < most; i++) {
+        struct seat seat = i < partition->dropped_count ? partition->dropped[i]
+                                                        : partition->seats[i - partition->dropped_count];
+        if (!ids_have(replicas, seat.broker_id)) dropped[dropped_count++] = seat;
+    }
+    free(partition->seats);
+    free(partition->dropped);
+    partition->seats = seats;
+    partition->seat_count = replicas.count;
+    partition->dropped = dropped;
+    partition->dropped_count = dropped_count;
+    ids_replace(&partition->adding, adding);
+    ids_replace(&partition->removing, removing);
+}
+
+void context_forget_dropped(struct cpartition *partition)
+{
+    free(partition->dropped);
+    partition->dropped = NULL;
+    partition->dropped_count = 0;
+}
+
 static void topic_free(struct ctopic *topic)
 {
     for (size_t i = 0; i < topic->partition_count; i++) {
         struct cpartition *partition = topic->partitions[i];
         free(partition->seats);
+        free(partition->dropped);
         free((void *)partition->adding.items);
         free((void *)partition->removing.items);
         free((void *)partition->isr.items);
@@ -179,6 +214,8 @@ struct seat *context_seat(struct cpartition *partition, int32_t broker_id)
 {
     for (size_t i = 0; i < partition->seat_count; i++)
         if (partition->seats[i].broker_id == broker_id) return &partition->seats[i];
+    for (size_t i = 0; i < partition->dropped_count; i++)
+        if (partition->dropped[i].broker_id == broker_id) return &partition->dropped[i];
     return NULL;
 }
 

@@ -92,9 +92,11 @@ static void on_controller(void *context, enum coord_event event, struct slice pa
 
 static void on_image(void *context, const struct image *old, const struct image *image)
 {
-    (void)old;
-    (void)image;
-    pending_check(context);
+    struct controller *c = context;
+    /* unclean.leader.election.enable may have been set for those that wait for a leader (facts 3.6). */
+    bool is_due = c->role == ROLE_ACTIVE && c->has_leaderless && !image_same_configs(old, image);
+    if (is_due) engine_event(c, event_elect_waiting, NULL, NULL, true);
+    pending_check(c);
 }
 
 /* --- time --- */
@@ -181,6 +183,7 @@ static void take_call(struct controller *c, struct controller_call *call)
     case 44: call_alter_configs(c, call); break;
     case 37: call_create_partitions(c, call); break;
     case 43: call_elect_leaders(c, call); break;
+    case 45: call_alter_reassignments(c, call); break;
     case 46: call_list_reassignments(c, call); break;
     case 56: call_alter_partition(c, call); break;
     case 67: call_allocate_producer_ids(c, call); break;

@@ -178,7 +178,7 @@ int64_t controller_tick(struct controller *controller);
 /* ---- requests of clients and of this broker, as Kafka's structs ---- */
 
 /* Supported: CreateTopics 19, DeleteTopics 20, CreatePartitions 37, AlterConfigs 33, IncrementalAlterConfigs 44,
- * ElectLeaders 43, ListPartitionReassignments 46; AlterPartition 56, AllocateProducerIds 67, ControlledShutdown 7 of brokers. The request holds only
+ * ElectLeaders 43, AlterPartitionReassignments 45, ListPartitionReassignments 46; AlterPartition 56, AllocateProducerIds 67, ControlledShutdown 7 of brokers. The request holds only
  * what the caller has authorized; the answer has an item for each of its items, in its order, with error code and message. */
 struct controller_call {
     int16_t api_key;

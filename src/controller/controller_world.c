@@ -29,18 +29,30 @@ static void apply_roles(void *context, const struct leader_and_isr_request *requ
                         struct leader_and_isr_response *response, void (*done)(void *), void *done_context)
 {
     struct test_broker *broker = context;
-    (void)arena;
     enum error err = metadata_obey(broker->metadata, request->controller_epoch, request->broker_epoch);
     response->error_code = error_kafka_code(err);
+    size_t topics = request->topic_states.count > 0 ? (size_t)request->topic_states.count : 0;
+    response->topics.items = must(arena_zalloc(arena, (topics + 1) * sizeof *response->topics.items));
+    response->topics.count = err == OK ? (int32_t)topics : 0;
     for (int32_t t = 0; err == OK && t < request->topic_states.count; t++) {
         const struct leader_and_isr_request_leader_and_isr_topic_state *topic =
             &request->topic_states.items[t];
+        struct leader_and_isr_response_leader_and_isr_topic_error *said = &response->topics.items[t];
+        said->topic_id = topic->topic_id;
+        said->partition_errors.count = topic->partition_states.count;
+        said->partition_errors.items = must(arena_zalloc(arena, ((size_t)topic->partition_states.count + 1) *
+                                                                    sizeof *said->partition_errors.items));
         for (int32_t p = 0; p < topic->partition_states.count; p++) {
             const struct leader_and_isr_request_leader_and_isr_partition_state *state =
                 &topic->partition_states.items[p];
             char key[300];
             struct slice name = replica_key(key, topic->topic_name, state->partition_index);
             struct test_replica *replica = map_get(&broker->replicas, name);
+            said->partition_errors.items[p].partition_index = state->partition_index;
+            if (broker->broken && slice_is(name, broker->broken)) {
+                said->partition_errors.items[p].error_code = error_kafka_code(ERR_KAFKA_STORAGE_ERROR);
+                continue;
+            }
             if (!replica) {
                 replica = must(calloc(1, sizeof *replica));
                 replica->leader_epoch = -1;
@@ -237,6 +249,7 @@ static void joined(void *context, enum error err, const struct cluster_identity 
                   .default_replication_factor = one,
                   .is_unclean_election_allowed = may_unclean,
                   .is_topic_deletion_enabled = !broker->world->is_deletion_disabled,
+                  .is_auto_rebalance_enabled = broker->world->is_rebalancing,
                   .imbalance_percentage = 10,
                   .imbalance_check_seconds = 300,
                   .now_ms = now_ms,
@@ -398,6 +411,120 @@ enum error test_delete(struct test_broker *broker, const char *name)
     settle(broker, &call);
     enum error err = !call.done ? ERR_AGAIN : call.call.err;
     if (err == OK) err = error_from_kafka(call.response.remove.responses.items[0].error_code);
+    test_call_free(&call);
+    return err;
+}
+
+enum error test_create_at(struct test_broker *broker, const char *name, const int32_t *replicas,
+                          int32_t partitions, int16_t replication)
+{
+    struct create_topics_request_creatable_replica_assignment assignments[16];
+    for (int32_t p = 0; p < partitions; p++)
+        assignments[p] = (struct create_topics_request_creatable_replica_assignment){
+            .partition_index = p,
+            .broker_ids = {(int32_t *)(uintptr_t)(replicas + p * replication), replication}};
+    struct create_topics_request_creatable_topic topic = {.name = slice_of(name),
+                                                          .num_partitions = -1,
+                                                          .replication_factor = -1,
+                                                          .assignments = {assignments, partitions}};
+    struct create_topics_request request = {.topics = {&topic, 1}, .timeout_ms = 5000};
+    struct test_call call;
+    test_submit(broker, &call, 19, 7, &request);
+    settle(broker, &call);
+    enum error err = !call.done ? ERR_AGAIN : call.call.err;
+    if (err == OK) err = error_from_kafka(call.response.create.topics.items[0].error_code);
+    test_call_free(&call);
+    return err;
+}
+
+enum error test_alter_isr(struct test_world *world, const char *name, int32_t index, const int32_t *isr,
+                          size_t count)
+{
+    struct test_broker *controller = test_controller(world);
+    if (!controller) return ERR_NOT_CONTROLLER;
+    const struct image *image = metadata_image(controller->metadata);
+    const struct image_topic *topic = image_topic(image, slice_of(name));
+    const struct image_partition *now = image_topic_partition(topic, index);
+    if (!now || now->leader < 0 || !world->brokers[now->leader]) return ERR_LEADER_NOT_AVAILABLE;
+    struct alter_partition_request_broker_state states[8];
+    for (size_t i = 0; i < count; i++)
+        states[i] = (struct alter_partition_request_broker_state){.broker_id = isr[i], .broker_epoch = -1};
+    struct alter_partition_request_partition_data data = {.partition_index = index,
+                                                          .leader_epoch = now->leader_epoch,
+                                                          .new_isr_with_epochs = {states, (int32_t)count},
+                                                          .partition_epoch = now->zk_version};
+    struct alter_partition_request_topic_data said = {.topic_id = topic->id, .partitions = {&data, 1}};
+    struct alter_partition_request request = {
+        .broker_id = now->leader,
+        .broker_epoch = controller_broker_epoch(world->brokers[now->leader]->controller),
+        .topics = {&said, 1}};
+    struct test_call call;
+    test_submit(controller, &call, 56, 3, &request);
+    settle(controller, &call);
+    enum error err = !call.done ? ERR_AGAIN : call.call.err;
+    if (err == OK) err = error_from_kafka(call.response.isr.error_code);
+    if (err == OK) err = error_from_kafka(call.response.isr.topics.items[0].partitions.items[0].error_code);
+    test_call_free(&call);
+    return err;
+}
+
+static bool is_in(const int32_t *ids, size_t count, int32_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id) return true;
+    return false;
+}
+
+/* Proposes once; true when there was something to propose. */
+static bool catch_up_once(struct test_world *world)
+{
+    struct test_broker *controller = test_controller(world);
+    if (!controller) return false;
+    const struct image *image = metadata_image(controller->metadata);
+    for (const struct image_topic *topic = image_next_topic(image, SLICE_NULL, false); topic;
+         topic = image_next_topic(image, topic->name, true)) {
+        for (int32_t p = 0; p < topic->partition_count; p++) {
+            const struct image_partition *partition = topic->partitions[p];
+            if (!partition || partition->leader < 0 || !world->brokers[partition->leader]) continue;
+            int32_t isr[8];
+            size_t count = 0, new_count = 0;
+            for (int32_t i = 0; i < partition->isr_count; i++) isr[count++] = partition->isr[i];
+            for (int32_t r = 0; r < partition->replica_count; r++) {
+                int32_t id = partition->replicas[r];
+                if (is_in(isr, count, id) || !world->brokers[id] || !image_broker(image, id)) continue;
+                if (is_in(partition->offline, (size_t)partition->offline_count, id)) continue;
+                isr[count++] = id;
+                new_count++;
+            }
+            char name[300];
+            slice_text(topic->name, name, sizeof name);
+            if (new_count > 0 && test_alter_isr(world, name, p, isr, count) == OK) return true;
+        }
+    }
+    return false;
+}
+
+void test_catch_up(struct test_world *world)
+{
+    for (int i = 0; i < 200 && catch_up_once(world); i++) fake_keeper_advance(world->fake, 10);
+}
+
+enum error test_move(struct test_broker *broker, const char *name, int32_t index, const int32_t *replicas,
+                     size_t count)
+{
+    struct alter_partition_reassignments_request_reassignable_partition partition = {
+        .partition_index = index,
+        .replicas = {(int32_t *)(uintptr_t)replicas, replicas ? (int32_t)count : -1}};
+    struct alter_partition_reassignments_request_reassignable_topic topic = {.name = slice_of(name),
+                                                                             .partitions = {&partition, 1}};
+    struct alter_partition_reassignments_request request = {
+        .timeout_ms = 1000, .allow_replication_factor_change = true, .topics = {&topic, 1}};
+    struct test_call call;
+    test_submit(broker, &call, 45, 1, &request);
+    settle(broker, &call);
+    enum error err = !call.done ? ERR_AGAIN : call.call.err;
+    if (err == OK)
+        err = error_from_kafka(call.response.move.responses.items[0].partitions.items[0].error_code);
     test_call_free(&call);
     return err;
 }

@@ -22,6 +22,7 @@ struct test_broker {
     struct map replicas; /* "topic-0" -> struct test_replica: what its disk would hold */
     bool is_registered, is_controller, is_fatal;
     bool fails_deletes; /* StopReplica answers KAFKA_STORAGE_ERROR */
+    const char *broken; /* LeaderAndIsr answers KAFKA_STORAGE_ERROR to this replica, "topic-0" */
     int roles;
     struct cluster_identity identity;
     enum error joined;
@@ -33,7 +34,7 @@ struct test_world {
     struct random random;
     struct test_broker *brokers[4]; /* NULL: down */
     struct arena arena;
-    bool is_deletion_disabled, is_unclean_allowed;
+    bool is_deletion_disabled, is_unclean_allowed, is_rebalancing;
 };
 
 struct test_world *test_world_new(uint64_t seed);
@@ -60,6 +61,9 @@ struct test_call {
         struct allocate_producer_ids_response ids;
         struct elect_leaders_response elect;
         struct alter_partition_response isr;
+        struct controlled_shutdown_response leave;
+        struct alter_partition_reassignments_response move;
+        struct list_partition_reassignments_response moving;
     } response;
     int done;
 };
@@ -70,6 +74,18 @@ void test_call_free(struct test_call *call);
 /* One topic, waited for: the error code of its item. */
 enum error test_create(struct test_broker *broker, const char *name, int32_t partitions, int16_t replication);
 enum error test_delete(struct test_broker *broker, const char *name);
+
+/* A topic whose partitions have these replicas, `replication` each. */
+enum error test_create_at(struct test_broker *broker, const char *name, const int32_t *replicas,
+                          int32_t partitions, int16_t replication);
+/* The controller is asked by the partition's leader for this ISR. */
+enum error test_alter_isr(struct test_world *world, const char *name, int32_t index, const int32_t *isr,
+                          size_t count);
+/* What leaders do in time: every live replica is proposed for its ISR, until nothing moves. */
+void test_catch_up(struct test_world *world);
+/* AlterPartitionReassignments for one partition; NULL cancels. */
+enum error test_move(struct test_broker *broker, const char *name, int32_t index, const int32_t *replicas,
+                     size_t count);
 
 /* Every rule that holds whenever nothing moves: each topic has all its znodes, each partition whose replicas live has a leader in
  * its ISR, images of all brokers and their replicas say what the znodes say. Fails the test with `seed`. */

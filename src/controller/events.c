@@ -2,7 +2,7 @@
  *
  * A watch says only that something changed; the event reads it, which arms the watch again, and compares with the context. So
  * it does not matter how many changes one event stands for. Source: facts/cluster.md 3.4, 3.9, 3.7. */
-#include "controller/inside.h"
+#include "controller/reassignment.h"
 
 static void queue_plain(struct controller *c, step_run *run)
 {
@@ -296,8 +296,10 @@ static void brokers_lost(struct controller *c, struct int32_list dead)
 
 static void resume_step(struct controller *c, void *argument)
 {
-    (void)argument;
+    const struct int32_list *joined = argument;
     deletion_resume(c);
+    for (size_t i = 0; i < joined->count; i++)
+        reassign_go_on(c, reassign_running(c, joined->items[i]), false);
 }
 
 static void brokers_joined(struct controller *c, struct int32_list joined)
@@ -327,7 +329,9 @@ static void brokers_joined(struct controller *c, struct int32_list joined)
     }
     batch_update_to(c, joined);
     batch_send(c);
-    engine_push(c, resume_step, NULL);
+    struct int32_list *kept = scratch_alloc(c, 1, sizeof *kept);
+    *kept = joined;
+    engine_push(c, resume_step, kept);
     transition_elect_waiting(c);
     transition_replicas(c, replicas, REPLICA_ONLINE);
 }
@@ -459,64 +463,6 @@ static void broker_modified(struct controller *c, void *argument)
     engine_get(c, scratch_print(c, "/brokers/ids/%d", *id), broker_modified_read, id);
 }
 
-/* --- a broker lost a log directory --- */
-
-static void log_dir_read(struct controller *c, void *argument, const struct coord_reply *reply)
-{
-    struct write *write = argument;
-    int32_t id;
-    struct znode_fault fault;
-    write->ops[0].version = COORD_ANY_VERSION;
-    if (reply->err != OK) return;
-    if (znode_log_dir_event_decode(write->ops[0].path, reply->data, &id, &fault) != OK) {
-        diag_warn("a notice of a failed log directory makes no sense: %s", fault.text);
-        return;
-    }
-    /* Asked for its role anew, it answers which of its replicas are gone. */
-    struct replica_list replicas = {0};
-    size_t count;
-    struct ctopic **topics = context_sorted_topics(c, &count);
-    for (size_t t = 0; t < count; t++)
-        for (size_t p = 0; p < topics[t]->partition_count; p++)
-            if (context_seat(topics[t]->partitions[p], id))
-                replica_list_add(c, &replicas, topics[t]->partitions[p], id);
-    transition_replicas(c, replicas, REPLICA_ONLINE);
-}
-
-struct notices {
-    struct write *writes;
-    size_t count;
-};
-
-static void notices_drop(struct controller *c, void *argument)
-{
-    struct notices *notices = argument;
-    engine_writes(c, notices->writes, notices->count);
-}
-
-static void log_dirs_listed(struct controller *c, void *argument, const struct coord_reply *reply)
-{
-    (void)argument;
-    if (reply->err != OK || reply->child_count == 0) return;
-    struct notices *notices = scratch_alloc(c, 1, sizeof *notices);
-    notices->writes = scratch_alloc(c, reply->child_count, sizeof *notices->writes);
-    engine_push(c, notices_drop, notices);
-    for (size_t i = 0; i < reply->child_count; i++) {
-        struct write *write = &notices->writes[notices->count++];
-        struct slice path =
-            scratch_print(c, "/log_dir_event_notification/%.*s", SLICE_ARG(reply->children[i]));
-        write->ops[0] = (struct coord_op){.kind = COORD_DELETE, .path = path, .version = COORD_ANY_VERSION};
-        write->op_count = 1;
-        engine_get(c, path, log_dir_read, write);
-    }
-}
-
-static void log_dirs_changed(struct controller *c, void *argument)
-{
-    (void)argument;
-    engine_children(c, SLICE("/log_dir_event_notification"), log_dirs_listed, NULL);
-}
-
 /* --- preferred leaders: asked for in a znode, or by the clock --- */
 
 static void preferred_done(struct controller *c, void *argument)
@@ -616,7 +562,20 @@ static void on_log_dirs(void *context, enum coord_event event, struct slice path
 {
     (void)event;
     (void)path;
-    queue_plain(context, log_dirs_changed);
+    queue_plain(context, event_log_dirs_changed);
+}
+
+static void on_isr_changes(void *context, enum coord_event event, struct slice path)
+{
+    (void)event;
+    (void)path;
+    queue_plain(context, event_isr_changes);
+}
+
+static void on_reassignment(void *context, enum coord_event event, struct slice path)
+{
+    (void)path;
+    if (event == COORD_NODE_CREATED) queue_plain(context, event_reassign_requested);
 }
 
 static void on_preferred(void *context, enum coord_event event, struct slice path)
@@ -655,7 +614,9 @@ static const struct {
     {COORD_WATCH_CHILDREN, "/admin/delete_topics", on_deletions},
     {COORD_WATCH_CHILDREN, "/brokers/ids", on_brokers},
     {COORD_WATCH_CHILDREN, "/log_dir_event_notification", on_log_dirs},
+    {COORD_WATCH_CHILDREN, "/isr_change_notification", on_isr_changes},
     {COORD_WATCH_NODE, "/admin/preferred_replica_election", on_preferred},
+    {COORD_WATCH_NODE, "/admin/reassign_partitions", on_reassignment},
 };
 enum { FOLDER_WATCHES = sizeof folder_watches / sizeof *folder_watches };
 

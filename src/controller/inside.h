@@ -3,9 +3,10 @@
  *   controller.c     life, calls coming in, time              engine.c        one event after the other, fenced writes
  *   registration.c   this broker's seat, the cluster's id     role.c          election, fail-over, resigning
  *   context.c        what the cluster looks like to it        transitions.c   states of partitions and replicas
- *   events.c         what watches bring                       deletion.c      topics on their way out
+ *   events.c, notices.c   what watches bring                  deletion.c      topics on their way out
+ *   reassignment.c, reassign_calls.c                          partitions on their way to other brokers
  *   requests.c       words to brokers, in batches             alter_partition.c, elect_leaders.c,
- *                                                             controlled_shutdown.c, reassignment.c
+ *                                                             controlled_shutdown.c
  *   admin_topics.c, admin_configs.c, producer_ids.c           requests of clients
  *   election.c, placement.c                                   pure rules
  *
@@ -72,6 +73,8 @@ struct cpartition {
     struct seat *seats; /* replicas in order of preference */
     size_t seat_count;
     struct int32_list adding, removing; /* of a reassignment, owned */
+    struct seat *dropped;               /* of replicas not needed any more, until they were told to delete */
+    size_t dropped_count;
     /* The state znode, as last read or written. */
     bool has_state;
     int32_t leader, leader_epoch, state_epoch /* controller's */, version;
@@ -89,6 +92,8 @@ struct ctopic {
     size_t partition_count;
     bool has_folder; /* .../partitions exists */
     bool is_deleting, is_deletion_halted, is_deletion_begun;
+    uint64_t write_mark; /* the round of writes that has it already, and where */
+    size_t write_index;
 };
 
 struct cbroker {
@@ -177,6 +182,9 @@ struct controller {
     struct batch *batch;
     uint64_t batch_number, round_number;
 
+    /* transitions.c */
+    bool has_leaderless; /* an election found nobody who may lead */
+
     /* admin: struct pending */
     struct list pending;
     bool is_checking_pending;
@@ -230,6 +238,10 @@ struct ctopic *context_topic_by_id(const struct controller *c, const struct uuid
 struct ctopic *context_add_topic(struct controller *c, struct slice name, const struct uuid *id);
 /* Adds the partitions it lacks, with their replicas; returns how many it had before. */
 size_t context_assign(struct controller *c, struct ctopic *topic, const struct topic_assignment *assignment);
+/* Another set of replicas; those not in it any more are kept as dropped, and seats found there too, until forgotten. */
+void context_reassign(struct controller *c, struct cpartition *partition, struct int32_list replicas,
+                      struct int32_list adding, struct int32_list removing);
+void context_forget_dropped(struct cpartition *partition);
 void context_remove_topic(struct controller *c, struct ctopic *topic);
 void context_set_state(struct cpartition *partition, const struct partition_state *state, int32_t version);
 void context_set_broker(struct controller *c, struct cbroker *broker);
@@ -281,6 +293,8 @@ void batch_drop(struct controller *c);
 void transition_new(struct controller *c, struct partition_list partitions);
 void transition_online(struct controller *c, struct partition_list partitions, enum election kind);
 void transition_offline(struct controller *c, struct partition_list partitions);
+/* The next leader epoch, everything else as it is: all replicas hear their role anew, those being added that they are new. */
+void transition_epoch(struct controller *c, struct partition_list partitions);
 void transition_replicas(struct controller *c, struct replica_list replicas, enum replica_phase phase);
 /* The state as it is in the keeper now, before the next step. */
 void transition_reread(struct controller *c, struct cpartition *partition);
@@ -292,12 +306,19 @@ void events_unwatch(struct controller *c);
 void event_topics_changed(struct controller *c, void *argument);
 void event_deletions_changed(struct controller *c, void *argument);
 void event_preferred_requested(struct controller *c, void *argument);
+void event_reassign_requested(struct controller *c, void *argument); /* a znode */
+void event_reassign_resume(struct controller *c, void *argument);    /* what a predecessor began */
+void event_elect_waiting(struct controller *c, void *argument);
 void event_new_partitions(struct controller *c, struct partition_list partitions); /* pushes */
 struct cbroker *event_read_broker(struct controller *c, int32_t id, const struct coord_reply *reply);
 enum error event_read_topic(struct controller *c, struct slice name, const struct coord_reply *reply,
                             struct topic_assignment *assignment);
 void event_watch_topic(struct controller *c, struct slice name);
 void event_watch_broker(struct controller *c, int32_t id);
+/* notices.c */
+void event_log_dirs_changed(struct controller *c, void *argument);
+void event_isr_changes(struct controller *c, void *argument);
+
 void event_rebalance(struct controller *c, void *argument);
 
 /* deletion.c */
@@ -318,6 +339,7 @@ void call_create_partitions(struct controller *c, struct controller_call *call);
 void call_alter_configs(struct controller *c, struct controller_call *call);
 void call_allocate_producer_ids(struct controller *c, struct controller_call *call);
 void call_alter_partition(struct controller *c, struct controller_call *call);
+void call_alter_reassignments(struct controller *c, struct controller_call *call);
 void call_controlled_shutdown(struct controller *c, struct controller_call *call);
 void call_elect_leaders(struct controller *c, struct controller_call *call);
 void call_list_reassignments(struct controller *c, struct controller_call *call);

@@ -355,6 +355,8 @@ static void take_over_rest(struct controller *c, void *argument)
         c->options.rules.is_auto_rebalance_enabled ? controller_now_ms(c) + FIRST_REBALANCE_MS : INT64_MAX;
     if (c->options.on_role) c->options.on_role(c->options.context, true);
     engine_event(c, event_deletions_changed, NULL, NULL, true);
+    engine_event(c, event_reassign_resume, NULL, NULL, true);
+    engine_event(c, event_reassign_requested, NULL, NULL, true);
     engine_event(c, event_preferred_requested, NULL, NULL, true);
 }
 

@@ -217,12 +217,14 @@ static void begin_election(struct controller *c, struct transition *t, struct cp
     struct candidates candidates = {.replicas = context_replicas(c, partition),
                                     .isr = partition->isr,
                                     .live = context_live_replicas(c, partition),
-                                    .leaving = c->leaving};
+                                    .leaving = c->leaving,
+                                    .target = context_replicas(c, partition)};
     struct elected elected = {.isr = scratch_alloc(c, partition->isr.count + 1, sizeof(int32_t))};
     bool is_found = elect_leader(t->kind, &candidates, &elected);
     if (!is_found && t->kind == ELECT_OFFLINE && is_unclean_allowed(c, partition))
         is_found = elect_leader(ELECT_UNCLEAN, &candidates, &elected);
     if (!is_found) {
+        if (t->kind == ELECT_OFFLINE) c->has_leaderless = true;
         partition->election = t->kind == ELECT_PREFERRED ? ERR_PREFERRED_LEADER_NOT_AVAILABLE
                                                          : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
         if (t->kind == ELECT_OFFLINE || t->kind == ELECT_UNCLEAN)
@@ -308,6 +310,7 @@ static void elect_waiting_step(struct controller *c, void *argument)
 {
     (void)argument;
     struct partition_list waiting = {0};
+    c->has_leaderless = false;
     size_t count;
     struct ctopic **topics = context_sorted_topics(c, &count);
     for (size_t t = 0; t < count; t++) {
@@ -323,6 +326,68 @@ static void elect_waiting_step(struct controller *c, void *argument)
 void transition_elect_waiting(struct controller *c)
 {
     engine_push(c, elect_waiting_step, NULL);
+}
+
+void event_elect_waiting(struct controller *c, void *argument)
+{
+    elect_waiting_step(c, argument);
+}
+
+/* --- the same again, one epoch later --- */
+
+static void epoch_written(struct controller *c, void *argument);
+
+static void epoch_step(struct controller *c, void *argument)
+{
+    struct transition *t = argument;
+    changes_begin(c, t, t->partitions.count);
+    for (size_t i = 0; i < t->partitions.count; i++) {
+        const struct cpartition *partition = t->partitions.items[i];
+        if (!partition->has_state) continue; /* nobody leads it yet: its first leader will tell */
+        struct partition_state state = {.controller_epoch = c->epoch,
+                                        .leader = partition->leader,
+                                        .leader_epoch = partition->leader_epoch + 1,
+                                        .isr = partition->isr,
+                                        .is_recovering = partition->is_recovering};
+        change_add(c, t, t->partitions.items[i], &state);
+    }
+    engine_push(c, epoch_written, t);
+    engine_writes(c, t->writes, t->change_count);
+}
+
+static void epoch_written(struct controller *c, void *argument)
+{
+    struct transition *t = argument;
+    struct partition_list again = {0};
+    for (size_t i = 0; i < t->change_count; i++) {
+        struct change *change = &t->changes[i];
+        struct cpartition *partition = change->partition;
+        if (change->write->err != OK) {
+            if (t->attempts < MAX_ATTEMPTS && is_overtaken(c, change))
+                partition_list_add(c, &again, partition);
+            else
+                say_failed(change, t->attempts + 1);
+            continue;
+        }
+        context_set_state(partition, &change->state, change->write->version);
+        for (size_t s = 0; s < partition->seat_count; s++) {
+            int32_t *id = scratch_alloc(c, 1, sizeof *id);
+            *id = partition->seats[s].broker_id;
+            batch_leader_and_isr(c, (struct int32_list){id, 1}, partition, ids_have(partition->adding, *id));
+        }
+    }
+    batch_send(c);
+    if (again.count == 0) return;
+    struct transition *next = transition_alloc(c);
+    *next = (struct transition){.partitions = again, .attempts = t->attempts + 1};
+    engine_push(c, epoch_step, next);
+}
+
+void transition_epoch(struct controller *c, struct partition_list partitions)
+{
+    struct transition *t = transition_alloc(c);
+    t->partitions = partitions;
+    engine_push(c, epoch_step, t);
 }
 
 /* --- replicas --- */

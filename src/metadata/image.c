@@ -154,6 +154,11 @@ const struct image_config *image_config(const struct image *image, enum config_t
     return config && slice_compare(config->name, name) == 0 ? config : NULL;
 }
 
+bool image_same_configs(const struct image *a, const struct image *b)
+{
+    return a->configs == b->configs;
+}
+
 struct slice image_config_value(const struct image_config *config, struct slice key)
 {
     int32_t low = 0, high = config ? config->entry_count : 0;

@@ -121,6 +121,8 @@ const struct image_endpoint *image_broker_endpoint(const struct image_broker *br
 const struct image_config *image_config(const struct image *image, enum config_type type, struct slice name);
 /* Null slice when not set. */
 struct slice image_config_value(const struct image_config *config, struct slice key);
+/* Nothing at all was configured otherwise in between: no need to look. */
+bool image_same_configs(const struct image *a, const struct image *b);
 /* Walks the entities of a type, as image_next_topic does. */
 const struct image_config *image_next_config(const struct image *image, enum config_type type,
                                              struct slice from, bool is_after);

@@ -1,0 +1,765 @@
+/* cluster_test.c: several brokers on a keeper that is a map: the hard cases of facts/cluster.md 6.2, 6.3 and 6.5, each by its number,
+ * and moves of partitions between brokers. */
+#include "base/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "controller/controller_world.h"
+
+static const struct image_partition *shown(struct test_world *w, const char *name, int32_t index)
+{
+    return image_partition(metadata_image(test_controller(w)->metadata), slice_of(name), index);
+}
+
+static void assert_ids(const int32_t *got, int32_t got_count, const int32_t *want, int32_t count)
+{
+    assert_int_equal(got_count, count);
+    for (int32_t i = 0; i < count; i++) assert_int_equal(got[i], want[i]);
+}
+
+#define ASSERT_REPLICAS(partition, ...)                                                                      \
+    assert_ids((partition)->replicas, (partition)->replica_count, (const int32_t[]){__VA_ARGS__},            \
+               sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+#define ASSERT_ISR(partition, ...)                                                                           \
+    assert_ids((partition)->isr, (partition)->isr_count, (const int32_t[]){__VA_ARGS__},                     \
+               sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+#define IDS(...) (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t)
+
+static struct test_world *cluster(uint64_t seed, int brokers)
+{
+    struct test_world *w = test_world_new(seed);
+    for (int i = 0; i < brokers; i++) test_broker_start(w, i);
+    assert_int_equal(test_controller(w)->id, 0);
+    return w;
+}
+
+static struct test_replica *replica(struct test_world *w, int32_t id, const char *name)
+{
+    return map_get(&w->brokers[id]->replicas, slice_of(name));
+}
+
+static void run(struct test_world *w)
+{
+    fake_keeper_advance(w->fake, 20);
+}
+
+/* --- controlled shutdown --- */
+
+static enum error leave(struct test_world *w, int32_t id, int64_t epoch, int32_t *remaining)
+{
+    struct controlled_shutdown_request request = {.broker_id = id, .broker_epoch = epoch};
+    struct test_call call;
+    test_submit(test_controller(w), &call, 7, 3, &request);
+    run(w);
+    assert_int_equal(call.done, 1);
+    assert_int_equal(call.call.err, OK);
+    *remaining = call.response.leave.remaining_partitions.count;
+    enum error err = error_from_kafka(call.response.leave.error_code);
+    test_call_free(&call);
+    return err;
+}
+
+static void kafka_7482_who_leaves_hears_that_it_leads_no_more(void **state)
+{
+    struct test_world *w = cluster(1, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 0, 2, 1, 0, 0, 1, 2}, 3, 3),
+                     OK);
+    int64_t epoch = controller_broker_epoch(w->brokers[1]->controller);
+    int32_t remaining;
+    assert_int_equal(leave(w, 1, epoch - 1, &remaining), ERR_STALE_BROKER_EPOCH);
+    assert_int_equal(leave(w, 3, -1, &remaining), ERR_BROKER_NOT_AVAILABLE);
+    assert_int_equal(leave(w, 1, epoch, &remaining), OK);
+    assert_int_equal(remaining, 0);
+    for (int p = 0; p < 3; p++) {
+        const struct image_partition *partition = shown(w, "t", p);
+        assert_int_not_equal(partition->leader, 1);
+        assert_int_equal(partition->isr_count, 2);
+        assert_int_equal(partition->offline_count, 1);
+    }
+    assert_int_equal(replica(w, 1, "t-0")->leader, 2); /* it is told, while it still answers */
+    assert_true(replica(w, 1, "t-1")->is_stopped);
+    assert_int_equal(image_broker_count(metadata_image(w->brokers[2]->metadata)), 3);
+    test_broker_stop(w, 1);
+    test_world_check(w, 1);
+    test_broker_start(w, 1);
+    test_catch_up(w);
+    test_world_check(w, 1);
+    assert_int_equal(shown(w, "t", 0)->isr_count, 3);
+    test_world_free(w);
+}
+
+static void who_leaves_keeps_what_nobody_else_may_lead(void **state)
+{
+    struct test_world *w = cluster(2, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2}, 1, 2), OK);
+    assert_int_equal(test_create_at(w->brokers[0], "alone", (const int32_t[]){1}, 1, 1), OK);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1)), OK);
+    int32_t remaining;
+    assert_int_equal(leave(w, 1, -1, &remaining), OK);
+    assert_int_equal(remaining, 1); /* what has no other replica does not count */
+    assert_int_equal(shown(w, "t", 0)->leader, 1);
+    assert_int_equal(shown(w, "alone", 0)->leader, 1);
+    /* KAFKA-14140: who leaves is not taken into an ISR again, and asking is no error of the asker. */
+    assert_int_equal(test_create_at(w->brokers[0], "u", (const int32_t[]){0, 2}, 1, 2), OK);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1, 2)), ERR_INELIGIBLE_REPLICA);
+    test_world_free(w);
+}
+
+static void who_leaves_twice_is_answered_twice(void **state)
+{
+    struct test_world *w = cluster(3, 2);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 0}, 1, 2), OK);
+    int32_t remaining;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(leave(w, 1, -1, &remaining), OK);
+        assert_int_equal(remaining, 0);
+    }
+    assert_int_equal(leave(w, 0, -1, &remaining),
+                     OK); /* and so does the controller itself: now nobody is left */
+    assert_int_equal(remaining, 1);
+    test_world_free(w);
+}
+
+/* --- moves --- */
+
+static void a_partition_moves_when_its_new_replicas_are_in_sync(void **state)
+{
+    struct test_world *w = cluster(4, 4);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    assert_int_equal(test_move(c, "t", 0, IDS(2, 3)), OK);
+    const struct image_partition *p = shown(w, "t", 0);
+    ASSERT_REPLICAS(p, 2, 3, 0, 1);
+    ASSERT_ISR(p, 0, 1);
+    assert_int_equal(p->leader_epoch, 1);
+    assert_true(replica(w, 2, "t-0")->is_new);
+    assert_false(replica(w, 1, "t-0")->is_new);
+    char znode[400];
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), znode, sizeof znode);
+    assert_non_null(strstr(znode, "\"partitions\":{\"0\":[2,3,0,1]}"));
+    assert_non_null(strstr(znode, "\"adding_replicas\":{\"0\":[2,3]},\"removing_replicas\":{\"0\":[0,1]}"));
+
+    struct list_partition_reassignments_request list = {.topics = {NULL, -1}};
+    struct test_call call;
+    test_submit(c, &call, 46, 0, &list);
+    assert_int_equal(call.response.moving.topics.count, 1);
+    assert_int_equal(call.response.moving.topics.items[0].partitions.items[0].adding_replicas.count, 2);
+    test_call_free(&call);
+
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1, 2)), OK); /* one of them is not enough */
+    ASSERT_REPLICAS(shown(w, "t", 0), 2, 3, 0, 1);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1, 2, 3)), OK);
+    run(w);
+    p = shown(w, "t", 0);
+    ASSERT_REPLICAS(p, 2, 3);
+    ASSERT_ISR(p, 2, 3);
+    assert_int_equal(p->leader, 2);
+    assert_null(replica(w, 0, "t-0")); /* KAFKA-13198: told to delete */
+    assert_null(replica(w, 1, "t-0"));
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), znode, sizeof znode);
+    assert_non_null(strstr(znode, "\"partitions\":{\"0\":[2,3]}"));
+    assert_non_null(strstr(znode, "\"adding_replicas\":{},\"removing_replicas\":{}"));
+    test_submit(c, &call, 46, 0, &list);
+    assert_int_equal(call.response.moving.topics.count, 0);
+    test_call_free(&call);
+    test_world_check(w, 4);
+    test_world_free(w);
+}
+
+static void a_move_is_called_off_or_replaced(void **state)
+{
+    struct test_world *w = cluster(5, 4);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    assert_int_equal(test_move(c, "t", 0, NULL, 0), ERR_NO_REASSIGNMENT_IN_PROGRESS);
+    assert_int_equal(test_move(c, "t", 0, IDS(2, 3)), OK);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1, 2)), OK);
+    assert_int_equal(test_move(c, "t", 0, NULL, 0), OK);
+    const struct image_partition *p = shown(w, "t", 0);
+    ASSERT_REPLICAS(p, 0, 1);
+    ASSERT_ISR(p, 0, 1);
+    assert_null(replica(w, 2, "t-0")); /* KAFKA-13972 */
+    assert_null(replica(w, 3, "t-0"));
+    test_world_check(w, 5);
+
+    assert_int_equal(test_move(c, "t", 0, IDS(2, 1)), OK);
+    assert_int_equal(test_move(c, "t", 0, IDS(1, 3)), OK); /* another target: 2 is not needed any more */
+    ASSERT_REPLICAS(shown(w, "t", 0), 1, 3, 0);
+    assert_null(replica(w, 2, "t-0"));
+    test_catch_up(w);
+    p = shown(w, "t", 0);
+    ASSERT_REPLICAS(p, 1, 3);
+    assert_int_equal(p->leader, 1);
+    assert_null(replica(w, 0, "t-0"));
+    test_world_check(w, 5);
+    test_world_free(w);
+}
+
+static void a_move_changes_order_and_number_of_replicas(void **state)
+{
+    struct test_world *w = cluster(6, 4);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    assert_int_equal(test_move(c, "t", 0, IDS(1, 0)), OK); /* another order: nothing to wait for */
+    ASSERT_REPLICAS(shown(w, "t", 0), 1, 0);
+    assert_int_equal(shown(w, "t", 0)->leader, 0);
+    assert_int_equal(test_move(c, "t", 0, IDS(1, 0, 3)), OK);
+    test_catch_up(w);
+    ASSERT_REPLICAS(shown(w, "t", 0), 1, 0, 3);
+    assert_int_equal(shown(w, "t", 0)->isr_count, 3);
+    assert_int_equal(test_move(c, "t", 0, IDS(3)), OK);
+    ASSERT_REPLICAS(shown(w, "t", 0), 3);
+    ASSERT_ISR(shown(w, "t", 0), 3);
+    test_world_check(w, 6);
+    test_world_free(w);
+}
+
+static void impossible_moves_are_refused(void **state)
+{
+    struct test_world *w = cluster(7, 3);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    assert_int_equal(test_move(c, "t", 0, (const int32_t[]){0}, 0), ERR_INVALID_REPLICA_ASSIGNMENT);
+    assert_int_equal(test_move(c, "t", 0, IDS(1, 1)), ERR_INVALID_REPLICA_ASSIGNMENT);
+    assert_int_equal(test_move(c, "t", 0, IDS(1, -1)), ERR_INVALID_REPLICA_ASSIGNMENT);
+    assert_int_equal(test_move(c, "t", 0, IDS(1, 3)), ERR_INVALID_REPLICA_ASSIGNMENT); /* not alive */
+    assert_int_equal(test_move(c, "t", 1, IDS(1, 2)), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(test_move(c, "u", 0, IDS(1, 2)), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(test_move(w->brokers[1], "t", 0, IDS(1, 2)), ERR_NOT_CONTROLLER);
+    int32_t three[] = {0, 1, 2};
+    struct alter_partition_reassignments_request_reassignable_partition partition = {.replicas = {three, 3}};
+    struct alter_partition_reassignments_request_reassignable_topic topic = {.name = SLICE("t"),
+                                                                             .partitions = {&partition, 1}};
+    struct alter_partition_reassignments_request request = {.topics = {&topic, 1}};
+    struct test_call call;
+    test_submit(c, &call, 45, 1, &request);
+    run(w);
+    assert_int_equal(call.response.move.responses.items[0].partitions.items[0].error_code,
+                     error_kafka_code(ERR_INVALID_REPLICATION_FACTOR));
+    test_call_free(&call);
+    ASSERT_REPLICAS(shown(w, "t", 0), 0, 1);
+    test_world_check(w, 7);
+    test_world_free(w);
+}
+
+static void a_move_asked_for_in_a_znode_is_made(void **state)
+{
+    struct test_world *w = cluster(8, 3);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1, 0, 1}, 2, 2), OK);
+    for (int round = 0; round < 2; round++) { /* the watch is armed again */
+        fake_keeper_put(w->fake, "/admin/reassign_partitions",
+                        round == 0 ? SLICE("{\"version\":1,\"partitions\":["
+                                           "{\"topic\":\"t\",\"partition\":0,\"replicas\":[1,2]},"
+                                           "{\"topic\":\"t\",\"partition\":1,\"replicas\":[2,3]},"
+                                           "{\"topic\":\"none\",\"partition\":0,\"replicas\":[1]}]}")
+                                   : SLICE("{\"version\":1,\"partitions\":["
+                                           "{\"topic\":\"t\",\"partition\":1,\"replicas\":[2,0]}]}"),
+                        0);
+        run(w);
+        if (round == 0) {
+            char left[200];
+            slice_text(fake_keeper_data(w->fake, "/admin/reassign_partitions"), left, sizeof left);
+            assert_string_equal(left, "{\"version\":1,\"partitions\":["
+                                      "{\"topic\":\"t\",\"partition\":0,\"replicas\":[1,2]}]}");
+        }
+        assert_true(fake_keeper_has(w->fake, "/admin/reassign_partitions"));
+        test_catch_up(w);
+        run(w);
+        assert_false(fake_keeper_has(w->fake, "/admin/reassign_partitions"));
+    }
+    ASSERT_REPLICAS(shown(w, "t", 0), 1, 2);
+    ASSERT_REPLICAS(shown(w, "t", 1), 2, 0);
+    fake_keeper_put(w->fake, "/admin/reassign_partitions", SLICE("by hand"), 0);
+    run(w);
+    assert_false(fake_keeper_has(w->fake, "/admin/reassign_partitions"));
+    test_world_check(w, 8);
+    test_world_free(w);
+}
+
+/* The controller dies after so many messages of a move of two partitions; the next one completes it. */
+static bool move_with_a_crash_after(int steps)
+{
+    struct test_world *w = cluster((uint64_t)steps + 100, 4);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){1, 2, 2, 0}, 2, 2), OK);
+    int32_t to[2][2] = {{3, 1}, {1, 3}};
+    struct alter_partition_reassignments_request_reassignable_partition partitions[] = {
+        {.partition_index = 0, .replicas = {to[0], 2}}, {.partition_index = 1, .replicas = {to[1], 2}}};
+    struct alter_partition_reassignments_request_reassignable_topic topic = {.name = SLICE("t"),
+                                                                             .partitions = {partitions, 2}};
+    struct alter_partition_reassignments_request request = {.allow_replication_factor_change = true,
+                                                            .topics = {&topic, 1}};
+    struct test_call call;
+    test_submit(c, &call, 45, 1, &request);
+    int left = steps;
+    while (left > 0 && fake_keeper_step(w->fake)) left--;
+    for (int p = 0; p < 2 && c && call.done && left > 0; p++) {
+        /* All that have a replica are in sync now, says the leader. */
+        const struct image_partition *now = shown(w, "t", p);
+        struct alter_partition_request_broker_state states[4];
+        int32_t count = 0;
+        for (int32_t r = 0; r < now->replica_count; r++)
+            states[count++] = (struct alter_partition_request_broker_state){now->replicas[r], -1, {0}};
+        struct alter_partition_request_partition_data data = {.partition_index = p,
+                                                              .leader_epoch = now->leader_epoch,
+                                                              .new_isr_with_epochs = {states, count},
+                                                              .partition_epoch = now->zk_version};
+        struct alter_partition_request_topic_data said = {
+            .topic_id = image_topic(metadata_image(c->metadata), SLICE("t"))->id, .partitions = {&data, 1}};
+        struct alter_partition_request isr = {
+            .broker_id = now->leader,
+            .broker_epoch = controller_broker_epoch(w->brokers[now->leader]->controller),
+            .topics = {&said, 1}};
+        struct test_call proposal;
+        test_submit(c, &proposal, 56, 3, &isr);
+        while (left > 0 && fake_keeper_step(w->fake)) left--;
+        if (!proposal.done) { /* it dies now: the request must live until it has answered */
+            fake_keeper_expire(w->fake, test_broker_kill(w, 0));
+            c = NULL;
+        }
+        test_call_free(&proposal);
+    }
+    bool is_over = left > 0;
+    if (c) fake_keeper_expire(w->fake, test_broker_kill(w, 0));
+    bool was_begun = call.call.err == OK;
+    test_call_free(&call);
+    fake_keeper_advance(w->fake, 100);
+    test_broker_start(w, 0);
+    fake_keeper_advance(w->fake, 100);
+    test_catch_up(w);
+    fake_keeper_advance(w->fake, 100);
+    test_world_check(w, (uint64_t)steps);
+    char znode[400];
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), znode, sizeof znode);
+    if (!strstr(znode, "\"adding_replicas\":{},\"removing_replicas\":{}"))
+        fail_msg("after %d steps a move is stuck: %s", steps, znode);
+    if (was_begun) {
+        ASSERT_REPLICAS(shown(w, "t", 0), 3, 1);
+        ASSERT_REPLICAS(shown(w, "t", 1), 1, 3);
+    }
+    test_world_free(w);
+    return is_over;
+}
+
+static void a_move_survives_a_crash_of_the_controller_at_any_step(void **state)
+{
+    int steps = 1;
+    while (!move_with_a_crash_after(steps)) {
+        steps++;
+        assert_in_range(steps, 1, 2000);
+    }
+    assert_in_range(steps, 20, 2000);
+}
+
+static void a_move_waits_for_a_broker_that_died(void **state)
+{
+    struct test_world *w = cluster(9, 4);
+    struct test_broker *c = w->brokers[0];
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    assert_int_equal(test_move(c, "t", 0, IDS(2, 3)), OK);
+    test_broker_stop(w, 3);
+    test_catch_up(w);
+    ASSERT_REPLICAS(shown(w, "t", 0), 2, 3, 0, 1);
+    test_broker_start(w, 3);
+    assert_true(replica(w, 3, "t-0")->is_new); /* it is told again */
+    test_catch_up(w);
+    ASSERT_REPLICAS(shown(w, "t", 0), 2, 3);
+    test_world_check(w, 9);
+
+    /* A topic that is deleted takes its moves with it. */
+    assert_int_equal(test_move(c, "t", 0, IDS(0, 1)), OK);
+    assert_int_equal(test_delete(c, "t"), OK);
+    for (int b = 0; b < 4; b++) assert_null(replica(w, b, "t-0"));
+    test_world_check(w, 9);
+    test_world_free(w);
+}
+
+/* --- ISR changes --- */
+
+struct isr_row {
+    const char *why;
+    int leader_epoch, partition_epoch; /* beside what is */
+    int32_t isr[3];
+    int count;
+    bool is_recovering;
+    int16_t version;
+    enum error want;
+};
+
+static void proposals_are_judged_in_order(void **state)
+{
+    static const struct isr_row rows[] = {
+        {"KAFKA-14154: a newer leader epoch: we are the zombie",
+         1,
+         0,
+         {1, 2},
+         2,
+         false,
+         3,
+         ERR_NOT_CONTROLLER},
+        {"a newer partition epoch likewise", 0, 1, {1, 2}, 2, false, 3, ERR_NOT_CONTROLLER},
+        {"an older leader epoch", -1, 0, {1, 2}, 2, false, 3, ERR_FENCED_LEADER_EPOCH},
+        {"an older partition epoch", 0, -1, {1}, 1, false, 3, ERR_INVALID_UPDATE_VERSION},
+        {"KAFKA-14144: what is already, asked for again", 0, -1, {1, 2, 0}, 3, false, 3, OK},
+        {"nobody in sync", 0, 0, {0}, 0, false, 3, ERR_INVALID_REQUEST},
+        {"recovering again", 0, 0, {1}, 1, true, 3, ERR_INVALID_REQUEST},
+        {"one that has no replica", 0, 0, {1, 3}, 2, false, 3, ERR_INVALID_REQUEST},
+        {"a member less", 0, 0, {1, 2}, 2, false, 3, OK},
+    };
+    struct test_world *w = cluster(10, 4);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 0}, 1, 3), OK);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1, 2)), OK);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1, 2, 0)), OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct isr_row *row = &rows[i];
+        const struct image_partition *now = shown(w, "t", 0);
+        struct alter_partition_request_broker_state states[3];
+        for (int r = 0; r < row->count; r++)
+            states[r] = (struct alter_partition_request_broker_state){row->isr[r], -1, {0}};
+        struct alter_partition_request_partition_data data = {
+            .leader_epoch = now->leader_epoch + row->leader_epoch,
+            .new_isr_with_epochs = {states, row->count},
+            .leader_recovery_state = row->is_recovering,
+            .partition_epoch = now->zk_version + row->partition_epoch};
+        struct alter_partition_request_topic_data topic = {
+            .topic_id = image_topic(metadata_image(w->brokers[0]->metadata), SLICE("t"))->id,
+            .partitions = {&data, 1}};
+        struct alter_partition_request request = {.broker_id = 1,
+                                                  .broker_epoch =
+                                                      controller_broker_epoch(w->brokers[1]->controller),
+                                                  .topics = {&topic, 1}};
+        struct test_call call;
+        int32_t epoch = now->leader_epoch;
+        test_submit(w->brokers[0], &call, 56, row->version, &request);
+        run(w);
+        int16_t code = call.response.isr.topics.items[0].partitions.items[0].error_code;
+        if (code != error_kafka_code(row->want)) fail_msg("%s: %d", row->why, code);
+        test_call_free(&call);
+        assert_int_equal(shown(w, "t", 0)->leader_epoch, epoch); /* KAFKA-15021 */
+    }
+    ASSERT_ISR(shown(w, "t", 0), 1, 2);
+    test_broker_stop(w, 0);
+    run(w);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1, 2, 0)), ERR_INELIGIBLE_REPLICA); /* KAFKA-14140 */
+    test_world_free(w);
+}
+
+static void kip_903_in_sync_in_an_earlier_life_does_not_count(void **state)
+{
+    struct test_world *w = cluster(11, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    int64_t epoch = controller_broker_epoch(w->brokers[1]->controller);
+    test_broker_stop(w, 1);
+    test_broker_start(w, 1);
+    for (int is_current = 0; is_current < 2; is_current++) {
+        const struct image_partition *now = shown(w, "t", 0);
+        if (is_current) epoch = controller_broker_epoch(w->brokers[1]->controller);
+        struct alter_partition_request_broker_state states[] = {{0, -1, {0}}, {1, epoch, {0}}};
+        struct alter_partition_request_partition_data data = {.leader_epoch = now->leader_epoch,
+                                                              .new_isr_with_epochs = {states, 2},
+                                                              .partition_epoch = now->zk_version};
+        struct alter_partition_request_topic_data topic = {
+            .topic_id = image_topic(metadata_image(w->brokers[0]->metadata), SLICE("t"))->id,
+            .partitions = {&data, 1}};
+        struct alter_partition_request request = {
+            .broker_epoch = controller_broker_epoch(w->brokers[0]->controller), .topics = {&topic, 1}};
+        struct test_call call;
+        test_submit(w->brokers[0], &call, 56, 3, &request);
+        run(w);
+        assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code,
+                         is_current ? 0 : error_kafka_code(ERR_INELIGIBLE_REPLICA));
+        test_call_free(&call);
+    }
+    test_world_free(w);
+}
+
+static void a_lost_answer_of_a_write_is_read_again(void **state)
+{
+    for (int steps = 0; steps < 12; steps++) {
+        struct test_world *w = cluster(12, 3);
+        assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1, 2}, 1, 3), OK);
+        const struct image_partition *now = shown(w, "t", 0);
+        struct alter_partition_request_broker_state states[] = {{0, -1, {0}}, {1, -1, {0}}};
+        struct alter_partition_request_partition_data data = {.leader_epoch = now->leader_epoch,
+                                                              .new_isr_with_epochs = {states, 2},
+                                                              .partition_epoch = now->zk_version};
+        struct alter_partition_request_topic_data topic = {
+            .topic_id = image_topic(metadata_image(w->brokers[0]->metadata), SLICE("t"))->id,
+            .partitions = {&data, 1}};
+        struct alter_partition_request request = {
+            .broker_epoch = controller_broker_epoch(w->brokers[0]->controller), .topics = {&topic, 1}};
+        struct test_call call;
+        test_submit(w->brokers[0], &call, 56, 3, &request);
+        for (int s = 0; s < steps; s++) fake_keeper_step(w->fake);
+        fake_keeper_cut_answers(w->fake);
+        fake_keeper_advance(w->fake, 3000);
+        assert_int_equal(call.done, 1);
+        assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code, 0);
+        ASSERT_ISR(shown(w, "t", 0), 0, 1);
+        test_call_free(&call);
+        test_world_check(w, 12);
+        test_world_free(w);
+    }
+}
+
+static void an_isr_written_by_its_leader_is_taken_over(void **state)
+{
+    struct test_world *w = cluster(13, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2}, 1, 2), OK);
+    fake_keeper_put(
+        w->fake, "/brokers/topics/t/partitions/0/state",
+        SLICE("{\"controller_epoch\":1,\"leader\":1,\"version\":1,\"leader_epoch\":0,\"isr\":[1]}"), 0);
+    /* Until it is noticed the versions differ, and the next proposal repairs that. */
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1, 2)), ERR_INVALID_UPDATE_VERSION);
+    fake_keeper_put(w->fake, "/isr_change_notification/isr_change_0000000000",
+                    SLICE("{\"version\":1,\"partitions\":[{\"topic\":\"t\",\"partition\":0}]}"), 0);
+    fake_keeper_put(w->fake, "/isr_change_notification/isr_change_0000000001", SLICE("nonsense"), 0);
+    run(w);
+    ASSERT_ISR(shown(w, "t", 0), 1);
+    assert_false(fake_keeper_has(w->fake, "/isr_change_notification/isr_change_0000000000"));
+    assert_false(fake_keeper_has(w->fake, "/isr_change_notification/isr_change_0000000001"));
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(1, 2)), OK);
+    test_world_check(w, 13);
+    test_world_free(w);
+}
+
+/* --- brokers that come and go --- */
+
+static void a_bounced_broker_is_a_death_and_a_birth(void **state)
+{
+    struct test_world *w = cluster(14, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 0}, 1, 3), OK);
+    int64_t before = controller_broker_epoch(w->brokers[1]->controller);
+    /* Its session ends and the next one is there before the controller has looked. */
+    fake_keeper_expire(w->fake, coord_session_id(w->brokers[1]->coord));
+    fake_keeper_advance(w->fake, 2000);
+    assert_true(controller_broker_epoch(w->brokers[1]->controller) > before);
+    const struct image_partition *p = shown(w, "t", 0);
+    assert_int_not_equal(p->leader, 1);
+    assert_true(p->leader_epoch > 0);
+    test_catch_up(w);
+    assert_int_equal(shown(w, "t", 0)->isr_count, 3);
+    test_world_check(w, 14);
+    test_world_free(w);
+}
+
+static void kafka_6082_a_paused_controller_wakes_and_cannot_write(void **state)
+{
+    struct test_world *w = cluster(15, 3);
+    assert_int_equal(test_create_at(w->brokers[1], "x", (const int32_t[]){1, 2}, 1, 2), ERR_NOT_CONTROLLER);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 0}, 1, 3), OK);
+    struct test_broker *old = w->brokers[0];
+    int64_t session = coord_session_id(old->coord);
+    struct controlled_shutdown_request request = {.broker_id = 1, .broker_epoch = -1};
+    struct test_call call;
+    test_submit(old, &call, 7, 3, &request); /* it is in the middle of something */
+    fake_keeper_expire(w->fake, session);
+    fake_keeper_advance(w->fake, 5000);
+    assert_int_equal(call.done, 1);
+    assert_int_not_equal(call.call.err == OK ? call.response.leave.error_code : 41, 0);
+    test_call_free(&call);
+    assert_non_null(test_controller(w));
+    assert_int_equal(controller_epoch(test_controller(w)->controller), 2);
+    assert_true(old->is_registered);
+    test_catch_up(w);
+    test_world_check(w, 15);
+    assert_int_equal(shown(w, "t", 0)->isr_count, 3);
+    test_world_free(w);
+}
+
+static void changed_listeners_are_told_to_all(void **state)
+{
+    struct test_world *w = cluster(16, 3);
+    struct broker_endpoint endpoint = {SLICE("PLAINTEXT"), SLICE("10.9.8.7"), 1234, 0};
+    struct broker_registration registration = {
+        .id = 2, .endpoints = &endpoint, .endpoint_count = 1, .jmx_port = -1};
+    int64_t epoch = controller_broker_epoch(w->brokers[2]->controller);
+    assert_int_equal(controller_update_registration(w->brokers[2]->controller, &registration), OK);
+    run(w);
+    for (int b = 0; b < 3; b++) {
+        const struct image_broker *broker = image_broker(metadata_image(w->brokers[b]->metadata), 2);
+        assert_int_equal(image_broker_endpoint(broker, SLICE("PLAINTEXT"))->port, 1234);
+    }
+    assert_int_equal(controller_broker_epoch(w->brokers[2]->controller), epoch);
+    test_world_free(w);
+}
+
+static void kafka_3143_a_replica_away_when_the_controller_starts(void **state)
+{
+    struct test_world *w = cluster(17, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1, 2, 1, 0, 2}, 2, 3), OK);
+    /* The controller and a leader die together: at most two leader epochs for each partition. */
+    int64_t sessions[] = {test_broker_kill(w, 0), test_broker_kill(w, 1)};
+    fake_keeper_expire(w->fake, sessions[0]);
+    fake_keeper_expire(w->fake, sessions[1]);
+    fake_keeper_advance(w->fake, 100);
+    assert_int_equal(test_controller(w)->id, 2);
+    for (int p = 0; p < 2; p++) {
+        assert_int_equal(shown(w, "t", p)->leader, 2);
+        ASSERT_ISR(shown(w, "t", p), 2);
+        assert_in_range(shown(w, "t", p)->leader_epoch, 1, 3);
+        assert_int_equal(shown(w, "t", p)->offline_count, 2);
+    }
+    test_world_check(w, 17);
+    test_world_free(w);
+}
+
+static void a_failed_log_directory_loses_its_leaders(void **state)
+{
+    struct test_world *w = cluster(18, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 1, 0}, 2, 2), OK);
+    w->brokers[1]->broken = "t-0";
+    fake_keeper_put(w->fake, "/log_dir_event_notification/log_dir_event_0000000000",
+                    SLICE("{\"version\":1,\"broker\":1,\"event\":1}"), 0);
+    run(w);
+    assert_false(fake_keeper_has(w->fake, "/log_dir_event_notification/log_dir_event_0000000000"));
+    assert_int_equal(shown(w, "t", 0)->leader, 2);
+    ASSERT_ISR(shown(w, "t", 0), 2);
+    assert_int_equal(shown(w, "t", 0)->offline[0], 1);
+    assert_int_equal(shown(w, "t", 1)->leader, 1); /* in another directory */
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(2, 1)), ERR_INELIGIBLE_REPLICA);
+    test_broker_stop(w, 1);
+    test_broker_start(w, 1); /* with a new disk */
+    test_catch_up(w);
+    assert_int_equal(shown(w, "t", 0)->isr_count, 2);
+    test_world_check(w, 18);
+    test_world_free(w);
+}
+
+static void unclean_election_takes_effect_when_it_is_allowed(void **state)
+{
+    struct test_world *w = cluster(19, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2}, 1, 2), OK);
+    test_broker_stop(w, 2);
+    test_broker_stop(w, 1);
+    test_broker_start(w, 2);
+    assert_int_equal(shown(w, "t", 0)->leader, -1);
+    w->is_unclean_allowed = true; /* as the override of a topic would: */
+    fake_keeper_put(w->fake, "/config/topics/t",
+                    SLICE("{\"version\":1,\"config\":{\"unclean.leader.election.enable\":\"true\"}}"), 0);
+    fake_keeper_put(w->fake, "/config/changes/config_change_0000000000",
+                    SLICE("{\"version\":2,\"entity_path\":\"topics/t\"}"), 0);
+    run(w);
+    assert_int_equal(shown(w, "t", 0)->leader, 2);
+    ASSERT_ISR(shown(w, "t", 0), 2);
+    char data[200];
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t/partitions/0/state"), data, sizeof data);
+    assert_non_null(strstr(data, "\"leader_recovery_state\":1"));
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(2)), OK); /* the leader has recovered */
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t/partitions/0/state"), data, sizeof data);
+    assert_null(strstr(data, "leader_recovery_state"));
+    test_world_free(w);
+}
+
+static void a_state_edited_into_nonsense_stops_nobody_else(void **state)
+{
+    struct test_world *w = cluster(20, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1, 1, 0}, 2, 2), OK);
+    fake_keeper_put(w->fake, "/brokers/topics/t/partitions/0/state", SLICE("{\"leader\":"), 0);
+    fake_keeper_put(w->fake, "/brokers/topics/bad", SLICE("no JSON"), 0);
+    fake_keeper_put(w->fake, "/brokers/ids/77", SLICE("{}"), 0);
+    test_broker_stop(w, 0); /* a fail-over reads all of it */
+    fake_keeper_advance(w->fake, 100);
+    assert_non_null(test_controller(w));
+    assert_int_equal(shown(w, "t", 1)->leader, 1);
+    assert_int_equal(test_create_at(test_controller(w), "u", (const int32_t[]){1, 2}, 1, 2), OK);
+    test_world_free(w);
+}
+
+static void leaders_return_to_the_brokers_they_are_preferred_on(void **state)
+{
+    struct test_world *w = cluster(21, 3);
+    w->is_rebalancing = true;
+    test_broker_stop(w, 0); /* whoever is controller now has the rule */
+    test_broker_start(w, 0);
+    test_broker_stop(w, 1);
+    test_broker_start(w, 1);
+    test_broker_stop(w, 2);
+    test_broker_start(w, 2);
+    struct test_broker *c = test_controller(w);
+    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1, 1, 2, 2, 0, 0, 2}, 4, 2), OK);
+    int32_t other = (c->id + 1) % 3;
+    test_broker_stop(w, other);
+    test_broker_start(w, other);
+    test_catch_up(w);
+    int away = 0;
+    for (int p = 0; p < 4; p++) away += shown(w, "t", p)->leader != shown(w, "t", p)->replicas[0];
+    assert_true(away > 0);
+    for (int i = 0; i < 4; i++) {
+        fake_keeper_advance(w->fake, 150000);
+        for (int b = 0; b < 3; b++) controller_tick(w->brokers[b]->controller);
+        fake_keeper_advance(w->fake, 100);
+    }
+    for (int p = 0; p < 4; p++) assert_int_equal(shown(w, "t", p)->leader, shown(w, "t", p)->replicas[0]);
+    test_world_check(w, 21);
+    test_world_free(w);
+}
+
+/* --- many --- */
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void fail_over_with_ten_thousand_partitions_takes_few_writes(void **state)
+{
+    struct test_world *w = cluster(22, 3);
+    for (int t = 0; t < 10; t++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%d", t);
+        assert_int_equal(test_create(w->brokers[0], name, 1000, 3), OK);
+    }
+    int64_t writes = fake_keeper_writes(w->fake), requests = fake_keeper_requests(w->fake);
+    double began = seconds();
+    int64_t session = test_broker_kill(w, 0);
+    fake_keeper_expire(w->fake, session);
+    fake_keeper_advance(w->fake, 50);
+    double took = seconds() - began;
+    assert_non_null(test_controller(w));
+    writes = fake_keeper_writes(w->fake) - writes;
+    requests = fake_keeper_requests(w->fake) - requests;
+    if (getenv("TEST_VERBOSE"))
+        printf("fail-over of 10,000 partitions: %lld writes, %lld requests, %.0f ms of CPU for all\n",
+               (long long)writes, (long long)requests, took * 1000);
+    test_world_check(w, 22);
+    assert_in_range(writes, 1, 300);
+    assert_in_range(requests, 10000, 11000);
+    test_world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kafka_7482_who_leaves_hears_that_it_leads_no_more),
+        cmocka_unit_test(who_leaves_keeps_what_nobody_else_may_lead),
+        cmocka_unit_test(who_leaves_twice_is_answered_twice),
+        cmocka_unit_test(a_partition_moves_when_its_new_replicas_are_in_sync),
+        cmocka_unit_test(a_move_is_called_off_or_replaced),
+        cmocka_unit_test(a_move_changes_order_and_number_of_replicas),
+        cmocka_unit_test(impossible_moves_are_refused),
+        cmocka_unit_test(a_move_asked_for_in_a_znode_is_made),
+        cmocka_unit_test(a_move_survives_a_crash_of_the_controller_at_any_step),
+        cmocka_unit_test(a_move_waits_for_a_broker_that_died),
+        cmocka_unit_test(proposals_are_judged_in_order),
+        cmocka_unit_test(kip_903_in_sync_in_an_earlier_life_does_not_count),
+        cmocka_unit_test(a_lost_answer_of_a_write_is_read_again),
+        cmocka_unit_test(an_isr_written_by_its_leader_is_taken_over),
+        cmocka_unit_test(a_bounced_broker_is_a_death_and_a_birth),
+        cmocka_unit_test(kafka_6082_a_paused_controller_wakes_and_cannot_write),
+        cmocka_unit_test(changed_listeners_are_told_to_all),
+        cmocka_unit_test(kafka_3143_a_replica_away_when_the_controller_starts),
+        cmocka_unit_test(a_failed_log_directory_loses_its_leaders),
+        cmocka_unit_test(unclean_election_takes_effect_when_it_is_allowed),
+        cmocka_unit_test(a_state_edited_into_nonsense_stops_nobody_else),
+        cmocka_unit_test(leaders_return_to_the_brokers_they_are_preferred_on),
+        cmocka_unit_test(fail_over_with_ten_thousand_partitions_takes_few_writes),
+    };
+    return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
+}
