@@ -151,6 +151,8 @@ struct controller_options {
     struct broker_registration registration; /* of this broker; copied */
     struct controller_rules rules;
     struct controller_channel channel;
+    struct slice
+        listener; /* where brokers reach each other; lives as long as the controller. Null: their first */
     bool is_candidate; /* false: never stands for election */
     /* Registered (again): the broker epoch, which is the znode's czxid. Also given to metadata. */
     void (*on_registered)(void *context, int64_t broker_epoch);
@@ -158,6 +160,8 @@ struct controller_options {
     void (*on_fatal)(void *context, const char *problem);
     /* Became controller and finished its fail-over, or ceased to be it. */
     void (*on_role)(void *context, bool is_controller);
+    /* Another broker is the controller; again for each look at it. May be NULL. */
+    void (*on_other)(void *context, int32_t controller_id);
     void *context;
 };
 

@@ -257,6 +257,9 @@ static void add_live_leader(struct controller *c, struct controller_rpc *rpc,
     const struct cbroker *broker = context_broker(c, id);
     if (!broker || broker->registration.endpoint_count == 0) return;
     const struct broker_endpoint *endpoint = &broker->registration.endpoints[0];
+    for (size_t e = 0; e < broker->registration.endpoint_count; e++)
+        if (slice_equal(broker->registration.endpoints[e].listener, c->options.listener))
+            endpoint = &broker->registration.endpoints[e];
     struct leader_and_isr_request_leader_and_isr_live_leader *leader =
         &request->live_leaders.items[request->live_leaders.count++];
     leader->broker_id = id;

@@ -143,7 +143,11 @@ static void look_done(struct controller *c, void *argument)
         role_moved(c);
         return;
     }
-    if (look->has_owner && !look->is_ours) return; /* its watch tells when it goes */
+    if (look->has_owner && !look->is_ours) { /* its watch tells when it goes */
+        if (c->options.on_other && look->owner.broker_id >= 0)
+            c->options.on_other(c->options.context, look->owner.broker_id);
+        return;
+    }
     if (!c->options.is_candidate || c->broker_epoch < 0 || look->epoch < 0) {
         return; /* registering calls us again */
     }

@@ -1,4 +1,4 @@
-#include "node/node.h"
+#include "node/inside.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -6,78 +6,13 @@
 #include <string.h>
 
 #include "base/diag.h"
-#include "broker/broker.h"
-#include "console/http.h"
-#include "controller/controller.h"
-#include "coord/coord.h"
-#include "group/group.h"
-#include "keeper/keeper.h"
 #include "loop/disk.h"
-#include "loop/loop.h"
-#include "metadata/controller_link.h"
-#include "metadata/metadata.h"
-#include "metrics/metrics.h"
-#include "node/gauges.h"
-#include "node/leave.h"
-#include "node/own_controller.h"
-#include "replica/replicas.h"
-#include "settings/settings.h"
-#include "storage/log_store.h"
 
-enum { READY_CHECK_MS = 1, CLIENT_GRACE_MS = 500, SESSION_END_MS = 2000 };
-
-/* A message to a loop and back: all that was posted there before has run. */
-struct fence {
-    struct loop_message message;
-    struct node *node;
-};
-
-struct node {
-    struct node_config config;
-    struct loop *control;
-    struct metrics *metrics;
-    struct lane *cold_lane, *keeper_lane;
-    struct log_store *store;
-    struct keeper *keeper;
-    struct coord *coord;
-    struct metadata *metadata;
-    struct config_watch *configs;
-    struct broker *broker;
-    struct replicas *replicas;
-    struct group_coordinators *groups;
-    struct local_channel *channel;
-    struct network_channel *network;
-    struct leave leave;
-    struct controller *controller;
-    struct own_controller own_controller;
-    struct controller_link *controller_link;
-    struct http *http;
-    struct gauges gauges;
-
-    struct cluster_identity identity;
-    bool is_loading, is_loaded, has_configs, has_role, is_registered, is_accepting, is_ready;
-    struct loop_timer ready_timer;
-
-    bool is_stopping, is_waiting_for_load;
-    struct loop_message stop_step;
-    struct fence *fences; /* one for each loop, while the broker is about to go */
-    size_t fences_out;
-    enum error end_err;
-    char problem[512];
-};
-
-static void stop(struct node *node, enum error err, const char *problem);
-static void step(struct node *node, void (*run)(struct loop_message *message));
-static void stop_store(struct loop_message *message);
-
-static const struct settings *settings_of(const struct node *node)
-{
-    return node->config.settings;
-}
+enum { READY_CHECK_MS = 1 };
 
 static void fail(struct node *node, enum error err, const char *problem)
 {
-    stop(node, err == OK ? ERR_UNKNOWN_SERVER_ERROR : err, problem);
+    node_end(node, err == OK ? ERR_UNKNOWN_SERVER_ERROR : err, problem);
 }
 
 /* --- ready --- */
@@ -119,12 +54,14 @@ static void say_ready(struct node *node)
     text_free(&line);
 }
 
-/* Clients come in when we can tell them of topics: before, they would make those that we just do not know yet. With a keeper
- * of others the controller may be another broker, which must reach us as soon as we are registered. */
+/* Clients come in when we can tell them of topics: before, they would make those that we just do not know yet. Where the
+ * controller may be another broker, which others' keepers allow from the start, it must reach us as soon as we are registered. */
 static void maybe_accept(struct node *node)
 {
     bool is_alone = node->keeper != NULL;
-    if (node->is_accepting || !node->is_registered || (is_alone && !node->has_role)) return;
+    if (node->is_accepting || !node->is_registered ||
+        (is_alone && !node->has_role && !node->has_other_controller))
+        return;
     node->is_accepting = true;
     broker_accept(node->broker);
 }
@@ -193,6 +130,14 @@ static void apply_stop_replica(void *context, const struct stop_replica_request 
                                 done_context);
 }
 
+static void on_other(void *context, int32_t controller_id)
+{
+    (void)controller_id;
+    struct node *node = context;
+    node->has_other_controller = true;
+    maybe_accept(node);
+}
+
 static enum error join_cluster(struct node *node)
 {
     const struct settings *settings = settings_of(node);
@@ -242,10 +187,12 @@ static enum error join_cluster(struct node *node)
                                          .metadata = node->metadata,
                                          .configs = node->configs,
                                          .channel = local_channel_table(node->channel),
+                                         .listener = settings_inter_broker_listener(settings)->name,
                                          .is_candidate = true,
                                          .on_registered = on_registered,
                                          .on_fatal = on_fatal,
                                          .on_role = on_role,
+                                         .on_other = on_other,
                                          .context = node};
     broker_controller_rules(node->broker, &options.rules);
     const char *rack = settings_text(settings, SETTING_BROKER_RACK);
@@ -290,7 +237,7 @@ static void on_loaded(void *context, enum error err, const char *why)
     struct node *node = context;
     node->is_loading = false;
     if (node->is_stopping) {
-        if (node->is_waiting_for_load) step(node, stop_store);
+        if (node->is_waiting_for_load) node_end_loaded(node);
         return;
     }
     if (err != OK) {
@@ -307,6 +254,25 @@ static void on_loaded(void *context, enum error err, const char *why)
     maybe_join(node);
 }
 
+static void tell_of_failed_dir(struct node *node);
+
+static void failed_dir_told(void *context, const struct coord_reply *reply)
+{
+    if (reply->err == ERR_ZK_SESSION_EXPIRED) tell_of_failed_dir(context); /* in the next one, then */
+}
+
+/* The controller asks us about each of our partitions then, and elects other leaders for those that are gone. */
+static void tell_of_failed_dir(struct node *node)
+{
+    struct text event = {0};
+    znode_log_dir_event_encode(node->identity.broker_id, &event);
+    if (node->coord && !node->is_stopping && !event.failed) {
+        coord_create(node->coord, SLICE("/log_dir_event_notification/log_dir_event_"), text_slice(&event),
+                     COORD_SEQUENTIAL, COORD_ACL_OPEN, failed_dir_told, node);
+    }
+    text_free(&event);
+}
+
 static void on_dir_failed(void *context, const char *dir, enum error err)
 {
     struct node *node = context;
@@ -315,14 +281,7 @@ static void on_dir_failed(void *context, const char *dir, enum error err)
         fail(node, err, "the last log directory failed");
         return;
     }
-    /* The controller asks us about each of our partitions then, and elects other leaders for those that are gone. */
-    struct text event = {0};
-    znode_log_dir_event_encode(node->identity.broker_id, &event);
-    if (node->coord && !node->is_stopping && !event.failed) {
-        coord_create(node->coord, SLICE("/log_dir_event_notification/log_dir_event_"), text_slice(&event),
-                     COORD_SEQUENTIAL, COORD_ACL_OPEN, NULL, NULL);
-    }
-    text_free(&event);
+    tell_of_failed_dir(node);
 }
 
 /* The directories' paths as text, until the store has its own. */
@@ -551,7 +510,7 @@ static enum error open_http(struct node *node, struct text *why)
     return err;
 }
 
-static void node_free(struct node *node)
+void node_free(struct node *node)
 {
     loop_timer_stop(node->control, &node->ready_timer);
     if (node->cold_lane) lane_free(node->cold_lane);
@@ -601,187 +560,4 @@ struct metrics *node_metrics(struct node *node)
 uint16_t node_port(const struct node *node)
 {
     return node->broker ? broker_port(node->broker, 0) : 0;
-}
-
-/* --- stop: each step in a turn of its own, so that whoever failed is not freed under its feet --- */
-
-static void step(struct node *node, void (*run)(struct loop_message *message))
-{
-    node->stop_step.run = run;
-    loop_post(node->control, &node->stop_step);
-}
-
-static struct node *stopping(struct loop_message *message)
-{
-    return CONTAINER_OF(message, struct node, stop_step);
-}
-
-static void stop_over(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    void (*on_end)(void *, enum error, const char *) = node->config.on_end;
-    void *context = node->config.context;
-    enum error err = node->end_err;
-    char problem[sizeof node->problem];
-    memcpy(problem, node->problem, sizeof problem);
-    node_free(node);
-    if (on_end) on_end(context, err, problem);
-}
-
-static void keeper_closed(void *context)
-{
-    step(context, stop_over);
-}
-
-static void stop_keeper(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    if (node->coord) coord_close(&node->coord);
-    if (node->metadata) metadata_free(&node->metadata);
-    if (node->keeper)
-        keeper_close(&node->keeper, keeper_closed, node);
-    else
-        keeper_closed(node);
-}
-
-static void stop_broker(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    free(node->fences);
-    node->fences = NULL;
-    broker_free(&node->broker);
-    replicas_free(&node->replicas);
-    group_coordinators_free(&node->groups);
-    stop_keeper(message);
-}
-
-static void fence_is_back(struct loop_message *message)
-{
-    struct node *node = CONTAINER_OF(message, struct fence, message)->node;
-    if (--node->fences_out == 0) step(node, stop_broker);
-}
-
-static void fence_is_there(struct loop_message *message)
-{
-    struct fence *fence = CONTAINER_OF(message, struct fence, message);
-    message->run = fence_is_back;
-    loop_post(fence->node->control, message);
-}
-
-/* What waited for the controller or the keeper has just been told that there is none: these last messages to the requests'
- * loops must have run before the broker goes. */
-static void session_over(void *context)
-{
-    struct node *node = context;
-    size_t count = node->config.loop_count;
-    node->fences = calloc(count, sizeof *node->fences);
-    assert(node->fences); /* at the end of the process, without memory: nothing better is left */
-    node->fences_out = count;
-    for (size_t i = 0; i < count; i++) {
-        node->fences[i] = (struct fence){.message.run = fence_is_there, .node = node};
-        loop_post(node->config.loops[i], &node->fences[i].message);
-    }
-}
-
-/* The registration goes only now, when the logs are safe: then nobody takes over what is not yet closed. */
-static void stop_coord(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    controller_link_free(&node->controller_link);
-    node->own_controller.controller = NULL;
-    controller_free(&node->controller);
-    local_channel_free(&node->channel);
-    network_channel_free(&node->network);
-    config_watch_free(&node->configs);
-    if (node->coord)
-        coord_finish(node->coord, SESSION_END_MS, session_over, node);
-    else
-        session_over(node);
-}
-
-static void store_closed(void *context)
-{
-    struct node *node = context;
-    node->store = NULL;
-    step(node, stop_coord);
-}
-
-static void stop_store(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    node->is_waiting_for_load = node->is_loading;
-    if (node->is_loading) return; /* on_loaded comes back here */
-    if (node->store)
-        log_store_close(node->store, store_closed, node);
-    else
-        store_closed(node);
-}
-
-static void replicas_over(void *context)
-{
-    step(context, stop_store);
-}
-
-static void stop_replicas(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    if (node->replicas)
-        replicas_close(node->replicas, replicas_over, node);
-    else
-        replicas_over(node);
-}
-
-static void clients_over(void *context)
-{
-    step(context, stop_replicas);
-}
-
-static void stop_clients(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    http_close(&node->http);
-    if (node->broker)
-        broker_close(node->broker, CLIENT_GRACE_MS, clients_over, node);
-    else
-        clients_over(node);
-}
-
-static void has_left(void *context)
-{
-    step(context, stop_clients);
-}
-
-/* Clients are served until others have taken over. With a keeper that does not answer nobody can: then we just go. */
-static void stop_leading(struct loop_message *message)
-{
-    struct node *node = stopping(message);
-    bool is_wanted = node->end_err == OK && node->is_registered &&
-                     settings_bool(settings_of(node), SETTING_CONTROLLED_SHUTDOWN_ENABLE) &&
-                     coord_is_connected(node->coord) &&
-                     image_controller_id(metadata_image(node->metadata)) >= 0;
-    if (!is_wanted) {
-        has_left(node);
-        return;
-    }
-    node->leave = (struct leave){.loop = node->control,
-                                 .metadata = node->metadata,
-                                 .link = node->controller_link,
-                                 .broker_id = node->identity.broker_id,
-                                 .done = has_left,
-                                 .context = node};
-    leave_begin(&node->leave, settings_of(node));
-}
-
-static void stop(struct node *node, enum error err, const char *problem)
-{
-    if (node->is_stopping) return;
-    node->is_stopping = true;
-    node->end_err = err;
-    snprintf(node->problem, sizeof node->problem, "%s", problem ? problem : err == OK ? "" : error_text(err));
-    step(node, stop_leading);
-}
-
-void node_stop(struct node *node)
-{
-    stop(node, OK, NULL);
 }
