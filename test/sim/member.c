@@ -160,6 +160,12 @@ static bool follow(struct member *member, enum error code, const char *what)
     case ERR_FENCED_INSTANCE_ID:
     case ERR_ILLEGAL_GENERATION:
     case ERR_GROUP_ID_NOT_FOUND: rejoin(member, true); return true;
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION: /* a coordinator that has just come up */
+        if (member->world->server_count > 1) {
+            find_again(member);
+            return true;
+        }
+        __attribute__((fallthrough));
     default:
         history_fail(history_of(member), "%s: %s answers %s", member->name, what, error_name(code));
         return false;

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <stdlib.h>
 #include "world.h"
 
 bool plan_is_replicated(const struct plan *plan)
@@ -13,6 +14,7 @@ static void draw_cluster(struct world *world)
     plan->brokers = world_chance(world, 3) ? (int)world_between(world, 4, 5) : 3;
     plan->loops = world_chance(world, 3) ? 2 : 1;
     plan->replicas = world_chance(world, 6) ? 1 : world_chance(world, 4) ? 2 : 3;
+    if (getenv("SIM_REPLICAS")) plan->replicas = atoi(getenv("SIM_REPLICAS"));
     plan->min_isr = plan->replicas == 1 ? 1 : 2;
     plan->has_blackouts = plan->has_power_cuts && plan->replicas > 1 && world_chance(world, 4);
     plan->has_lost_syncs = false;
@@ -104,6 +106,8 @@ void plan_settings(const struct world *world, int broker_id, struct text *out)
               "replica.lag.time.max.ms=%d\n"
               "replica.fetch.backoff.ms=200\n"
               "replica.fetch.wait.max.ms=200\n"
+              "controlled.shutdown.retry.backoff.ms=300\n"
+              "controller.socket.timeout.ms=3000\n"
               "leader.imbalance.check.interval.seconds=5\n",
               WORLD_KEEPER, WORLD_KEEPER_PORT, plan->keeper_session_ms, plan->min_isr, plan->lag_ms);
 }

@@ -431,8 +431,8 @@ void producer_free(struct producer **freed)
     struct producer *producer = *freed;
     *freed = NULL;
     if (!producer) return;
-    routes_stop(&producer->routes);
     for (int i = 0; i < WORLD_MAX_SERVERS; i++) peer_stop(&producer->peers[i]);
+    routes_stop(&producer->routes);
     loop_timer_stop(producer->world->loop, &producer->tick);
     for (size_t i = 0; i < producer->lane_count; i++) {
         while (producer->lanes[i].count > 0) drop_batch(&producer->lanes[i], producer->lanes[i].count - 1);

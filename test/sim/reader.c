@@ -160,6 +160,7 @@ static void described(struct call *call, enum error err, int16_t version, const 
             judge_topic(history, topic, found);
         } else if (found) {
             is_gone = false;
+            reader->is_elsewhere = reader->world->server_count > 1; /* not everybody hears of it at once */
             if (now_ms - reader->topics_since_ms > GONE_MS)
                 history_fail(history, "topic %s was deleted and is still there", topic->name);
         }

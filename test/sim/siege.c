@@ -25,6 +25,7 @@ struct siege {
     int64_t up_ms[WORLD_MAX_SERVERS];     /* when a broker that is down is started again */
     int64_t well_ms[WORLD_MAX_SERVERS];   /* when its disk has room again */
     int64_t paused_ms[WORLD_MAX_SERVERS]; /* until when it stands still */
+    int64_t patience_ms[WORLD_MAX_SERVERS]; /* when one that is stopping is killed */
     int64_t keeper_up_ms;
 };
 
@@ -62,7 +63,9 @@ static void tend(struct siege *siege)
     for (int i = 0; i < world->server_count; i++) {
         struct server *server = &world->servers[i];
         if (server->is_full && now_ms >= siege->well_ms[i]) server_disk_full(server, false);
-        if (server->state == SERVER_DOWN && now_ms >= siege->up_ms[i]) server_start(server);
+        if (server->state == SERVER_STOPPING && now_ms >= siege->patience_ms[i]) server_kill(server);
+        bool may_start = !server->is_full || world_chance(world, 20);
+        if (server->state == SERVER_DOWN && now_ms >= siege->up_ms[i] && may_start) server_start(server);
     }
     if (world->keeper.state == SERVER_DOWN && now_ms >= siege->keeper_up_ms) server_start(&world->keeper);
     mark_troubled(siege);
@@ -150,10 +153,8 @@ static void stop_one(struct siege *siege)
     struct server *server = victim(siege);
     if (!server) return;
     plan_start(siege, server);
-    if (world_chance(siege->world, 2))
-        server_ask_stop(server);
-    else
-        server_stop(server);
+    server_ask_stop(server);
+    siege->patience_ms[server->id] = world_now_ms(siege->world) + world_between(siege->world, 1000, 10000);
 }
 
 /* Everybody at once. */
@@ -373,11 +374,16 @@ void siege_heal(struct siege *siege)
         struct server *server = &world->servers[i];
         bool may_be_offline = server->may_end || server->was_starved; /* a directory, until a restart */
         server_disk_heal(server);
+        sim_machine_pause(server->machine, 0);
+        siege->paused_ms[i] = 0;
         sim_machine_crash_at_write(server->machine, 0);
         if (server->state != SERVER_DOWN && may_be_offline) server_stop(server);
     }
+    sim_machine_pause(world->keeper.machine, 0);
     mark_troubled(siege);
     world_bring_up(world);
+    /* What is still to be noticed of the past: sessions that are over without their brokers knowing. */
+    if (!world_has_failed(world)) world_run(world, 2 * (int64_t)world->plan.keeper_session_ms);
     if (world_has_failed(world) || world_run_until(world, is_whole, world, WHOLE_MS)) return;
     char words[200];
     witness_say(world->witness, words, sizeof words);

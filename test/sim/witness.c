@@ -30,6 +30,7 @@ struct witness {
     struct world *world;
     int64_t zxid;
     int32_t controller_epoch;
+    bool is_registered[WORLD_MAX_SERVERS];
     struct seat *seats;
     size_t count, capacity;
     struct arena arena;
@@ -186,6 +187,16 @@ static void see_controller(struct witness *witness, const struct tree *tree)
     witness->controller_epoch = epoch;
 }
 
+static void see_brokers(struct witness *witness, const struct tree *tree)
+{
+    const struct znode *ids = tree_find(tree, SLICE("/kafka/brokers/ids"));
+    for (int i = 0; i < witness->world->server_count; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "%d", i);
+        witness->is_registered[i] = ids && tree_child(tree, ids, slice_of(name));
+    }
+}
+
 /* --- hurt and healed --- */
 
 void witness_hurt(struct witness *witness, const struct server *server)
@@ -255,6 +266,7 @@ void witness_look(struct witness *witness)
     const struct tree *tree = &keeper->machine.tree;
     for (size_t i = 0; i < witness->count; i++) witness->seats[i].is_there = false;
     see_controller(witness, tree);
+    see_brokers(witness, tree);
     const struct znode *topics = tree_find(tree, SLICE("/kafka/brokers/topics"));
     const struct znode *topic = topics ? znode_first_child(topics) : NULL;
     for (; topic; topic = topic->next) see_topic(witness, tree, topic);
@@ -277,6 +289,9 @@ bool witness_is_whole(const struct witness *witness)
 void witness_say(const struct witness *witness, char *words, size_t size)
 {
     words[0] = 0;
+    for (int i = 0; i < witness->world->server_count && !words[0]; i++) {
+        if (!witness->is_registered[i]) snprintf(words, size, "broker %d is not registered", i);
+    }
     for (size_t i = 0; i < witness->count && !words[0]; i++) {
         const struct seat *seat = &witness->seats[i];
         if (!seat->is_there) continue;

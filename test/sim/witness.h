@@ -29,7 +29,7 @@ bool witness_may_lose(const struct witness *witness, const struct server *server
 /* And may it lose its memory, too? */
 bool witness_may_hurt(const struct witness *witness, const struct server *server);
 
-/* Every replica is in its ISR, no partition is without a leader. */
+/* Every broker is registered, every replica in its ISR, no partition without a leader. */
 bool witness_is_whole(const struct witness *witness);
 /* In words, what is missing for that. */
 void witness_say(const struct witness *witness, char *words, size_t size);
