@@ -19,6 +19,7 @@ struct broker;
 struct config_watch;
 struct controller;
 struct controller_link;
+struct coord;
 struct disk;
 struct group_coordinators;
 struct lane;
@@ -59,6 +60,7 @@ struct broker_parts {
     struct replicas *replicas;
     struct controller *controller;
     struct controller_link *controller_link;
+    struct coord *coord;
     struct group_coordinators *groups;
     struct config_watch *configs;
     struct log_store *store;

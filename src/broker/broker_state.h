@@ -107,7 +107,9 @@ struct broker {
     } counters;
     struct metadata_listener on_image;
     struct role_listener group_roles;
-    int32_t known_group_partitions;
+    struct uuid group_topic,
+        asked_group_topic; /* whose number of partitions is known, and is being asked for */
+    bool is_group_count_asked;
     int64_t session_count; /* atomic: fetch sessions, of all loops */
 };
 

@@ -3,12 +3,18 @@
  * Each handler is the same: authorize, call, answer with what the coordinator built in the request's arena. */
 #include "broker/groups.h"
 
+#include "base/arena.h"
 #include "base/diag.h"
 #include "broker/handlers.h"
 #include "broker/request.h"
+#include "coord/coord.h"
 #include "group/group.h"
+#include "metadata/znodes.h"
 #include "replica/replicas.h"
 #include "wire/messages.h"
+
+#define GROUPS_ZNODE "/brokers/topics/__consumer_offsets"
+enum { GROUPS_ZNODE_BYTES = 64 << 20 };
 
 struct group_work {
     struct group_call call;
@@ -184,14 +190,37 @@ void groups_attach(struct broker *broker)
     replicas_listen(broker->parts.replicas, &broker->group_roles);
 }
 
+/* Control loop. */
+static void count_read(void *context, const struct coord_reply *reply)
+{
+    struct broker *broker = context;
+    broker->is_group_count_asked = false;
+    if (reply->err != OK) return; /* the next image asks again */
+    struct arena arena;
+    arena_init(&arena, GROUPS_ZNODE_BYTES);
+    struct topic_assignment assignment;
+    struct znode_fault fault;
+    enum error err = znode_topic_decode(SLICE(GROUPS_ZNODE), reply->data, &arena, &assignment, &fault);
+    if (err != OK) {
+        diag_error("groups cannot be told apart: %s", err == ERR_CORRUPT ? fault.text : error_text(err));
+    } else {
+        broker->group_topic = broker->asked_group_topic;
+        err = group_partitions_set(broker->parts.groups, (int32_t)assignment.partition_count);
+        if (err != OK)
+            diag_error("__consumer_offsets has another number of partitions than before, %zu: %s",
+                       assignment.partition_count, error_text(err));
+    }
+    arena_free(&arena);
+}
+
+/* The image may show a part of the topic: partitions whose replicas were all away when it was made are announced later. Which
+ * partition a group belongs to must not depend on that, so the znode is asked. */
 void groups_on_image(struct broker *broker, const struct image *image)
 {
     const struct image_topic *topic = image_topic(image, GROUPS_TOPIC);
-    if (!topic || !broker->parts.groups || broker->known_group_partitions == topic->partition_count) return;
-    enum error err = group_partitions_set(broker->parts.groups, topic->partition_count);
-    broker->known_group_partitions = topic->partition_count;
-    if (err != OK) {
-        diag_error("__consumer_offsets has another number of partitions than before, %d: %s",
-                   topic->partition_count, error_text(err));
-    }
+    bool is_known = topic && !uuid_is_zero(&topic->id) && uuid_equal(&topic->id, &broker->group_topic);
+    if (!topic || is_known || !broker->parts.groups || broker->is_group_count_asked) return;
+    broker->is_group_count_asked = true;
+    broker->asked_group_topic = topic->id;
+    coord_get(broker->parts.coord, SLICE(GROUPS_ZNODE), count_read, broker);
 }

@@ -203,6 +203,7 @@ static enum error join_cluster(struct node *node)
     options.registration.endpoints = broker_endpoints(node->broker, &options.registration.endpoint_count);
 
     struct broker_parts parts = {.replicas = node->replicas,
+                                 .coord = node->coord,
                                  .controller_link = node->controller_link,
                                  .groups = node->groups,
                                  .configs = node->configs,
