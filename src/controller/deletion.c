@@ -232,6 +232,9 @@ static int16_t answer_for(const struct stop_replica_response *response, struct s
 void deletion_answered(struct controller *c, int32_t broker_id, const struct controller_rpc *rpc)
 {
     const struct stop_replica_request *request = &rpc->request.stop_replica;
+    const struct cbroker *broker = context_broker(c, broker_id);
+    /* What was asked of an earlier life says nothing of this one, which may be at it already. */
+    if (!broker || request->broker_epoch != broker->epoch) return;
     bool is_any = false;
     for (int32_t t = 0; t < request->topic_states.count; t++) {
         const struct stop_replica_request_stop_replica_topic_state *said = &request->topic_states.items[t];
