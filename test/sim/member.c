@@ -204,6 +204,8 @@ static void found(struct call *call, enum error err, int16_t version, const void
         return;
     }
     if (answer->node_id != member->coordinator.server) {
+        world_note(member->world, "%s hears from broker %d that its coordinator is %d", member->name,
+                   member->coordinator.server, answer->node_id);
         member->moves_to = answer->node_id;
         step_soon(member);
         return;

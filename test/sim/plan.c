@@ -1,6 +1,5 @@
 #include "plan.h"
 
-#include <stdlib.h>
 #include "world.h"
 
 bool plan_is_replicated(const struct plan *plan)
@@ -14,7 +13,7 @@ static void draw_cluster(struct world *world)
     plan->brokers = world_chance(world, 3) ? (int)world_between(world, 4, 5) : 3;
     plan->loops = world_chance(world, 3) ? 2 : 1;
     plan->replicas = world_chance(world, 6) ? 1 : world_chance(world, 4) ? 2 : 3;
-    if (getenv("SIM_REPLICAS")) plan->replicas = atoi(getenv("SIM_REPLICAS"));
+    if (world->forced_replicas > 0) plan->replicas = world->forced_replicas;
     plan->min_isr = plan->replicas == 1 ? 1 : 2;
     plan->has_blackouts = plan->has_power_cuts && plan->replicas > 1 && world_chance(world, 4);
     plan->has_lost_syncs = false;

@@ -24,6 +24,12 @@ const char *__asan_default_options(void)
     return "detect_leaks=0";
 }
 
+struct life {
+    const struct seeds_program *program;
+    const char *path; /* of the executable */
+    int replicas;     /* 0 = as the seeds say */
+};
+
 struct result {
     uint64_t trace;
     int64_t virtual_ms;
@@ -32,13 +38,13 @@ struct result {
     char fault[1100];
 };
 
-static void live(const struct seeds_program *program, uint64_t seed,
-                 void (*line)(void *context, const char *text), void *context, struct result *result)
+static void live(const struct life *life, uint64_t seed, void (*line)(void *context, const char *text),
+                 void *context, struct result *result)
 {
     struct world *world;
     *result = (struct result){0};
-    if (world_new(seed, program->kind, line, context, &world) != OK) abort();
-    program->live(world);
+    if (world_new(seed, life->program->kind, life->replicas, line, context, &world) != OK) abort();
+    life->program->live(world);
     if (world_has_failed(world)) {
         snprintf(result->fault, sizeof result->fault, "%s", world->history.fault.data);
         world_note(world, "FAULT: %s", result->fault);
@@ -60,8 +66,7 @@ static void write_line(void *context, const char *text)
     fflush(file);
 }
 
-static void live_apart(const struct seeds_program *program, uint64_t seed, const char *trace_path,
-                       struct result *result)
+static void live_apart(const struct life *life, uint64_t seed, const char *trace_path, struct result *result)
 {
     int ends[2];
     *result = (struct result){0};
@@ -74,7 +79,7 @@ static void live_apart(const struct seeds_program *program, uint64_t seed, const
         alarm(STUCK_SECONDS);
         FILE *file = trace_path ? fopen(trace_path, "w") : NULL;
         struct result found;
-        live(program, seed, file ? write_line : NULL, file, &found);
+        live(life, seed, file ? write_line : NULL, file, &found);
         ssize_t written = write(ends[1], &found, sizeof found);
         _exit(written == (ssize_t)sizeof found ? 0 : 2);
     }
@@ -120,19 +125,18 @@ static void print_story(const char *path)
         printf("%s\n", lines[i % STORY_LINES]);
 }
 
-static void report(const struct seeds_program *program, const char *path_of_program, uint64_t seed,
-                   const char *fault)
+static void report(const struct life *life, uint64_t seed, const char *fault)
 {
     const char *dir = getenv("TMPDIR");
     char path[512];
-    snprintf(path, sizeof path, "%s/%s.%" PRIu64 ".trace", dir ? dir : "/tmp", program->name, seed);
+    snprintf(path, sizeof path, "%s/%s.%" PRIu64 ".trace", dir ? dir : "/tmp", life->program->name, seed);
     struct result again;
-    live_apart(program, seed, path, &again);
+    live_apart(life, seed, path, &again);
     print_story(path);
     printf("seed %" PRIu64 ": %s\n", seed, fault);
     if (strcmp(again.fault, fault) != 0)
         printf("lived again it says: %s\n", again.fault[0] ? again.fault : "nothing");
-    printf("every event: %s\nagain: %s --seed %" PRIu64 " --trace\n", path, path_of_program, seed);
+    printf("every event: %s\nagain: %s --seed %" PRIu64 " --trace\n", path, life->path, seed);
 }
 
 static int64_t now_ms(void)
@@ -159,21 +163,21 @@ struct wish {
     bool keeps_going;
 };
 
-static int live_many(const struct seeds_program *program, const char *path, const struct wish *wish)
+static int live_many(const struct life *life, const struct wish *wish)
 {
     struct result sum = {0}, one, twin;
     uint64_t first = wish->first;
     int64_t begin_ms = now_ms(), seeds = 0, failed = 0;
     while (seeds == 0 || (seeds < wish->seeds && (now_ms() - begin_ms) / 1000 < wish->seconds)) {
         uint64_t seed = first + (uint64_t)seeds;
-        live_apart(program, seed, NULL, &one);
+        live_apart(life, seed, NULL, &one);
         if (!one.fault[0] && seeds % TWICE_EVERY == 0) {
-            live_apart(program, seed, NULL, &twin);
+            live_apart(life, seed, NULL, &twin);
             if (twin.trace != one.trace)
                 snprintf(one.fault, sizeof one.fault, "two lives of one seed differ");
         }
         if (one.fault[0] && !wish->keeps_going) {
-            report(program, path, seed, one.fault);
+            report(life, seed, one.fault);
             return 1;
         }
         if (one.fault[0]) {
@@ -186,7 +190,7 @@ static int live_many(const struct seeds_program *program, const char *path, cons
     }
     printf("%s: seeds %" PRIu64 " to %" PRIu64 ", %" PRId64 " failed, %" PRId64 " ms real, %" PRId64
            " s virtual\n",
-           program->name, first, first + (uint64_t)seeds - 1, failed, now_ms() - begin_ms,
+           life->program->name, first, first + (uint64_t)seeds - 1, failed, now_ms() - begin_ms,
            sum.virtual_ms / 1000);
     printf("  starts %" PRId64 ", power cuts %" PRId64 ", kills %" PRId64 ", stops %" PRId64
            ", ended by itself %" PRId64 "\n",
@@ -198,10 +202,10 @@ static int live_many(const struct seeds_program *program, const char *path, cons
     return failed > 0;
 }
 
-static int live_one(const struct seeds_program *program, uint64_t seed, bool is_tracing)
+static int live_one(const struct life *life, uint64_t seed, bool is_tracing)
 {
     struct result result;
-    live(program, seed, is_tracing ? write_line : NULL, stdout, &result);
+    live(life, seed, is_tracing ? write_line : NULL, stdout, &result);
     printf("seed %" PRIu64 ": trace %016" PRIx64 ", %" PRId64 " ms virtual: %s\n", seed, result.trace,
            result.virtual_ms, result.fault[0] ? result.fault : "no fault");
     return result.fault[0] != 0;
@@ -209,6 +213,7 @@ static int live_one(const struct seeds_program *program, uint64_t seed, bool is_
 
 int seeds_main(const struct seeds_program *program, int argc, char **argv)
 {
+    struct life life = {program, argv[0], 0};
     struct wish wish = {DEFAULT_SECONDS, INT64_MAX, 1, false};
     uint64_t seed = 0;
     bool has_seed = false, is_tracing = false;
@@ -222,6 +227,8 @@ int seeds_main(const struct seeds_program *program, int argc, char **argv)
         } else if (strcmp(argv[i], "--seeds") == 0 && has_next) {
             wish.seeds = strtoll(argv[++i], NULL, 10);
             wish.seconds = INT64_MAX;
+        } else if (strcmp(argv[i], "--replicas") == 0 && has_next) {
+            life.replicas = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--keep-going") == 0) {
             wish.keeps_going = true;
         } else if (strcmp(argv[i], "--trace") == 0) {
@@ -230,10 +237,11 @@ int seeds_main(const struct seeds_program *program, int argc, char **argv)
             wish.seconds = strtoll(argv[i], NULL, 10);
         } else {
             fprintf(stderr,
-                    "usage: %s [SECONDS] [--seeds N] [--from SEED] [--keep-going] [--seed N] [--trace]\n",
+                    "usage: %s [SECONDS] [--seeds N] [--from SEED] [--replicas N] [--keep-going] [--seed N] "
+                    "[--trace]\n",
                     argv[0]);
             return 2;
         }
     }
-    return has_seed ? live_one(program, seed, is_tracing) : live_many(program, argv[0], &wish);
+    return has_seed ? live_one(&life, seed, is_tracing) : live_many(&life, &wish);
 }

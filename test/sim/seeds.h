@@ -2,6 +2,7 @@
  *
  *     PROGRAM 60                  60 seconds of seeds; every eighth is lived twice and must be the same
  *     PROGRAM --seeds N           that many, however long it takes; --from SEED: from there on
+ *     PROGRAM --replicas N        each record on N brokers, whatever the seeds say
  *     PROGRAM --keep-going        does not stop at the first that fails
  *     PROGRAM --seed N [--trace]  that one, here; with --trace every event is printed
  *

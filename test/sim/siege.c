@@ -22,9 +22,9 @@ struct siege {
     struct world *world;
     struct shell *shell;
     struct cut cuts[MAX_CUTS];
-    int64_t up_ms[WORLD_MAX_SERVERS];     /* when a broker that is down is started again */
-    int64_t well_ms[WORLD_MAX_SERVERS];   /* when its disk has room again */
-    int64_t paused_ms[WORLD_MAX_SERVERS]; /* until when it stands still */
+    int64_t up_ms[WORLD_MAX_SERVERS];       /* when a broker that is down is started again */
+    int64_t well_ms[WORLD_MAX_SERVERS];     /* when its disk has room again */
+    int64_t paused_ms[WORLD_MAX_SERVERS];   /* until when it stands still */
     int64_t patience_ms[WORLD_MAX_SERVERS]; /* when one that is stopping is killed */
     int64_t keeper_up_ms;
 };

@@ -83,12 +83,13 @@ static enum error make_machines(struct world *world)
     return err;
 }
 
-enum error world_new(uint64_t seed, enum plan_kind kind, void (*line)(void *context, const char *text),
-                     void *context, struct world **result)
+enum error world_new(uint64_t seed, enum plan_kind kind, int forced_replicas,
+                     void (*line)(void *context, const char *text), void *context, struct world **result)
 {
     struct world *world = calloc(1, sizeof *world);
     if (!world) return ERR_NOMEM;
     world->seed = seed;
+    world->forced_replicas = forced_replicas;
     world->line = line;
     world->line_context = context;
     random_seed(&world->random, seed);

@@ -36,6 +36,7 @@ struct witness;
 
 struct world {
     uint64_t seed;
+    int forced_replicas; /* 0 = as the seed draws them */
     struct plan plan;
     struct random random;
     struct sim *sim;
@@ -54,7 +55,7 @@ struct world {
 };
 
 /* `line` (may be NULL) gets every event of the simulation and every note, as readable lines. */
-MUST_USE enum error world_new(uint64_t seed, enum plan_kind kind,
+MUST_USE enum error world_new(uint64_t seed, enum plan_kind kind, int forced_replicas,
                               void (*line)(void *context, const char *text), void *context,
                               struct world **world);
 void world_free(struct world **world);
