@@ -147,6 +147,9 @@ MUST_USE enum error image_builder_cluster_id(struct image_builder *builder, stru
  * topic's config, which a later topic of that name must not inherit). Versions 5 and up. */
 MUST_USE enum error image_builder_update(struct image_builder *builder,
                                          const struct update_metadata_request *request);
+/* Topics that `request` does not name are no more, nor are their configs: it tells of everything there is. */
+MUST_USE enum error image_builder_only(struct image_builder *builder,
+                                       const struct update_metadata_request *request);
 /* entries need not be sorted; duplicates: the last wins. */
 MUST_USE enum error image_builder_config(struct image_builder *builder, enum config_type type,
                                          struct slice name, const struct config_entry *entries, size_t count);

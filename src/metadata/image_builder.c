@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "metadata/image_inside.h"
 #include "wire/messages.h"
 
@@ -341,6 +342,29 @@ enum error image_builder_update(struct image_builder *builder, const struct upda
 /* --- configs and features --- */
 
 /* Of equal keys the later copied one comes last, and wins. */
+enum error image_builder_only(struct image_builder *builder, const struct update_metadata_request *request)
+{
+    struct map named = {0};
+    enum error err = OK;
+    for (int32_t t = 0; err == OK && t < request->topic_states.count; t++)
+        err = map_put(&named, request->topic_states.items[t].topic_name, builder);
+    const struct image_topic *topic = image_next_topic(builder->image, SLICE_NULL, false);
+    while (err == OK && topic) {
+        char *name = slice_dup(topic->name); /* the topic may go */
+        if (!name) {
+            err = ERR_NOMEM;
+            break;
+        }
+        bool is_gone = !map_get(&named, slice_of(name));
+        if (is_gone) err = remove_topic(builder->image, slice_of(name));
+        if (is_gone && err == OK) err = image_builder_config_remove(builder, CONFIG_TOPIC, slice_of(name));
+        topic = image_next_topic(builder->image, slice_of(name), true);
+        free(name);
+    }
+    map_free(&named);
+    return err;
+}
+
 static int by_key(const void *a, const void *b)
 {
     struct slice left = ((const struct config_entry *)a)->key, right = ((const struct config_entry *)b)->key;

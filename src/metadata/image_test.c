@@ -354,6 +354,49 @@ static void brokers_configs_and_features_are_looked_up(void **state)
     image_release(&same);
 }
 
+static void tell_of(struct metadata *metadata, int64_t broker_epoch, const char *names)
+{
+    struct update_metadata_request request;
+    update_metadata_request_init(&request);
+    struct update_metadata_request_update_metadata_topic_state topics[4] = {0};
+    struct update_metadata_request_update_metadata_partition_state partition = {.leader = 1};
+    request.broker_epoch = broker_epoch;
+    request.topic_states.items = topics;
+    request.topic_states.count = 0;
+    for (; *names; names++) {
+        struct update_metadata_request_update_metadata_topic_state *topic =
+            &topics[request.topic_states.count++];
+        *topic = (struct update_metadata_request_update_metadata_topic_state){
+            .topic_name = {(const uint8_t *)names, 1}, .topic_id = id_of(*names)};
+        topic->partition_states.items = &partition;
+        topic->partition_states.count = 1;
+    }
+    assert_int_equal(metadata_apply_update(metadata, &request), OK);
+}
+
+static void a_new_registration_is_told_everything_at_first(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t broker_epoch;
+        const char *told, *known;
+    } rows[] = {
+        {5, "ab", "ab"}, {5, "c", "abc"},   {7, "", "abc"}, /* brokers only: a fail-over begins so */
+        {7, "bc", "bc"},                                    /* deleted while we were away: a */
+        {7, "d", "bcd"}, {-1, "e", "bcde"}, {7, "", "bcde"}, {6, "a", "abcde"}, {9, "ef", "ef"},
+    };
+    struct metadata *metadata;
+    assert_int_equal(metadata_new(NULL, SLICE("c"), &metadata), OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        tell_of(metadata, rows[i].broker_epoch, rows[i].told);
+        const struct image *image = metadata_image(metadata);
+        assert_int_equal(image_topic_count(image), strlen(rows[i].known));
+        for (const char *name = rows[i].known; *name; name++)
+            assert_non_null(image_topic(image, (struct slice){(const uint8_t *)name, 1}));
+    }
+    metadata_free(&metadata);
+}
+
 static void a_deposed_controller_is_not_obeyed(void **state)
 {
     (void)state;
@@ -377,6 +420,7 @@ int main(void)
         cmocka_unit_test(damaged_partitions_are_refused),
         cmocka_unit_test(random_updates_agree_with_a_table),
         cmocka_unit_test(brokers_configs_and_features_are_looked_up),
+        cmocka_unit_test(a_new_registration_is_told_everything_at_first),
         cmocka_unit_test(a_deposed_controller_is_not_obeyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

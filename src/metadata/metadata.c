@@ -25,6 +25,7 @@ struct metadata {
     struct list views;
     int64_t broker_epoch;
     int32_t controller_epoch; /* the highest that spoke to us */
+    int64_t told_epoch;       /* of the registration of ours that was last told of everything */
 };
 
 enum error metadata_new(struct loop *home, struct slice cluster_id, struct metadata **metadata)
@@ -40,7 +41,7 @@ enum error metadata_new(struct loop *home, struct slice cluster_id, struct metad
     }
     made->home = home;
     made->image = image_builder_finish(&builder);
-    made->broker_epoch = -1;
+    made->broker_epoch = made->told_epoch = -1;
     list_init(&made->views);
     *metadata = made;
     return OK;
@@ -179,6 +180,11 @@ enum error metadata_apply_update(struct metadata *metadata, const struct update_
     struct image_builder *builder = NULL;
     err = image_builder_new(metadata->image, &builder);
     if (err == OK) err = image_builder_update(builder, request);
+    /* The first word to a new registration that tells of topics tells of all of them. Who was away for a while, and did not
+     * restart, so hears what was deleted meanwhile. */
+    bool is_whole = request->broker_epoch > metadata->told_epoch && request->topic_states.count > 0;
+    if (err == OK && is_whole) err = image_builder_only(builder, request);
+    if (err == OK && is_whole) metadata->told_epoch = request->broker_epoch;
     if (err == OK)
         metadata_publish(metadata, image_builder_finish(&builder));
     else
