@@ -111,10 +111,17 @@ static void make_batch(struct producer *producer, struct lane *lane)
     batch_builder_start(&producer->builder, &options);
     enum error err = OK;
     for (uint32_t i = 0; i < batch->count && err == OK; i++) {
-        struct record_id id = {lane->writer, (*next)++};
+        struct record_id id = {lane->writer, *next};
         int64_t filling =
             world_chance(world, 40) ? world_between(world, 1000, 9000) : world_between(world, 0, 200);
         record_write(&producer->value, id, (uint32_t)filling);
+        /* No batch can be larger than a segment. */
+        size_t more = batch_record_size_max(SLICE_NULL, text_slice(&producer->value), NULL, 0);
+        if (batch_builder_size(&producer->builder) + more > (size_t)world->plan.segment_bytes) {
+            batch->count = i;
+            break;
+        }
+        (*next)++;
         err = batch_builder_add(&producer->builder, loop_wall_ms(world->loop), SLICE_NULL,
                                 text_slice(&producer->value), NULL, 0);
     }
