@@ -27,6 +27,9 @@
 #define PARTITION_METADATA_FILE "partition.metadata"
 #define META_PROPERTIES_FILE "meta.properties"
 #define CLEAN_SHUTDOWN_FILE ".kafka_cleanshutdown"
+/* Ours: this directory failed while the machine stays up, so the page cache may show bytes that the kernel gave up on and will
+ * never write. Never synced itself: when the machine goes down, it may go, for then the disk tells the truth. */
+#define LOST_SYNC_FILE "odradek-lost-sync"
 #define LOCK_FILE ".lock"
 #define CHECKPOINT_SIZE_MAX ((size_t)256 << 20)
 

@@ -312,6 +312,13 @@ static bool any_snapshot(const struct listing *listing)
     return false;
 }
 
+/* The small files, as new ones. */
+static enum error rewrite_small(struct log *log)
+{
+    log->epochs_unsaved = log->epochs.count > 0;
+    return uuid_is_zero(&log->topic_id) ? OK : log_write_topic_id(log);
+}
+
 static enum error load_segments(const struct log_load_request *request, struct log *log,
                                 const struct listing *listing, bool must_rebuild_epochs,
                                 int64_t *recovered_bytes)
@@ -347,6 +354,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     }
     /* Whoever was killed may not have come to it. */
     log->dir_unsynced = log->parent_unsynced = !was_clean;
+    if (err == OK && log->dir->has_lost_sync) err = rewrite_small(log);
     if (err == OK && !was_clean)
         err = log_recover(log, request->was_compacted || log->config.compact_policy, recovered_bytes);
     if (err == OK && request->start_offset > log->end_offset) {

@@ -42,24 +42,29 @@ void log_configure(struct log *log, const struct log_config *config)
     log->config = *config;
 }
 
-enum error log_set_topic_id(struct log *log, const struct uuid *topic_id)
+enum error log_write_topic_id(struct log *log)
 {
-    if (uuid_equal(&log->topic_id, topic_id)) return OK;
-    if (!uuid_is_zero(&log->topic_id)) return ERR_INCONSISTENT_TOPIC_ID;
     struct text text = {0};
-    partition_metadata_write(topic_id, &text);
+    partition_metadata_write(&log->topic_id, &text);
     char *dir = log_path(log);
     char *path = dir ? path_join(dir, PARTITION_METADATA_FILE) : NULL;
     enum error err =
         path && !text.failed ? write_file_unsynced(log->dir->disk, path, text_slice(&text)) : ERR_NOMEM;
-    if (err == OK) {
-        log->topic_id = *topic_id;
-        log->metadata_unsynced = log->dir_unsynced = true; /* with the first flush, so before any batch is */
-    }
+    if (err == OK) log->metadata_unsynced = log->dir_unsynced = true;
     if (err == ERR_IO) log_dir_fail(log->dir, err, "write", path);
     free(path);
     free(dir);
     text_free(&text);
+    return err;
+}
+
+enum error log_set_topic_id(struct log *log, const struct uuid *topic_id)
+{
+    if (uuid_equal(&log->topic_id, topic_id)) return OK;
+    if (!uuid_is_zero(&log->topic_id)) return ERR_INCONSISTENT_TOPIC_ID;
+    log->topic_id = *topic_id;
+    enum error err = log_write_topic_id(log);
+    if (err != OK) log->topic_id = (struct uuid){{0}};
     return err;
 }
 

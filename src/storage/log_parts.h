@@ -34,7 +34,8 @@ struct log_dir {
     enum error failure;
     struct loop_message failed_message; /* to the store's loop, posted once */
     struct disk_lock *lock;
-    bool was_clean, is_locked;
+    bool was_clean;
+    bool has_lost_sync; /* its last life ended so: recovery writes again what it reads */
     int recovery_dirty, start_dirty, high_watermark_dirty; /* atomic: a checkpoint would say something new */
     size_t partition_count;
     size_t used_logs; /* when closing: that have something to write */
@@ -234,6 +235,8 @@ struct log_load_request {
     int64_t high_watermark;
     bool was_clean, was_compacted;
 };
+/* partition.metadata as it is in memory; synced with the first flush, so before any batch is. */
+MUST_USE enum error log_write_topic_id(struct log *log);
 /* On a worker or wherever: touches nothing but the new log and its directory. */
 MUST_USE enum error write_file_unsynced(struct disk *disk, const char *path, struct slice content);
 MUST_USE enum error log_load(const struct log_load_request *request, struct log **log,

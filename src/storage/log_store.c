@@ -40,10 +40,24 @@ static void dir_failed(struct loop_message *message)
         store->options.on_dir_failed(store->options.context, dir->path, dir->failure);
 }
 
+/* For the next start, if it comes before the machine's. Failing to leave it is nothing to act upon. */
+static void leave_lost_sync(struct log_dir *dir)
+{
+    char *path = path_join(dir->path, LOST_SYNC_FILE);
+    struct file *file = NULL;
+    struct slice text = SLICE("odradek lost sync, version 1\n");
+    enum error err = path ? file_open(dir->disk, path, FILE_WRITE | FILE_CREATE, &file) : ERR_NOMEM;
+    if (err == OK) err = file_pwrite(file, text.data, text.size, 0);
+    if (err != OK) diag_warn("could not write \"%s/%s\": %s", dir->path, LOST_SYNC_FILE, error_text(err));
+    file_release(&file);
+    free(path);
+}
+
 void log_dir_fail(struct log_dir *dir, enum error err, const char *what, const char *path)
 {
     if (__atomic_exchange_n(&dir->is_failed, 1, __ATOMIC_ACQ_REL)) return;
     dir->failure = err;
+    if (dir->lock) leave_lost_sync(dir);
     diag_error("could not %s \"%s\": %s; log directory \"%s\" is offline until the next start", what, path,
                error_text(err), dir->path);
     if (dir->store->options.loop)

@@ -511,6 +511,49 @@ static void a_failed_sync_takes_its_directory_along(void **state)
     close_store(&world);
     world_close(&world);
 }
+
+/* The process starts again, the machine does not: the cache still shows what the kernel gave up on. Records written and synced
+ * behind it must not go with it when the power does. */
+static void a_restart_after_a_failed_sync_writes_again(void **state)
+{
+    struct world world;
+    world_open(&world, 1);
+    assert_int_equal(disk_sync_dir(world.disk, "/"), OK);
+    assert_int_equal(disk_sync_dir(world.disk, world.root), OK);
+    open_store(&world);
+    struct log *log = create(&world, "t", 0);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append(&world, log, world.now_ms), OK); /* several segments */
+    sim_disk_fail_sync(world.machine, 100);
+    log_flush(log);
+    run_ms(&world, 500);
+    assert_true(log_is_offline(log));
+    abandon(&world);
+    sim_disk_fail_sync(world.machine, 0);
+    assert_true(file_says(&world, world.paths[0], LOST_SYNC_FILE, "lost sync"));
+
+    open_store(&world);
+    assert_false(file_says(&world, world.paths[0], LOST_SYNC_FILE, "lost sync"));
+    log = log_store_find(world.store, SLICE("t"), 0);
+    assert_int_equal(log_end_offset(log), 20);
+    log_set_home(log, &world.home);
+    assert_int_equal(append(&world, log, world.now_ms), OK);
+    log_flush(log);
+    run_ms(&world, 500);
+    assert_int_equal(log_synced_end_offset(log), 21);
+
+    sim_machine_crash(world.machine);
+    world.disk = world.options.disk = sim_machine_disk(world.machine);
+    assert_int_equal(sim_loop_new(world.machine, &world.loop), OK);
+    world.options.loop = world.loop;
+    open_store(&world);
+    log = log_store_find(world.store, SLICE("t"), 0);
+    assert_int_equal(log_end_offset(log), 21);
+    assert_int_equal(log_topic_id(log)->bytes[0], 9);
+    assert_int_equal(log_latest_epoch(log), 3);
+    close_store(&world);
+    world_close(&world);
+}
 #endif
 
 static void names(void **state)
@@ -570,6 +613,7 @@ int main(void)
 #ifdef LOOP_IS_SIMULATED
         cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
+        cmocka_unit_test(a_restart_after_a_failed_sync_writes_again),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

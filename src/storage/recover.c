@@ -3,7 +3,10 @@
  * Everything below the recovery point was synced. The segment that holds it and all after it are read from front to end:
  * every batch must be whole, have its checksum, and go on in offsets. The first that does not is where the log now ends; what
  * lies behind it goes. Indexes, leader epochs and producers are made anew from what was read, so no file but .log needs to
- * have survived. */
+ * have survived.
+ *
+ * After a failed sync the kernel forgets which pages it still owes the disk, and goes on showing them. Where the last life
+ * ended so and the machine stayed up, whatever is found good is written again, from the very bytes that were checked. */
 #include <stdlib.h>
 
 #include "base/diag.h"
@@ -54,6 +57,8 @@ static enum error recover_active(struct log *log, bool *is_cut, int32_t *last_ep
             break;
         }
         err = learn(log, &header, batch, position);
+        if (err == OK && log->dir->has_lost_sync)
+            err = file_pwrite(segment->log_file, batch.data, batch.size, position);
         if (err != OK) break;
         next_offset = batch_last_offset(&header) + 1;
         *last_epoch = header.partition_leader_epoch;
@@ -74,7 +79,8 @@ static enum error recover_active(struct log *log, bool *is_cut, int32_t *last_ep
         segment->size = good;
     }
     /* Also cuts what a preallocated file holds beyond. */
-    return file_truncate(segment->log_file, good);
+    err = file_truncate(segment->log_file, good);
+    return err == OK && log->dir->has_lost_sync ? file_sync(segment->log_file) : err;
 }
 
 enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_bytes)

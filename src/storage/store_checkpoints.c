@@ -107,6 +107,10 @@ enum error dir_checkpoints_read(struct log_dir *dir)
         if (err == ERR_NOT_FOUND) err = OK;
     }
     free(path);
+    path = path_join(dir->path, LOST_SYNC_FILE);
+    if (!path && err == OK) err = ERR_NOMEM;
+    if (err == OK) dir->has_lost_sync = disk_exists(dir->disk, path);
+    free(path);
     for (int kind = 0; err == OK && kind <= CLEANER_OFFSETS; kind++)
         err = read_kind(dir, (enum checkpoint_kind)kind);
     return err;

@@ -72,6 +72,17 @@ static enum error adopt(struct log_store *store, struct load_job *job, struct te
     return OK;
 }
 
+/* Everything is written again: what the last life lost is no matter any more. */
+static void forget_lost_sync(struct log_dir *dir)
+{
+    if (!dir->has_lost_sync || log_dir_is_failed(dir)) return;
+    char *path = path_join(dir->path, LOST_SYNC_FILE);
+    enum error err = path ? disk_unlink(dir->disk, path) : ERR_NOMEM;
+    if (err != OK && err != ERR_NOT_FOUND)
+        diag_warn("could not remove \"%s/%s\": %s", dir->path, LOST_SYNC_FILE, error_text(err));
+    free(path);
+}
+
 static void load_finish(struct load_work *work)
 {
     struct log_store *store = work->store;
@@ -84,6 +95,7 @@ static void load_finish(struct load_work *work)
     }
     for (size_t i = 0; i < store->dir_count; i++) {
         dir_checkpoints_free(&store->dirs[i]);
+        if (err == OK) forget_lost_sync(&store->dirs[i]);
         /* What the files say may be wrong by now. */
         if (!store->dirs[i].was_clean) log_store_mark_all(&store->dirs[i]);
     }

@@ -65,7 +65,8 @@ static void slow_disk(struct world *world)
     sim_disk_slow(server_of(world)->machine, delay_ms, (int)count);
 }
 
-/* A directory goes offline, perhaps the node ends; what the kernel dropped shows when the power goes. */
+/* A directory goes offline, perhaps the node ends. The kernel shows what it dropped until the power goes, at once or lives
+ * later. */
 static void failing_sync(struct world *world)
 {
     if (!world->plan.has_lost_syncs) {
@@ -76,7 +77,7 @@ static void failing_sync(struct world *world)
     wait(world, 100, 2000);
     server_disk_heal(server_of(world));
     if (server_of(world)->state != SERVER_DOWN && world_chance(world, 4)) server_stop(server_of(world));
-    if (server_of(world)->has_lost_sync) server_power_cut(server_of(world));
+    if (world_chance(world, 2)) server_power_cut(server_of(world));
 }
 
 static void clock_jump(struct world *world)

@@ -57,7 +57,6 @@ static void mourn(struct server *server, bool is_power_lost)
     server->life = NULL; /* abandoned */
     if (!is_power_lost) return;
     world->counts.power_cuts++;
-    server->has_lost_sync = false;
     if (world->plan.is_durable || server->is_keeper) return;
     if (plan_is_replicated(&world->plan)) {
         server->is_hurt = true;
@@ -77,10 +76,6 @@ void server_power_cut(struct server *server)
 
 void server_kill(struct server *server)
 {
-    if (server->has_lost_sync) {
-        server_power_cut(server);
-        return;
-    }
     note(server, "kill -9");
     server->world->counts.kills++;
     sim_machine_kill(server->machine);
@@ -92,10 +87,6 @@ static void bury(struct server *server)
 {
     if (server->life) settings_free(&server->life->settings);
     free(server->life);
-    if (server->has_lost_sync) {
-        server_power_cut(server);
-        return;
-    }
     sim_machine_kill(server->machine);
     mourn(server, false);
 }
@@ -129,7 +120,6 @@ void server_fail_syncs(struct server *server, int count)
     world_note(server->world, "%s: the next %d syncs fail", server->host, count);
     sim_disk_fail_sync(server->machine, count);
     server->is_disk_sick = server->may_end = true;
-    server->has_lost_sync = true;
 }
 
 void server_disk_heal(struct server *server)

@@ -31,7 +31,6 @@ struct server {
     bool is_full, was_starved; /* the disk is full; it was when this life began */
     bool is_disk_sick;         /* its syncs fail */
     bool may_end;              /* it was while this life lasted, so it may end by itself */
-    bool has_lost_sync; /* the kernel dropped pages that it still shows: only a power cut tells the truth */
     bool is_hurt;       /* lost what only its disk's cache had; what others have must do */
     bool is_troubled;   /* cut off or paused: it may have to go without our doing more */
     int64_t skew_ms;    /* of its wall clock */
@@ -43,7 +42,6 @@ void server_init(struct server *server, struct world *world, const char *host, i
 /* Starts begin and return. */
 void server_start(struct server *server);
 void server_power_cut(struct server *server);
-/* A power cut instead when has_lost_sync. */
 void server_kill(struct server *server);
 /* Asks for a clean stop and waits for its end (or for the power to go meanwhile). */
 void server_stop(struct server *server);
