@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "base/vec.h"
 #include "client/client.h"
 #include "loop/loop.h"
 
@@ -12,6 +13,8 @@ enum {
     CONNECT_MS = 2000,
     ANSWER_MS = 30000,
     MAX_ENDPOINTS = 64,
+    AGAIN_MS = 100,
+    PATIENCE_MS = 2000,
     LIST_OFFSETS = 2,
     METADATA = 3,
     FIND_COORDINATOR = 10,
@@ -29,14 +32,19 @@ struct admin {
     const struct cli *cli;
     struct descriptors *descriptors;
     struct loop *loop;
+    struct endpoint endpoints[MAX_ENDPOINTS];
+    size_t endpoint_count;
+    int64_t patience_ms;
+    bool is_interrupted;
     struct node bootstrap; /* id NODE_ANY */
-    struct node *nodes;
-    size_t node_count;
+    struct node **nodes;
+    size_t node_count, node_capacity;
     int32_t controller;
     struct arena arena;
     /* what is being waited for */
     bool is_waiting;
     enum error outcome;
+    struct loop_timer timer;
 };
 
 struct question {
@@ -80,18 +88,13 @@ static void stop_waiting(struct admin *admin, enum error err)
 
 static enum error wait_for(struct admin *admin)
 {
+    if (admin->is_interrupted) return ERR_CLOSED;
     admin->is_waiting = true;
     loop_run(admin->loop);
     return admin->outcome;
 }
 
 static void on_open(void *context, enum error err)
-{
-    struct node *node = context;
-    stop_waiting(node->admin, err);
-}
-
-static void on_closed(void *context, enum error err)
 {
     struct node *node = context;
     stop_waiting(node->admin, err);
@@ -106,7 +109,6 @@ static enum error connect_node(struct admin *admin, struct node *node)
         .client_id = "odradek-cli",
         .timeout_ms = admin->cli->timeout_ms ? admin->cli->timeout_ms : CONNECT_MS,
         .on_open = on_open,
-        .on_closed = on_closed,
         .context = node,
     };
     enum error err = connection_open(admin->loop, node->host, node->port, &options, &node->connection);
@@ -139,7 +141,7 @@ static struct node *node_of(struct admin *admin, int32_t id)
 {
     if (id == NODE_CONTROLLER) id = admin->controller;
     for (size_t i = 0; id >= 0 && i < admin->node_count; i++) {
-        if (admin->nodes[i].id == id) return &admin->nodes[i];
+        if (admin->nodes[i]->id == id) return admin->nodes[i];
     }
     return &admin->bootstrap;
 }
@@ -166,6 +168,8 @@ enum error admin_ask(struct admin *admin, int32_t id, int16_t api_key, int16_t m
     };
     err = connection_send(node->connection, api_key, request, &question.call);
     if (err == OK) err = wait_for(admin);
+    /* Interrupted: the question must not outlive this call. */
+    if (admin->is_interrupted) connection_close(&node->connection);
     if (err == OK) *response = question.response;
     return err;
 }
@@ -202,37 +206,131 @@ enum error admin_metadata(struct admin *admin, const char *const *topics, int32_
     return OK;
 }
 
+/* Who there is, as the broker we talk to says. A broker it no longer names stays, for it may be back soon. */
 static enum error learn_nodes(struct admin *admin)
 {
     const struct metadata_response *metadata = NULL;
     enum error err = admin_metadata(admin, NULL, 0, &metadata);
     if (err != OK) return err;
-    admin->nodes = calloc((size_t)metadata->brokers.count + 1, sizeof *admin->nodes);
-    if (!admin->nodes) return ERR_NOMEM;
     for (int32_t i = 0; i < metadata->brokers.count; i++) {
-        struct node *node = &admin->nodes[admin->node_count++];
-        node->id = metadata->brokers.items[i].node_id;
-        slice_text(metadata->brokers.items[i].host, node->host, sizeof node->host);
-        node->port = (uint16_t)metadata->brokers.items[i].port;
+        const struct metadata_response_metadata_response_broker *broker = &metadata->brokers.items[i];
+        struct node *node = node_of(admin, broker->node_id);
+        if (node == &admin->bootstrap) {
+            if (!VEC_RESERVE(admin->nodes, admin->node_count, admin->node_capacity)) return ERR_NOMEM;
+            node = calloc(1, sizeof *node);
+            if (!node) return ERR_NOMEM;
+            admin->nodes[admin->node_count++] = node;
+        }
+        char host[sizeof node->host];
+        slice_text(broker->host, host, sizeof host);
+        if (node->port != (uint16_t)broker->port || strcmp(node->host, host) != 0)
+            connection_close(&node->connection);
+        node->id = broker->node_id;
+        memcpy(node->host, host, sizeof host);
+        node->port = (uint16_t)broker->port;
     }
     admin->controller = metadata->controller_id;
     return OK;
 }
 
+/* Talks to this address from now on, if it answers. */
+static enum error try_bootstrap(struct admin *admin, const char *host, uint16_t port)
+{
+    connection_close(&admin->bootstrap.connection);
+    snprintf(admin->bootstrap.host, sizeof admin->bootstrap.host, "%s", host);
+    admin->bootstrap.port = port;
+    enum error err = connect_node(admin, &admin->bootstrap);
+    return err == OK ? learn_nodes(admin) : err;
+}
+
+enum error admin_refresh(struct admin *admin)
+{
+    enum error err = connect_node(admin, &admin->bootstrap);
+    if (err == OK) err = learn_nodes(admin);
+    for (size_t i = 0; err != OK && !admin->is_interrupted && i < admin->endpoint_count; i++)
+        err = try_bootstrap(admin, admin->endpoints[i].host, admin->endpoints[i].port);
+    for (size_t i = 0; err != OK && !admin->is_interrupted && i < admin->node_count; i++)
+        err = try_bootstrap(admin, admin->nodes[i]->host, admin->nodes[i]->port);
+    return err;
+}
+
+static void timer_due(struct loop_timer *timer)
+{
+    stop_waiting(CONTAINER_OF(timer, struct admin, timer), OK);
+}
+
+bool admin_wait(struct admin *admin, int64_t ms)
+{
+    if (admin->is_interrupted) return false;
+    admin->timer.run = timer_due;
+    loop_timer_start(admin->loop, &admin->timer, ms);
+    (void)!wait_for(admin);
+    loop_timer_stop(admin->loop, &admin->timer);
+    return !admin->is_interrupted;
+}
+
+int64_t admin_now_ms(struct admin *admin)
+{
+    return loop_clock_us(admin->loop) / 1000;
+}
+
+static void on_signal(void *context, int signal)
+{
+    (void)signal;
+    struct admin *admin = context;
+    admin->is_interrupted = true;
+    stop_waiting(admin, ERR_CLOSED);
+}
+
+enum error admin_stay(struct admin *admin, int64_t patience_ms)
+{
+    admin->patience_ms = patience_ms;
+    return loop_on_signals(admin->loop, on_signal, admin);
+}
+
+bool admin_is_interrupted(const struct admin *admin)
+{
+    return admin->is_interrupted;
+}
+
+void admin_forget(struct admin *admin)
+{
+    arena_reset(&admin->arena);
+}
+
+enum error admin_ask_controller(struct admin *admin, int16_t api_key, int16_t max_version,
+                                const void *request, int16_t (*code_of)(const void *response),
+                                const void **response)
+{
+    int64_t give_up_ms = admin_now_ms(admin) + admin->patience_ms;
+    for (;;) {
+        enum error err = admin_ask(admin, NODE_CONTROLLER, api_key, max_version, request, response);
+        if (err == OK) err = error_from_kafka(code_of(*response));
+        bool is_elsewhere = err == ERR_NOT_CONTROLLER || admin_exit(err) == EXIT_UNREACHABLE;
+        if (!is_elsewhere || admin_now_ms(admin) >= give_up_ms || !admin_wait(admin, AGAIN_MS)) {
+            /* What the whole request was told is in the answer, for the caller to say. */
+            return err == OK || *response ? OK : err;
+        }
+        *response = NULL;
+        (void)!admin_refresh(admin);
+    }
+}
+
 int admin_open(const struct cli *cli, struct admin **admin)
 {
-    struct endpoint endpoints[MAX_ENDPOINTS];
-    size_t count = 0;
     const char *why = NULL;
     struct slice bad;
-    if (bootstrap_parse(slice_of(cli->bootstrap), 9092, endpoints, MAX_ENDPOINTS, &count, &why, &bad) != OK) {
-        cli_complain("bootstrap \"%s\": %.*s: %s", cli->bootstrap, SLICE_ARG(bad), why);
-        return EXIT_USAGE;
-    }
     struct admin *made = calloc(1, sizeof *made);
     if (!made) return EXIT_ITEM_FAILED;
+    if (bootstrap_parse(slice_of(cli->bootstrap), 9092, made->endpoints, MAX_ENDPOINTS, &made->endpoint_count,
+                        &why, &bad) != OK) {
+        cli_complain("bootstrap \"%s\": %.*s: %s", cli->bootstrap, SLICE_ARG(bad), why);
+        free(made);
+        return EXIT_USAGE;
+    }
     made->cli = cli;
     made->controller = -1;
+    made->patience_ms = PATIENCE_MS;
     made->bootstrap.id = NODE_ANY;
     arena_init(&made->arena, 0);
     made->descriptors = descriptors_new(0);
@@ -242,16 +340,14 @@ int admin_open(const struct cli *cli, struct admin **admin)
         admin_close(&made);
         return EXIT_ITEM_FAILED;
     }
-    for (size_t i = 0; i < count; i++) {
-        memcpy(made->bootstrap.host, endpoints[i].host, sizeof made->bootstrap.host);
-        made->bootstrap.port = endpoints[i].port;
-        err = connect_node(made, &made->bootstrap);
-        if (err == OK) err = learn_nodes(made);
+    for (size_t i = 0; i < made->endpoint_count; i++) {
+        err = try_bootstrap(made, made->endpoints[i].host, made->endpoints[i].port);
         if (err == OK) {
             *admin = made;
             return EXIT_OK;
         }
-        cli_complain("no broker at %s:%u: %s", endpoints[i].host, endpoints[i].port, error_text(err));
+        cli_complain("no broker at %s:%u: %s", made->endpoints[i].host, made->endpoints[i].port,
+                     error_text(err));
     }
     admin_close(&made);
     return EXIT_UNREACHABLE;
@@ -263,7 +359,10 @@ void admin_close(struct admin **admin)
     *admin = NULL;
     if (!closing) return;
     connection_close(&closing->bootstrap.connection);
-    for (size_t i = 0; i < closing->node_count; i++) connection_close(&closing->nodes[i].connection);
+    for (size_t i = 0; i < closing->node_count; i++) {
+        connection_close(&closing->nodes[i]->connection);
+        free(closing->nodes[i]);
+    }
     free(closing->nodes);
     arena_free(&closing->arena);
     if (closing->loop) loop_free(closing->loop);

@@ -22,6 +22,13 @@ MUST_USE enum error admin_ask(struct admin *admin, int32_t node, int16_t api_key
 /* The same, and on an error says what was asked of whom. */
 MUST_USE enum error admin_ask_loud(struct admin *admin, int32_t node, int16_t api_key, const void *request,
                                    const void **response);
+/* The same of whoever is the controller: on NOT_CONTROLLER (as code_of reads it from an answer) and on a lost connection it
+ * is looked for again, for two seconds or as long as admin_stay allows. OK with an answer that still says NOT_CONTROLLER. */
+MUST_USE enum error admin_ask_controller(struct admin *admin, int16_t api_key, int16_t max_version,
+                                         const void *request, int16_t (*code_of)(const void *response),
+                                         const void **response);
+/* Learns brokers and controller anew, from any broker that answers. */
+MUST_USE enum error admin_refresh(struct admin *admin);
 /* Metadata of these topics (count -1: all), without creating any. */
 MUST_USE enum error admin_metadata(struct admin *admin, const char *const *topics, int32_t count,
                                    const struct metadata_response **response);
@@ -37,5 +44,15 @@ struct partition_offset {
 };
 void admin_offsets(struct admin *admin, struct partition_offset *offsets, size_t count);
 struct arena *admin_arena(struct admin *admin);
+
+/* --- for commands that stay: watching, waiting until something is done --- */
+/* SIGINT and SIGTERM end waiting instead of the process; the controller is looked for that long. */
+MUST_USE enum error admin_stay(struct admin *admin, int64_t patience_ms);
+/* False when it was interrupted. */
+bool admin_wait(struct admin *admin, int64_t ms);
+bool admin_is_interrupted(const struct admin *admin);
+int64_t admin_now_ms(struct admin *admin);
+/* All answers so far are gone. */
+void admin_forget(struct admin *admin);
 /* Exit code for an error of the connection or of a whole request. */
 int admin_exit(enum error err);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -91,6 +92,8 @@ void cli_result_fail(struct cli_result *result, const char *name, enum error err
 /* Prints and frees; the exit code. columns ends with a zeroed one. `empty` is said on standard error when there is nothing
  * to show. */
 int cli_result_end(struct cli_result *result, const struct cli_column *columns, const char *empty);
+/* Items as an aligned table, for commands that show more than one. */
+void cli_table(FILE *out, const json_t *items, const struct cli_column *columns);
 /* A string of a slice for items; null stays null. Bytes that are not UTF-8 are replaced. */
 json_t *cli_json_text(struct slice s);
 
@@ -121,4 +124,12 @@ int cli_config_get(struct cli *cli);
 int cli_config_set(struct cli *cli);
 int cli_config_unset(struct cli *cli);
 int cli_cluster_describe(struct cli *cli);
+int cli_cluster_status(struct cli *cli);
+int cli_cluster_balance(struct cli *cli);
+int cli_cluster_elect(struct cli *cli);
+int cli_cluster_reassignments(struct cli *cli);
+int cli_broker_list(struct cli *cli);
+int cli_broker_drain(struct cli *cli);
+int cli_broker_undrain(struct cli *cli);
+int cli_topic_reassign(struct cli *cli);
 int cli_version(struct cli *cli);

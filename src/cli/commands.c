@@ -29,7 +29,9 @@ static const struct cli_option list_options[] = {
 };
 static const struct cli_option create_options[] = {
     {"partitions", 'p', "N", "partitions (default: the broker's num.partitions)"},
-    {"replicas", 'r', "N", "replicas of each (default: the broker's default.replication.factor)"},
+    {"replication-factor", 'r', "N", "replicas of each (default: the broker's default.replication.factor)"},
+    {"replicas", 0, "N", "the same"},
+    {"assignment", 0, "1:2:3,2:3:1", "the brokers of each partition, its preferred leader first"},
     {"config", 'c', "KEY=VALUE", "a configuration of the topic; may be repeated"},
     {"retention", 0, "DURATION", "short for -c retention.ms: 7d, 12h, 30m"},
     {"segment", 0, "SIZE", "short for -c segment.bytes: 512MiB"},
@@ -49,6 +51,66 @@ static const struct cli_option grow_options[] = {
 static const struct cli_option alter_options[] = {
     {"config", 'c', "KEY=VALUE", "set a configuration; may be repeated"},
     {"unset", 0, "KEY", "back to the default; may be repeated"},
+    {"partitions", 'p', "N", "partitions it shall have in all (as topic grow)"},
+    {"dry-run", 0, NULL, "of --partitions: only let the broker check it"},
+    END,
+};
+static const struct cli_option describe_options[] = {
+    {"trouble", 0, NULL, "only partitions without a leader, or with replicas offline or out of sync"},
+    END,
+};
+static const struct cli_option status_options[] = {
+    {"watch", 'w', NULL, "stay, and show it again and again"},
+    {"interval", 0, "DURATION", "how often (default 1s)"},
+    {"check", 0, NULL, "exit 1 unless all is well"},
+    END,
+};
+static const struct cli_option balance_options[] = {
+    {"execute", 0, NULL, "do it (default: only show the plan)"},
+    {"throttle", 0, "BYTES", "copy at most this much a second in and out of each broker: 50MB, 10MiB"},
+    {"leaders-only", 0, NULL, "change only who leads; nothing is copied"},
+    {"no-wait", 0, NULL, "leave when the controller has it"},
+    {"dry-run", 0, NULL, "only show the plan, which is the default"},
+    END,
+};
+static const struct cli_option drain_options[] = {
+    {"leaders-only", 0, NULL, "only leaders, as before a restart; nothing is copied"},
+    {"throttle", 0, "BYTES", "copy at most this much a second in and out of each broker"},
+    {"no-wait", 0, NULL, "leave when the controller has it"},
+    {"yes", 'y', NULL, "do not ask"},
+    {"dry-run", 0, NULL, "only show the plan"},
+    END,
+};
+static const struct cli_option undrain_options[] = {
+    {"throttle", 0, "BYTES", "copy at most this much a second in and out of each broker"},
+    {"no-wait", 0, NULL, "leave when the controller has it"},
+    {"yes", 'y', NULL, "do not ask"},
+    {"dry-run", 0, NULL, "only show the plan"},
+    END,
+};
+static const struct cli_option reassign_options[] = {
+    {"assignment", 0, "1:2:3,2:3:1", "the brokers of each partition, its preferred leader first"},
+    {"replication-factor", 'r', "N", "more or fewer replicas; where they go is planned"},
+    {"throttle", 0, "BYTES", "copy at most this much a second in and out of each broker"},
+    {"no-wait", 0, NULL, "leave when the controller has it"},
+    {"yes", 'y', NULL, "do not ask"},
+    {"dry-run", 0, NULL, "only show the plan"},
+    END,
+};
+static const struct cli_option elect_options[] = {
+    {"preferred", 0, NULL, "the first of the replicas shall lead (default)"},
+    {"unclean", 0, NULL,
+     "where none leads, let a replica that is out of sync: acknowledged records may be lost"},
+    {"topic", 't', "TOPIC[:P,P]", "only these partitions; may be repeated"},
+    {"yes", 'y', NULL, "do not ask"},
+    {"dry-run", 0, NULL, "only show which"},
+    END,
+};
+static const struct cli_option reassignments_options[] = {
+    {"topic", 't', "TOPIC[:P,P]", "only these partitions; may be repeated"},
+    {"cancel", 0, NULL, "stop them: replicas stay, or go back to, where they were"},
+    {"yes", 'y', NULL, "do not ask"},
+    {"dry-run", 0, NULL, "only show which"},
     END,
 };
 static const struct cli_option produce_options[] = {
@@ -113,13 +175,18 @@ static const struct cli_command commands[] = {
      NULL, NULL},
     {"topic", "list", "", 0, 0, cli_topic_list, "all topics", list_options, NULL},
     {"topic", "describe", "[NAME...]", 0, -1, cli_topic_describe, "partitions, leaders, replicas, offsets",
-     NULL, NULL},
+     describe_options, NULL},
     {"topic", "create", "NAME...", 1, -1, cli_topic_create, "create topics", create_options,
      "  odradek topic create orders -p 6 --retention 7d"},
     {"topic", "delete", "NAME...", 1, -1, cli_topic_delete, "delete topics and their data", yes_options,
      NULL},
     {"topic", "grow", "NAME", 1, 1, cli_topic_grow, "add partitions", grow_options, NULL},
-    {"topic", "alter", "NAME", 1, 1, cli_topic_alter, "change a topic's configuration", alter_options, NULL},
+    {"topic", "alter", "NAME", 1, 1, cli_topic_alter,
+     "change a topic's configuration or number of partitions", alter_options, NULL},
+    {"topic", "reassign", "NAME", 1, 1, cli_topic_reassign, "move its replicas to other brokers",
+     reassign_options,
+     "  odradek topic reassign orders --assignment 1:2:3,2:3:1 --throttle 50MB\n"
+     "  odradek topic reassign orders --replication-factor 3"},
     {"produce", NULL, "TOPIC", 1, 1, cli_produce, "write lines as records", produce_options,
      "The partition is the one asked for; else by the key's hash, as Java does; else one after another by "
      "time slices.\n"
@@ -148,6 +215,26 @@ static const struct cli_command commands[] = {
     {"config", "reference", "", 0, 0, cli_config_reference, "every key: type, default, meaning, effect here",
      NULL, NULL},
     {"cluster", "describe", "", 0, 0, cli_cluster_describe, "brokers, controller, cluster id", NULL, NULL},
+    {"cluster", "status", "", 0, 0, cli_cluster_status, "health on one page; with --watch, as it changes",
+     status_options, NULL},
+    {"cluster", "balance", "", 0, 0, cli_cluster_balance,
+     "spread replicas and leaders evenly over brokers and racks", balance_options,
+     "Shows what it would move and how many bytes, and changes nothing without --execute. The cluster keeps "
+     "the work:\n"
+     "interrupted and started again, it finds what is under way, waits for it, and takes the throttle off.\n"
+     "  odradek cluster balance\n"
+     "  odradek cluster balance --execute --throttle 50MB"},
+    {"cluster", "elect", "", 0, 0, cli_cluster_elect, "elect leaders", elect_options,
+     "  odradek cluster elect -t orders:0,4"},
+    {"cluster", "reassignments", "", 0, 0, cli_cluster_reassignments,
+     "what is being moved; --cancel stops it", reassignments_options, NULL},
+    {"broker", "list", "", 0, 0, cli_broker_list, "brokers, partitions led and held, disks", NULL, NULL},
+    {"broker", "drain", "ID", 1, 1, cli_broker_drain, "move leaders, then replicas away from a broker",
+     drain_options,
+     "Leaders go at once, replicas as they are copied. Before a restart leaders are enough:\n"
+     "  odradek broker drain 2 --leaders-only -y; ...; odradek broker undrain 2 -y"},
+    {"broker", "undrain", "ID", 1, 1, cli_broker_undrain, "give a broker its share of replicas and leaders",
+     undrain_options, NULL},
     {"log", "dump", "PATH...", 1, -1, cli_log_dump, "show what log directories or files hold", dump_options,
      NULL},
     {"log", "verify", "DIR...", 1, -1, cli_log_verify, "check log directories, say what is wrong where", NULL,

@@ -34,7 +34,8 @@ static void hold_signals(void)
 static bool is_interrupted(void)
 {
     sigset_t pending;
-    return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
 }
 
 struct consumed {
@@ -269,7 +270,8 @@ static void consume(struct consumed *c)
             continue;
         }
         if (!message->err) {
-            rd_kafka_topic_partition_list_del(c->at_end, rd_kafka_topic_name(message->rkt), message->partition);
+            rd_kafka_topic_partition_list_del(c->at_end, rd_kafka_topic_name(message->rkt),
+                                              message->partition);
             take(c, message);
         } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             const char *topic = rd_kafka_topic_name(message->rkt);

@@ -85,7 +85,7 @@ static size_t width_of(const char *text)
 
 enum { MAX_COLUMNS = 16, CELL_SIZE = 1024 };
 
-static void print_table(const json_t *items, const struct cli_column *columns)
+void cli_table(FILE *out, const json_t *items, const struct cli_column *columns)
 {
     size_t widths[MAX_COLUMNS], count = 0;
     char text[CELL_SIZE];
@@ -107,12 +107,12 @@ static void print_table(const json_t *items, const struct cli_column *columns)
             const json_t *sample = json_object_get(json_array_get(items, 0), columns[c].key);
             bool is_number = json_is_number(sample) || (row && json_is_number(value));
             int pad = (int)(widths[c] - width_of(text));
-            if (c) fputs("  ", stdout);
-            if (is_number) printf("%*s", pad, "");
-            fputs(text, stdout);
-            if (!is_number && c + 1 < count) printf("%*s", pad, "");
+            if (c) fputs("  ", out);
+            if (is_number) fprintf(out, "%*s", pad, "");
+            fputs(text, out);
+            if (!is_number && c + 1 < count) fprintf(out, "%*s", pad, "");
         }
-        putchar('\n');
+        fputc('\n', out);
     }
 }
 
@@ -155,7 +155,7 @@ int cli_result_end(struct cli_result *result, const struct cli_column *columns, 
         }
         if (result->cli->output == OUTPUT_TSV) print_tsv(result->items, columns);
         if (result->cli->output == OUTPUT_TABLE && json_array_size(result->items) > 0) {
-            print_table(result->items, columns);
+            cli_table(stdout, result->items, columns);
         }
         for (size_t i = 0; i < failures; i++) {
             const json_t *failure = json_array_get(result->errors, i);

@@ -5,6 +5,7 @@
 
 #include "cli/admin.h"
 #include "cli/alter.h"
+#include "cli/assignment.h"
 
 enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, CREATE_PARTITIONS = 37, WAIT_MS = 30000 };
 
@@ -79,15 +80,11 @@ static json_t *id_list(const int32_t *items, int32_t count)
 
 int cli_topic_describe(struct cli *cli)
 {
-    static const struct cli_column columns[] = {{"TOPIC", "topic"},
-                                                {"PARTITION", "partition"},
-                                                {"LEADER", "leader"},
-                                                {"EPOCH", "leaderEpoch"},
-                                                {"REPLICAS", "replicas"},
-                                                {"ISR", "isr"},
-                                                {"START", "start"},
-                                                {"END", "end"},
-                                                {0}};
+    static const struct cli_column columns[] = {{"TOPIC", "topic"},       {"PARTITION", "partition"},
+                                                {"LEADER", "leader"},     {"EPOCH", "leaderEpoch"},
+                                                {"REPLICAS", "replicas"}, {"ISR", "isr"},
+                                                {"OFFLINE", "offline"},   {"START", "start"},
+                                                {"END", "end"},           {0}};
     struct admin *admin = NULL;
     int status = admin_open(cli, &admin);
     if (status != EXIT_OK) return status;
@@ -138,18 +135,22 @@ int cli_topic_describe(struct cli *cli)
         }
         for (int32_t p = 0; p < topic->partitions.count; p++, at++) {
             const partition_metadata *partition = &topic->partitions.items[p];
+            bool is_well = partition->leader_id >= 0 && partition->offline_replicas.count == 0 &&
+                           partition->isr_nodes.count >= partition->replica_nodes.count;
+            if (is_well && cli_flag(cli, "trouble")) continue;
             cli_result_add(
                 &result,
-                json_pack("{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "topic", cli_json_text(topic->name),
-                          "partition", (int)partition->partition_index, "leader", (int)partition->leader_id,
-                          "leaderEpoch", (int)partition->leader_epoch, "replicas",
+                json_pack("{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "topic",
+                          cli_json_text(topic->name), "partition", (int)partition->partition_index, "leader",
+                          (int)partition->leader_id, "leaderEpoch", (int)partition->leader_epoch, "replicas",
                           id_list(partition->replica_nodes.items, partition->replica_nodes.count), "isr",
-                          id_list(partition->isr_nodes.items, partition->isr_nodes.count), "start",
-                          starts[at].err == OK ? json_integer(starts[at].offset) : json_null(), "end",
-                          ends[at].err == OK ? json_integer(ends[at].offset) : json_null()));
+                          id_list(partition->isr_nodes.items, partition->isr_nodes.count), "offline",
+                          id_list(partition->offline_replicas.items, partition->offline_replicas.count),
+                          "start", starts[at].err == OK ? json_integer(starts[at].offset) : json_null(),
+                          "end", ends[at].err == OK ? json_integer(ends[at].offset) : json_null()));
         }
     }
-    status = cli_result_end(&result, columns, "no topics");
+    status = cli_result_end(&result, columns, cli_flag(cli, "trouble") ? "all is well" : "no topics");
     admin_close(&admin);
     return status;
 }
@@ -195,6 +196,40 @@ static bool read_configs(const struct cli *cli, struct arena *arena,
     return true;
 }
 
+/* --assignment for each of the topics. False after saying what is wrong. */
+static bool read_assignment(const struct cli *cli, struct arena *arena, struct create_topics_request *request)
+{
+    const char *text = cli_text(cli, "assignment"), *why = NULL;
+    if (!text) return true;
+    struct ids *replicas = NULL;
+    int32_t count = 0;
+    enum error err = assignment_parse(text, arena, &replicas, &count, &why);
+    if (err == OK &&
+        (cli_text(cli, "partitions") || cli_text(cli, "replicas") || cli_text(cli, "replication-factor"))) {
+        why = "it says how many partitions and replicas there are, so no other option does";
+        err = ERR_CONFIG;
+    }
+    if (err == ERR_CONFIG) cli_complain("--assignment %s: %s", text, why);
+    struct create_topics_request_creatable_replica_assignment *made =
+        err == OK ? arena_zalloc(arena, (size_t)count * sizeof *made) : NULL;
+    for (int32_t p = 0; made && p < count; p++) {
+        made[p].partition_index = p;
+        made[p].broker_ids.items = (int32_t *)replicas[p].items;
+        made[p].broker_ids.count = replicas[p].count;
+    }
+    for (int32_t t = 0; made && t < request->topics.count; t++) {
+        request->topics.items[t].assignments.items = made;
+        request->topics.items[t].assignments.count = count;
+    }
+    return made != NULL;
+}
+
+static int16_t create_code(const void *answer)
+{
+    const struct create_topics_response *response = answer;
+    return response->topics.count > 0 ? response->topics.items[0].error_code : 0;
+}
+
 static int create(struct cli *cli, struct admin *admin)
 {
     static const struct cli_column columns[] = {
@@ -206,6 +241,7 @@ static int create(struct cli *cli, struct admin *admin)
     int32_t config_count = 0;
     if (!cli_number(cli, "partitions", 1, INT32_MAX, &partitions) ||
         !cli_number(cli, "replicas", 1, INT16_MAX, &replicas) ||
+        !cli_number(cli, "replication-factor", 1, INT16_MAX, &replicas) ||
         !read_configs(cli, admin_arena(admin), &configs, &config_count)) {
         return EXIT_USAGE;
     }
@@ -221,9 +257,13 @@ static int create(struct cli *cli, struct admin *admin)
         request.topics.items[i].configs.items = configs;
         request.topics.items[i].configs.count = config_count;
     }
+    if (!read_assignment(cli, admin_arena(admin), &request)) return EXIT_USAGE;
     const void *answer = NULL;
-    enum error err = admin_ask_loud(admin, NODE_CONTROLLER, CREATE_TOPICS, &request, &answer);
-    if (err != OK) return admin_exit(err);
+    enum error err = admin_ask_controller(admin, CREATE_TOPICS, -1, &request, create_code, &answer);
+    if (err != OK) {
+        cli_complain("CreateTopics: %s", error_text(err));
+        return admin_exit(err);
+    }
     const struct create_topics_response *response = answer;
     struct cli_result result;
     cli_result_begin(&result, cli, "TopicCreate");
@@ -254,6 +294,12 @@ int cli_topic_create(struct cli *cli)
     return status;
 }
 
+static int16_t delete_code(const void *answer)
+{
+    const struct delete_topics_response *response = answer;
+    return response->responses.count > 0 ? response->responses.items[0].error_code : 0;
+}
+
 static int delete_topics(struct cli *cli, struct admin *admin)
 {
     static const struct cli_column columns[] = {{"DELETED", "name"}, {0}};
@@ -267,7 +313,7 @@ static int delete_topics(struct cli *cli, struct admin *admin)
     request.topic_names.count = cli->argc;
     const void *answer = NULL;
     /* Version 5 takes names and answers with messages; 6 is for deleting by id. */
-    enum error err = admin_ask(admin, NODE_CONTROLLER, DELETE_TOPICS, 5, &request, &answer);
+    enum error err = admin_ask_controller(admin, DELETE_TOPICS, 5, &request, delete_code, &answer);
     if (err != OK) {
         cli_complain("DeleteTopics: %s", error_text(err));
         return admin_exit(err);
@@ -301,6 +347,12 @@ int cli_topic_delete(struct cli *cli)
     return status;
 }
 
+static int16_t grow_code(const void *answer)
+{
+    const struct create_partitions_response *response = answer;
+    return response->results.count > 0 ? response->results.items[0].error_code : 0;
+}
+
 static int grow(struct cli *cli, struct admin *admin)
 {
     static const struct cli_column columns[] = {{"TOPIC", "name"}, {"PARTITIONS", "partitions"}, {0}};
@@ -319,8 +371,11 @@ static int grow(struct cli *cli, struct admin *admin)
     request.timeout_ms = WAIT_MS;
     request.validate_only = cli_flag(cli, "dry-run");
     const void *answer = NULL;
-    enum error err = admin_ask_loud(admin, NODE_CONTROLLER, CREATE_PARTITIONS, &request, &answer);
-    if (err != OK) return admin_exit(err);
+    enum error err = admin_ask_controller(admin, CREATE_PARTITIONS, -1, &request, grow_code, &answer);
+    if (err != OK) {
+        cli_complain("CreatePartitions: %s", error_text(err));
+        return admin_exit(err);
+    }
     const struct create_partitions_response *response = answer;
     struct cli_result result;
     cli_result_begin(&result, cli, "TopicGrow");
@@ -356,9 +411,15 @@ int cli_topic_alter(struct cli *cli)
     for (size_t i = 0; (text = cli_text_at(cli, "unset", i)) && count < ALTER_MAX; i++) {
         changes[count++] = (struct alter_change){slice_of(text), SLICE_NULL};
     }
-    if (count == 0) {
-        cli_complain("nothing to change: --config KEY=VALUE or --unset KEY");
+    bool is_growing = cli_flag(cli, "partitions");
+    if (count == 0 && !is_growing) {
+        cli_complain("nothing to change: --config KEY=VALUE, --unset KEY or --partitions N");
         return EXIT_USAGE;
     }
+    if (count > 0 && (is_growing || cli_flag(cli, "dry-run"))) {
+        cli_complain("--partitions and --dry-run go alone, not with --config and --unset");
+        return EXIT_USAGE;
+    }
+    if (is_growing) return cli_topic_grow(cli);
     return alter_configs(cli, ALTER_TOPIC, cli->argv[0], changes, count);
 }
