@@ -26,6 +26,7 @@ struct node {
     uint16_t port;
     struct connection *connection;
     struct admin *admin;
+    bool is_told; /* that it cannot be reached: once is enough */
 };
 
 struct admin {
@@ -113,6 +114,7 @@ static enum error connect_node(struct admin *admin, struct node *node)
     };
     enum error err = connection_open(admin->loop, node->host, node->port, &options, &node->connection);
     if (err == OK) err = wait_for(admin);
+    if (err == OK) node->is_told = false;
     if (err != OK) connection_close(&node->connection);
     return err;
 }
@@ -152,7 +154,8 @@ enum error admin_ask(struct admin *admin, int32_t id, int16_t api_key, int16_t m
     struct node *node = node_of(admin, id);
     enum error err = connect_node(admin, node);
     if (err != OK) {
-        if (node != &admin->bootstrap) {
+        if (node != &admin->bootstrap && !node->is_told && !admin->is_interrupted) {
+            node->is_told = true;
             cli_complain("%s answered, but it says broker %d is at %s:%u, and that fails from here: %s"
                          " (advertised.listeners)",
                          admin->cli->bootstrap, (int)node->id, node->host, node->port, error_text(err));

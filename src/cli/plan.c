@@ -213,8 +213,10 @@ static enum error settled_view(struct plan *plan, struct admin *admin, struct vi
             const struct view_partition *partition =
                 view_find(view, plan->moves[m].topic, plan->moves[m].index);
             if (!partition || partition->is_moving) continue;
+            struct ids to = plan->moves[m].to;
             is_settled =
-                partition->replicas.count > 0 && partition->replicas.items[0] == plan->moves[m].to.items[0];
+                partition->replicas.count == to.count &&
+                memcmp(partition->replicas.items, to.items, (size_t)to.count * sizeof *to.items) == 0;
         }
         if (is_settled || try == 20 || !admin_wait(admin, 100)) return err;
     }

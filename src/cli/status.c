@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "cli/move.h"
 
-enum { MOST_LINES = 15, SAMPLE_MS = 1000, PATIENCE_MS = 2000 };
+enum { MOST_LINES = 15, SAMPLE_MS = 1000, WATCH_PATIENCE_MS = 0 };
 
 static json_t *list(struct ids ids)
 {
@@ -38,7 +38,10 @@ static json_t *broker_item(const struct view *view, const struct view_broker *br
     if (broker->host.data) address = json_sprintf("%.*s:%d", SLICE_ARG(broker->host), (int)broker->port);
     move_bytes_text(broker->bytes, size, sizeof size);
     move_bytes_text(broker->usable_bytes, free_text, sizeof free_text);
-    const char *state = !broker->host.data ? "down" : broker->id == view->controller ? "controller" : "up";
+    const char *state = !broker->host.data               ? "down"
+                        : broker->is_silent              ? "silent"
+                        : broker->id == view->controller ? "controller"
+                                                         : "up";
     return json_pack("{s:i, s:o, s:o, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:s, s:s}", "id", (int)broker->id,
                      "address", address, "rack", cli_json_text(broker->rack), "state", state, "controller",
                      broker->id == view->controller, "leads", (int)broker->leads, "holds", (int)broker->holds,
@@ -204,7 +207,8 @@ static json_t *status_item(const struct view *view, const struct sample *before,
     struct counts counts = {0};
     json_t *list_of_troubles = troubles(view, &counts);
     size_t down = 0;
-    for (size_t b = 0; b < view->broker_count; b++) down += !view->brokers[b].host.data;
+    for (size_t b = 0; b < view->broker_count; b++)
+        down += !view->brokers[b].host.data || view->brokers[b].is_silent;
     bool is_well =
         down + counts.offline + counts.below_min_isr + counts.under_replicated == 0 && view->controller >= 0;
     return json_pack(
@@ -315,7 +319,7 @@ static int watch(struct cli *cli, struct admin *admin, int64_t interval_ms)
 {
     struct sample sample = {0};
     bool is_page = cli->is_terminal && cli->output == OUTPUT_TABLE;
-    enum error err = admin_stay(admin, PATIENCE_MS);
+    enum error err = admin_stay(admin, WATCH_PATIENCE_MS);
     int status = admin_exit(err);
     while (err == OK) {
         json_t *item = NULL;

@@ -266,7 +266,9 @@ static enum error read_sizes(struct admin *admin, struct view *view, bool only_m
         struct view_broker *broker = &view->brokers[b];
         if (!broker->host.data || (only_moving && !concerns(view, broker->id))) continue;
         const void *answer = NULL;
-        if (admin_ask(admin, broker->id, DESCRIBE_LOG_DIRS, -1, &request, &answer) != OK) continue;
+        enum error asked = admin_ask(admin, broker->id, DESCRIBE_LOG_DIRS, -1, &request, &answer);
+        broker->is_silent = admin_exit(asked) == EXIT_UNREACHABLE;
+        if (asked != OK) continue;
         const struct describe_log_dirs_response *response = answer;
         if (response->error_code != 0) continue;
         broker->bytes = 0;

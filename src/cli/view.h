@@ -12,6 +12,7 @@ struct view_broker {
     struct slice host; /* null: it is down, and only replicas still name it */
     int32_t port;
     struct slice rack; /* null: none */
+    bool is_silent;    /* named by the others, but it does not answer us */
     int32_t leads, holds;
     int64_t bytes;                     /* of its replicas; -1 unknown */
     int64_t total_bytes, usable_bytes; /* of its disks; -1 unknown */
