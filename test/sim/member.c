@@ -5,13 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "fetcher.h"
-#include "peer.h"
-#include "routes.h"
+#include "intake.h"
 #include "wire/messages.h"
 
 enum {
-    API_FETCH = 1,
     API_OFFSET_COMMIT = 8,
     API_OFFSET_FETCH = 9,
     API_FIND_COORDINATOR = 10,
@@ -19,63 +16,13 @@ enum {
     API_HEARTBEAT = 12,
     API_LEAVE_GROUP = 13,
     API_SYNC_GROUP = 14,
-    /* The last versions with topic names, and with one group in a request. */
-    FETCH_VERSION = 12,
+    /* The last version with topic names, and those with one group in a request. */
     OFFSET_COMMIT_VERSION = 9,
     OFFSET_FETCH_VERSION = 7,
     FIND_COORDINATOR_VERSION = 3,
 
-    MAX_SEATS = 4,
     MAX_TOPICS = 8,
     CALL_MS = 4000,
-    FETCH_WAIT_MS = 200,
-};
-
-enum member_state { AWAY, FINDING, JOINING, SYNCING, LOOKING_UP, STABLE, COMMITTING_LAST, LEAVING };
-
-struct member_place {
-    int64_t committed;
-    uint64_t commit_serial; /* of the commit in flight */
-    int64_t commit_offset;
-};
-
-/* What it reads from one broker. */
-struct intake {
-    struct member *member;
-    int server;
-    struct peer peer;
-    struct call call;
-    struct loop_timer timer;
-    bool is_fetching;
-    uint32_t round;
-    size_t asked[FETCH_MAX_PLACES]; /* indexes of its places */
-    int64_t from[FETCH_MAX_PLACES]; /* their positions then */
-    size_t asked_count;
-};
-
-struct member {
-    struct crew *crew;
-    struct world *world;
-    char name[HISTORY_NAME], instance_id[HISTORY_NAME], member_id[HISTORY_NAME];
-    enum member_state state;
-    struct peer coordinator;
-    int moves_to; /* the broker that is said to be it; -1 = this one, or not known */
-    struct intake intakes[WORLD_MAX_SERVERS];
-    struct routes routes;
-    struct call call;
-    bool is_calling;
-    struct loop_timer timer;
-    int32_t generation, newest; /* the group's newest when we asked to join */
-    uint32_t round;             /* of assignments: answers to fetches of an older one are not ours any more */
-    bool is_leader;
-    bool has_offsets; /* its places are where the group was */
-    struct fetch_place places[FETCH_MAX_PLACES];
-    struct member_place known[FETCH_MAX_PLACES];
-    size_t place_count;
-    struct text frames[MAX_SEATS * 4]; /* a leader's assignments while they are sent */
-    char other_ids[MAX_SEATS * 4][HISTORY_NAME];
-    size_t other_count;
-    size_t assigning; /* partitions that the assignments under way share out; 0 = none are */
 };
 
 struct crew {
@@ -96,7 +43,6 @@ void crew_name(const struct world *world, size_t group, char name[HISTORY_NAME])
 }
 
 static void step(struct loop_timer *timer);
-static void fetch(struct loop_timer *timer);
 
 static struct history *history_of(const struct member *member)
 {
@@ -315,7 +261,7 @@ static void join(struct member *member)
     request.protocol_type = SLICE("consumer");
     request.protocols.items = &protocol;
     request.protocols.count = 1;
-    member->newest = history_newest(history, member->crew->group);
+    member->newest = history_newest(history, member->group);
     call(member, API_JOIN_GROUP, &request, -1, session_ms * 2 + CALL_MS, joined);
     text_free(&frame);
 }
@@ -373,7 +319,7 @@ static bool take_assignment(struct member *member, struct slice frame)
                 break;
             }
             const char *owner = member->instance_id[0] ? member->instance_id : member->member_id;
-            history_claimed(history, member->crew->group, member->generation, partition, slice_of(owner));
+            history_claimed(history, member->group, member->generation, partition, slice_of(owner));
             member->known[member->place_count] = (struct member_place){.committed = -1};
             member->places[member->place_count++] = (struct fetch_place){partition, 0, -1, -1};
         }
@@ -448,7 +394,7 @@ static void looked_up(struct call *call, enum error err, int16_t version, const 
         return;
     }
     struct history *history = history_of(member);
-    bool is_present = history_is_newest(history, member->crew->group, member->generation);
+    bool is_present = history_is_newest(history, member->group, member->generation);
     size_t found_count = 0;
     for (int32_t t = 0; t < answer->topics.count; t++) {
         const struct offset_fetch_response_offset_fetch_response_topic *topic = &answer->topics.items[t];
@@ -458,7 +404,7 @@ static void looked_up(struct call *call, enum error err, int16_t version, const 
             for (size_t i = 0; i < member->place_count; i++) {
                 if (member->places[i].partition != partition) continue;
                 int64_t offset = topic->partitions.items[p].committed_offset;
-                if (is_present) history_committed(history, member->crew->group, partition, offset);
+                if (is_present) history_committed(history, member->group, partition, offset);
                 member->places[i].position = offset < 0 ? 0 : offset;
                 member->known[i].committed = offset;
                 found_count++;
@@ -473,8 +419,7 @@ static void looked_up(struct call *call, enum error err, int16_t version, const 
     member->has_offsets = true;
     member->state = STABLE;
     step_soon(member);
-    for (int i = 0; i < member->world->server_count; i++)
-        loop_timer_start(member->world->loop, &member->intakes[i].timer, 0);
+    intakes_go_on(member);
 }
 
 static void look_up(struct member *member)
@@ -505,7 +450,7 @@ static bool is_refusal(enum error code)
 static void commit_ended(struct member *member, struct member_place *place, size_t partition, enum error code)
 {
     struct history *history = history_of(member);
-    size_t group = member->crew->group;
+    size_t group = member->group;
     if (place->commit_serial == 0) return;
     if (code == OK) {
         history_commit_acked(history, group, partition, place->commit_serial);
@@ -571,7 +516,7 @@ static bool commit(struct member *member)
         const struct history_partition *partition = &history_of(member)->partitions[place->partition];
         member->known[i].commit_offset = place->position;
         member->known[i].commit_serial = history_commit_sent(
-            history_of(member), member->crew->group, place->partition, member->generation, place->position);
+            history_of(member), member->group, place->partition, member->generation, place->position);
         offset_commit_request_offset_commit_request_topic_init(&topics[count]);
         offset_commit_request_offset_commit_request_partition_init(&partitions[count]);
         topics[count].name = slice_of(partition->topic);
@@ -588,7 +533,7 @@ static bool commit(struct member *member)
         for (size_t i = 0; i < member->place_count; i++) {
             struct member_place *known = &member->known[i];
             if (known->commit_serial)
-                history_commit_failed(history_of(member), member->crew->group, member->places[i].partition,
+                history_commit_failed(history_of(member), member->group, member->places[i].partition,
                                       known->commit_serial, true);
             known->commit_serial = 0;
         }
@@ -647,11 +592,7 @@ static void go(struct member *member)
     member->state = AWAY;
     loop_timer_stop(member->world->loop, &member->timer);
     peer_stop(&member->coordinator);
-    for (int i = 0; i < member->world->server_count; i++) {
-        loop_timer_stop(member->world->loop, &member->intakes[i].timer);
-        peer_stop(&member->intakes[i].peer);
-    }
-    routes_stop(&member->routes);
+    intakes_stop(member);
     for (size_t i = 0; i < MAX_SEATS * 4; i++) text_free(&member->frames[i]);
 }
 
@@ -728,85 +669,17 @@ static void coordinator_lost(struct peer *peer)
     if (member->state != AWAY && member->state != LEAVING) member->state = FINDING;
 }
 
-/* --- fetching --- */
-
-static void fetched(struct call *call, enum error err, int16_t version, const void *response)
-{
-    (void)version;
-    struct intake *intake = call->context;
-    struct member *member = intake->member;
-    intake->is_fetching = false;
-    if (member->state == AWAY) return;
-    int64_t delay_ms = 0;
-    bool is_ours = err == OK && intake->round == member->round;
-    for (size_t i = 0; is_ours && i < intake->asked_count; i++) {
-        struct fetch_place *place = &member->places[intake->asked[i]];
-        if (place->position != intake->from[i]) continue; /* another broker has led it meanwhile */
-        enum fetch_verdict verdict = fetch_take(member->world, response, place, NULL, NULL);
-        if (verdict == FETCH_OUT_OF_RANGE) {
-            history_out_of_range(history_of(member), member->crew->group, place->partition);
-            place->position = 0; /* auto.offset.reset=earliest */
-        }
-        if (verdict != FETCH_OK) {
-            routes_refresh(&member->routes);
-            delay_ms = world_between(member->world, 20, 100);
-        }
-    }
-    loop_timer_start(member->world->loop, &intake->timer, delay_ms);
-}
-
-/* The places that this broker leads, as far as we know. */
-static size_t choose(struct intake *intake, struct fetch_place chosen[FETCH_MAX_PLACES])
-{
-    struct member *member = intake->member;
-    intake->asked_count = 0;
-    for (size_t i = 0; i < member->place_count; i++) {
-        struct fetch_place *place = &member->places[i];
-        if (routes_leader(&member->routes, place->partition) != intake->server) continue;
-        place->leader_epoch = routes_epoch(&member->routes, place->partition);
-        chosen[intake->asked_count] = *place;
-        intake->asked[intake->asked_count] = i;
-        intake->from[intake->asked_count++] = place->position;
-    }
-    return intake->asked_count;
-}
-
-static void fetch(struct loop_timer *timer)
-{
-    struct intake *intake = CONTAINER_OF(timer, struct intake, timer);
-    struct member *member = intake->member;
-    struct world *world = member->world;
-    bool may = member->has_offsets && member->place_count > 0 && intake->peer.is_open;
-    if (!may || intake->is_fetching || world_has_failed(world)) return;
-    struct fetch_place chosen[FETCH_MAX_PLACES];
-    size_t count = choose(intake, chosen);
-    if (count == 0) { /* perhaps soon */
-        loop_timer_start(world->loop, timer, world_between(world, 50, 300));
-        return;
-    }
-    struct fetch_scratch scratch;
-    struct fetch_request request;
-    fetch_fill(world, chosen, count, FETCH_WAIT_MS, (int32_t)world_between(world, 1, 50000), &scratch,
-               &request);
-    intake->call = (struct call){
-        .done = fetched, .context = intake, .max_version = FETCH_VERSION, .timeout_ms = CALL_MS};
-    intake->round = member->round;
-    intake->is_fetching = peer_send(&intake->peer, API_FETCH, &request, &intake->call) == OK;
-}
-
-static void intake_opened(struct peer *peer)
-{
-    struct intake *intake = CONTAINER_OF(peer, struct intake, peer);
-    loop_timer_start(intake->member->world->loop, &intake->timer, 0);
-}
-
 /* --- the crew --- */
 
 static void sit_down(struct crew *crew, size_t seat)
 {
     struct member *member = &crew->members[seat];
-    struct member fresh = {
-        .crew = crew, .world = crew->world, .state = FINDING, .generation = -1, .moves_to = -1};
+    struct member fresh = {.crew = crew,
+                           .group = crew->group,
+                           .world = crew->world,
+                           .state = FINDING,
+                           .generation = -1,
+                           .moves_to = -1};
     memcpy(fresh.name, member->name, sizeof fresh.name);
     memcpy(fresh.instance_id, member->instance_id, sizeof fresh.instance_id);
     *member = fresh;
@@ -814,15 +687,7 @@ static void sit_down(struct crew *crew, size_t seat)
     member->coordinator.on_open = coordinator_opened;
     member->coordinator.on_lost = coordinator_lost;
     peer_start(&member->coordinator, crew->world, member->name, PEER_ANY);
-    for (int i = 0; i < crew->world->server_count; i++) {
-        struct intake *intake = &member->intakes[i];
-        intake->member = member;
-        intake->server = i;
-        intake->timer.run = fetch;
-        intake->peer.on_open = intake_opened;
-        peer_start(&intake->peer, crew->world, member->name, i);
-    }
-    routes_start(&member->routes, crew->world, member->name);
+    intakes_start(member);
     world_note(crew->world, "%s comes", member->name);
 }
 

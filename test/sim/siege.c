@@ -307,15 +307,45 @@ static void force_election(struct siege *siege)
     shell_force_election(siege->shell);
 }
 
+static const struct history_partition *some_partition(struct siege *siege)
+{
+    const struct history *history = &siege->world->history;
+    if (history->partition_count == 0) return NULL;
+    return &history->partitions[world_between(siege->world, 0, (int64_t)history->partition_count - 1)];
+}
+
+static void move_partition(struct siege *siege)
+{
+    struct world *world = siege->world;
+    const struct history_partition *partition = some_partition(siege);
+    if (!partition || !plan_is_replicated(&world->plan)) return;
+    int32_t brokers[WORLD_MAX_SERVERS];
+    for (int i = 0; i < world->server_count; i++) brokers[i] = i;
+    for (int i = world->server_count - 1; i > 0; i--) {
+        int64_t other = world_between(world, 0, i);
+        int32_t swapped = brokers[i];
+        brokers[i] = brokers[other];
+        brokers[other] = swapped;
+    }
+    shell_reassign(siege->shell, partition->topic, partition->index, brokers, world->plan.replicas);
+}
+
+static void prefer_leader(struct siege *siege)
+{
+    const struct history_partition *partition = some_partition(siege);
+    if (partition) shell_elect_preferred(siege->shell, partition->topic, partition->index);
+}
+
 /* --- the schedule --- */
 
 static const struct {
     void (*strike)(struct siege *siege);
     int weight;
 } blows[] = {
-    {kill_one, 6},   {cut_power, 5},  {cut_power_at_write, 3}, {stop_one, 3},       {blackout, 1},
-    {hit_keeper, 3}, {cut_off, 6},    {pause_one, 4},          {fill_disk, 2},      {slow_disk, 2},
-    {jump_clock, 2}, {reset_some, 3}, {slow_net, 1},           {force_election, 2},
+    {kill_one, 6},      {cut_power, 5},  {cut_power_at_write, 3}, {stop_one, 3},       {blackout, 1},
+    {hit_keeper, 3},    {cut_off, 6},    {pause_one, 4},          {fill_disk, 2},      {slow_disk, 2},
+    {jump_clock, 2},    {reset_some, 3}, {slow_net, 1},           {force_election, 2}, {move_partition, 3},
+    {prefer_leader, 1},
 };
 
 static void strike(struct siege *siege)
