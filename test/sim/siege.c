@@ -302,8 +302,23 @@ static void slow_net(struct siege *siege)
     sim_net_delay(world->sim, min_us, min_us + world_between(world, 10, 30000));
 }
 
+struct patience {
+    const struct witness *witness;
+    int64_t changes;
+};
+
+static bool has_changed(void *context)
+{
+    const struct patience *patience = context;
+    return witness_changes(patience->witness) > patience->changes;
+}
+
 static void force_election(struct siege *siege)
 {
+    struct world *world = siege->world;
+    struct patience patience = {world->witness, witness_changes(world->witness)};
+    /* In the middle of a controller's work, more often than not. */
+    if (!world_chance(world, 3)) world_run_until(world, has_changed, &patience, 2000);
     shell_force_election(siege->shell);
 }
 

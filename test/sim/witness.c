@@ -28,7 +28,9 @@ struct seat {
 
 struct witness {
     struct world *world;
-    int64_t zxid;
+    int64_t zxid,
+        epoch_zxid; /* of the last look, and of the write that made the controller epoch what it is */
+    int64_t changes;
     int32_t controller_epoch;
     bool is_registered[WORLD_MAX_SERVERS];
     struct seat *seats;
@@ -86,8 +88,9 @@ static struct seat *seat_of(struct witness *witness, struct slice topic, int32_t
 }
 
 static void judge(struct witness *witness, const struct seat *seat, const struct partition_state *state,
-                  int32_t version)
+                  const struct znode *node)
 {
+    int32_t version = node->version;
     struct history *history = &witness->world->history;
     const char *topic = seat->topic;
     int32_t p = seat->index;
@@ -99,7 +102,9 @@ static void judge(struct witness *witness, const struct seat *seat, const struct
         history_fail(history, "%s-%d: the leader epoch goes back from %d to %d", topic, p, seat->leader_epoch,
                      state->leader_epoch);
     }
-    if (state->controller_epoch < seat->controller_epoch ||
+    bool is_deposed =
+        node->mzxid > witness->epoch_zxid && state->controller_epoch < witness->controller_epoch;
+    if (is_deposed || state->controller_epoch < seat->controller_epoch ||
         state->controller_epoch > witness->controller_epoch) {
         history_fail(history, "%s-%d: written by controller epoch %d, after %d, while it is %d", topic, p,
                      state->controller_epoch, seat->controller_epoch, witness->controller_epoch);
@@ -130,7 +135,8 @@ static void see_state(struct witness *witness, struct seat *seat, const struct z
         history_fail(&witness->world->history, "%s-%d: %s", seat->topic, seat->index, fault.text);
         return;
     }
-    judge(witness, seat, &state, node->version);
+    judge(witness, seat, &state, node);
+    witness->changes++;
     seat->state_czxid = node->czxid;
     seat->version = node->version;
     seat->leader = state.leader;
@@ -183,6 +189,7 @@ static void see_controller(struct witness *witness, const struct tree *tree)
         history_fail(&witness->world->history, "the controller epoch goes back from %d to %d",
                      witness->controller_epoch, epoch);
     }
+    witness->epoch_zxid = node->mzxid;
     if (epoch != witness->controller_epoch) world_note(witness->world, "controller epoch %d", epoch);
     witness->controller_epoch = epoch;
 }
@@ -277,6 +284,11 @@ void witness_look(struct witness *witness)
         server->is_hurt = false;
         world_note(world, "%s is in sync again", server->host);
     }
+}
+
+int64_t witness_changes(const struct witness *witness)
+{
+    return witness->changes;
 }
 
 bool witness_is_whole(const struct witness *witness)

@@ -1,8 +1,8 @@
 /* witness.h: who sees every change of the cluster's znodes in the keeper's own tree, as it happens, and checks what must always hold:
  *
  *   - the controller epoch never goes back;
- *   - of each partition: state's version, leader epoch and controller epoch never go back; a leader epoch has one leader for
- *     ever; the ISR is a part of the replicas, never empty, and has the leader;
+ *   - of each partition: state's version, leader epoch and controller epoch never go back, nor is it written by a deposed
+ *     controller; a leader epoch has one leader for ever; the ISR is a part of the replicas, never empty, and has the leader;
  *
  * and, in the end, that the replicas are equal, byte for byte (witness_compare). It also knows what the adversary may do without
  * going beyond what is promised: one machine less than min ISR may lose its memory at a time.
@@ -21,6 +21,9 @@ void witness_free(struct witness **witness);
 
 /* Cheap when nothing has changed. */
 void witness_look(struct witness *witness);
+
+/* States written so far. */
+int64_t witness_changes(const struct witness *witness);
 
 /* The broker's machine is about to lose what was not synced: it is hurt until it has left every ISR and come back. */
 void witness_hurt(struct witness *witness, const struct server *server);
