@@ -71,6 +71,7 @@ void broker_accept(struct broker *broker);
 
 /* What a topic's configuration comes to now; any of the loops. For struct replicas_options. */
 void broker_topic_rules(void *broker, struct slice topic, struct topic_rules *rules);
+struct fetch_rules broker_fetch_rules(const struct settings *settings);
 /* What the controller asks: defaults, and whether configurations may be. Fills the parts that the broker knows. */
 void broker_controller_rules(struct broker *broker, struct controller_rules *rules);
 

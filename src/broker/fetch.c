@@ -20,6 +20,7 @@
 #include "broker/handlers.h"
 #include "broker/leaders.h"
 #include "broker/request.h"
+#include "replica/isr.h"
 #include "replica/replicas.h"
 #include "settings/settings.h"
 #include "wire/messages.h"
@@ -36,8 +37,9 @@ struct entry {
     struct slice topic;
     struct uuid topic_id;
     int32_t index;
-    int64_t fetch_offset;
+    int64_t fetch_offset, follower_log_start_offset;
     int32_t max_bytes, current_leader_epoch, last_fetched_epoch;
+    bool is_counted; /* as what the follower has: once, however often we look for more */
     /* what the round found */
     enum error err;
     int64_t high_watermark, last_stable_offset, log_start_offset;
@@ -70,6 +72,7 @@ struct fetch {
     struct fetch_session *session;
     bool is_increment, is_follower, uses_ids;
     int32_t follower_id;
+    int64_t follower_epoch; /* -1 = not told */
     enum partition_reader reader;
     size_t max_bytes, min_bytes;
     struct entry *entries;
@@ -193,6 +196,37 @@ static void cold_done(struct lane_job *job)
     if (--part->cold_reads_out == 0) part_run(part);
 }
 
+/* What the follower asks from is what it has: told before its records are on their way, and only when nothing is wrong with
+ * the asking (KAFKA-8400, KAFKA-13141). */
+static enum error count_progress(struct fetch *fetch, struct part *part, struct entry *entry)
+{
+    if (!fetch->is_follower || entry->is_counted) return OK;
+    struct isr_fetch told = {.broker_id = fetch->follower_id,
+                             .replica_epoch = fetch->follower_epoch,
+                             .offset = entry->fetch_offset,
+                             .log_start_offset = entry->follower_log_start_offset};
+    enum error err = partition_follower_fetched(entry->partition, &told, loop_now_ms(part->home));
+    if (err == ERR_NOT_LEADER_OR_FOLLOWER && entry->current_leader_epoch >= 0)
+        return ERR_UNKNOWN_LEADER_EPOCH;
+    if (err != OK) return err;
+    entry->is_counted = true;
+    entry->high_watermark = partition_high_watermark(entry->partition);
+    return OK;
+}
+
+static enum error read_cold(struct fetch *fetch, struct part *part, struct entry *entry,
+                            const struct log_read *what)
+{
+    enum error err = log_cold_read_begin(partition_log(entry->partition), what, &entry->cold);
+    if (err != OK) return err;
+    entry->cold_job.work = cold_work;
+    entry->cold_job.done = cold_done;
+    part->cold_reads_out++;
+    entry->is_cold = true;
+    lane_submit(request_broker(fetch->request)->options.cold_lane, part->home, &entry->cold_job);
+    return OK;
+}
+
 static enum error read_one(struct fetch *fetch, struct part *part, struct entry *entry, size_t room,
                            bool is_first)
 {
@@ -205,11 +239,6 @@ static enum error read_one(struct fetch *fetch, struct part *part, struct entry 
     entry->log_start_offset = log_start_offset(log);
     err = check_history(entry, log);
     if (err != OK || entry->diverging.epoch >= 0) return err;
-    if (fetch->is_follower) {
-        partition_follower_fetched(partition, fetch->follower_id, entry->fetch_offset,
-                                   loop_now_ms(part->home));
-        entry->high_watermark = partition_high_watermark(partition);
-    }
 
     size_t most = (size_t)entry->max_bytes < room ? (size_t)entry->max_bytes : room;
     struct log_read what = {.offset = entry->fetch_offset,
@@ -217,16 +246,12 @@ static enum error read_one(struct fetch *fetch, struct part *part, struct entry 
                             .max_bytes = most,
                             .min_one_batch = is_first};
     err = log_read(log, &what, &entry->slice);
-    if (err == ERR_AGAIN) {
-        err = log_cold_read_begin(log, &what, &entry->cold);
-        if (err != OK) return err;
-        entry->cold_job.work = cold_work;
-        entry->cold_job.done = cold_done;
-        part->cold_reads_out++;
-        entry->is_cold = true;
-        lane_submit(request_broker(fetch->request)->options.cold_lane, part->home, &entry->cold_job);
-        return OK;
+    bool is_cold = err == ERR_AGAIN;
+    if (err == OK || is_cold) {
+        enum error counted = count_progress(fetch, part, entry);
+        if (counted != OK) return counted;
     }
+    if (is_cold) return read_cold(fetch, part, entry, &what);
     return err == OK ? find_aborted(fetch, log, entry) : err;
 }
 
@@ -281,6 +306,7 @@ static void arm(struct part *part)
     for (struct entry *entry = part->entries; entry; entry = entry->next) {
         if (!entry->partition || entry->err != OK) continue;
         entry->waiter.run = changed;
+        entry->waiter.is_replica = part->fetch->is_follower;
         partition_wait_change(entry->partition, &entry->waiter);
     }
 }
@@ -659,6 +685,7 @@ static bool entries_of_session(struct fetch *fetch)
         entry->topic_id = cached->topic_id;
         entry->index = cached->index;
         entry->fetch_offset = cached->fetch_offset;
+        entry->follower_log_start_offset = cached->follower_log_start_offset;
         entry->max_bytes = cached->max_bytes;
         entry->current_leader_epoch = cached->current_leader_epoch;
         entry->last_fetched_epoch = cached->last_fetched_epoch;
@@ -685,6 +712,7 @@ static bool entries_of_request(struct fetch *fetch)
             entry->topic_id = topic->topic_id;
             entry->index = asked->partition;
             entry->fetch_offset = asked->fetch_offset;
+            entry->follower_log_start_offset = asked->log_start_offset;
             entry->max_bytes = asked->partition_max_bytes;
             entry->current_leader_epoch = asked->current_leader_epoch;
             entry->last_fetched_epoch = asked->last_fetched_epoch;
@@ -716,6 +744,7 @@ void handle_fetch(struct request *request, void *body)
     fetch->loop = request->home->loop;
     fetch->uses_ids = request->version >= 13;
     fetch->follower_id = request->version >= 15 ? asked->replica_state.replica_id : asked->replica_id;
+    fetch->follower_epoch = request->version >= 15 ? asked->replica_state.replica_epoch : -1;
     fetch->is_follower = fetch->follower_id >= 0;
     if (fetch->is_follower && !request_may(request, ACL_CLUSTER_ACTION, ACL_CLUSTER, ACL_CLUSTER_NAME)) {
         refuse(request, ERR_CLUSTER_AUTHORIZATION_FAILED);

@@ -73,6 +73,17 @@ void broker_topic_rules(void *context, struct slice topic, struct topic_rules *r
                 .producer_id_expiration_ms = settings_long(settings, SETTING_PRODUCER_ID_EXPIRATION_MS)}};
 }
 
+struct fetch_rules broker_fetch_rules(const struct settings *settings)
+{
+    return (struct fetch_rules){
+        .wait_max_ms = (int32_t)settings_long(settings, SETTING_REPLICA_FETCH_WAIT_MAX_MS),
+        .min_bytes = (int32_t)settings_long(settings, SETTING_REPLICA_FETCH_MIN_BYTES),
+        .max_bytes = (int32_t)settings_long(settings, SETTING_REPLICA_FETCH_MAX_BYTES),
+        .response_max_bytes = (int32_t)settings_long(settings, SETTING_REPLICA_FETCH_RESPONSE_MAX_BYTES),
+        .backoff_ms = settings_long(settings, SETTING_REPLICA_FETCH_BACKOFF_MS),
+        .socket_timeout_ms = settings_long(settings, SETTING_REPLICA_SOCKET_TIMEOUT_MS)};
+}
+
 /* --- dynamic configuration: the control loop --- */
 
 struct settings_visit {

@@ -150,6 +150,10 @@ static enum error join_cluster(struct node *node)
                                         .store = node->store,
                                         .metadata = node->metadata,
                                         .controller_link = node->controller_link,
+                                        .listener = settings_inter_broker_listener(settings)->name,
+                                        .fetch = broker_fetch_rules(settings),
+                                        .lag_max_ms =
+                                            settings_long(settings, SETTING_REPLICA_LAG_TIME_MAX_MS),
                                         .is_spread = node->config.is_spread,
                                         .topic_rules = broker_topic_rules,
                                         .context = node->broker};

@@ -25,7 +25,7 @@ enum error partition_new(struct slice topic, int32_t index, int32_t self_id, str
     made->leader = -1;
     made->leader_epoch = -1;
     made->controller_epoch = -1;
-    made->partition_epoch = -1;
+    made->isr.partition_epoch = -1;
     made->min_insync_replicas = 1;
     made->wake.run = wake_run;
     list_init(&made->committed_waiters);
@@ -38,9 +38,8 @@ void partition_free(struct partition *partition)
 {
     assert(partition_is_quiet(partition));
     assert(list_empty(&partition->committed_waiters) && list_empty(&partition->change_waiters));
-    free(partition->replicas);
-    free(partition->isr);
-    free(partition->remotes);
+    assert(!partition->followed);
+    isr_free(&partition->isr);
     free(partition->topic);
     free(partition);
 }
@@ -52,7 +51,7 @@ bool partition_syncs_before_ack(const struct partition *partition)
 
 int32_t partition_isr_count(const struct partition *partition)
 {
-    return partition->isr_count;
+    return partition->isr.count;
 }
 
 bool partition_is_quiet(const struct partition *partition)
@@ -94,7 +93,7 @@ int32_t partition_leader_epoch(const struct partition *partition)
 
 int32_t partition_epoch(const struct partition *partition)
 {
-    return partition->partition_epoch;
+    return partition->isr.partition_epoch;
 }
 
 struct loop *partition_home(const struct partition *partition)
@@ -120,7 +119,7 @@ int64_t partition_last_stable_offset(const struct partition *partition)
 
 int64_t partition_epoch_start_offset(const struct partition *partition)
 {
-    return partition->epoch_start_offset;
+    return partition->isr.epoch_start_offset;
 }
 
 void partition_set_min_insync_replicas(struct partition *partition, int32_t count)
@@ -136,16 +135,17 @@ void partition_set_sync_before_ack(struct partition *partition, bool is_on)
 
 /* --- waking --- */
 
-/* Bytes that a power cut would take count for nothing where the topic wants them synced. */
-static int64_t local_end(const struct partition *partition)
+int64_t partition_local_end(const struct partition *partition)
 {
     return partition->sync_before_ack ? log_synced_end_offset(partition->log)
                                       : log_end_offset(partition->log);
 }
 
-static void wake_soon(struct partition *partition)
+void partition_wake(struct partition *partition, unsigned changes)
 {
+    partition->changes |= changes;
     if (partition->is_wake_deferred) return;
+    if (list_empty(&partition->committed_waiters) && list_empty(&partition->change_waiters)) return;
     partition->is_wake_deferred = true;
     loop_defer(partition->home, &partition->wake);
 }
@@ -157,18 +157,25 @@ static void waiter_run(struct partition_waiter *waiter, enum error err)
     waiter->run(waiter, err);
 }
 
+/* Consumers see up to the high watermark, replicas up to the end: each hears of its own. */
+static bool concerns(const struct partition_waiter *waiter, unsigned changes)
+{
+    return changes & (CHANGE_ROLE | CHANGE_START | (waiter->is_replica ? CHANGE_END : CHANGE_HIGH));
+}
+
 /* Waiters are moved to a list of our own first: those who wait again from within run must not be run again in this
  * round, and one may cancel another. */
-static void run_all(struct list *waiters, enum error err)
+static void run_changed(struct list *waiters, unsigned changes)
 {
     struct list ready;
     list_init(&ready);
     LIST_EACH(waiters, item)
     {
+        if (!concerns(CONTAINER_OF(item, struct partition_waiter, link), changes)) continue;
         list_remove(item);
         list_push_back(&ready, item);
     }
-    while (!list_empty(&ready)) waiter_run(CONTAINER_OF(ready.next, struct partition_waiter, link), err);
+    while (!list_empty(&ready)) waiter_run(CONTAINER_OF(ready.next, struct partition_waiter, link), OK);
 }
 
 static void wake_run(struct loop_message *message)
@@ -184,7 +191,8 @@ static void wake_run(struct loop_message *message)
     {
         struct partition_waiter *waiter = CONTAINER_OF(item, struct partition_waiter, link);
         bool is_same = is_leading && waiter->leader_epoch == partition->leader_epoch;
-        int64_t reached = waiter->is_local_only && partition->log ? local_end(partition) : high_watermark;
+        int64_t reached =
+            waiter->is_local_only && partition->log ? partition_local_end(partition) : high_watermark;
         if (is_same && reached < waiter->offset) continue;
         list_remove(item);
         list_push_back(&ready, item);
@@ -194,26 +202,18 @@ static void wake_run(struct loop_message *message)
         bool is_same = is_leading && waiter->leader_epoch == partition->leader_epoch;
         enum error err = is_same ? OK : ERR_NOT_LEADER_OR_FOLLOWER;
         if (is_same && !waiter->is_local_only &&
-            partition->isr_count < partition_effective_min_insync(partition)) {
+            isr_maximal_count(&partition->isr) < partition_effective_min_insync(partition)) {
             err = ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
         }
         waiter_run(waiter, err);
     }
 
-    if (partition->has_changed) {
-        partition->has_changed = false;
-        run_all(&partition->change_waiters, OK);
-    }
+    unsigned changes = partition->changes;
+    partition->changes = 0;
+    if (changes) run_changed(&partition->change_waiters, changes);
     if (partition->on_quiet && partition_is_quiet(partition)) {
         partition->on_quiet(partition->on_quiet_context, partition);
     }
-}
-
-static void wake_changed(struct partition *partition)
-{
-    partition->has_changed = true;
-    if (!list_empty(&partition->committed_waiters) || !list_empty(&partition->change_waiters))
-        wake_soon(partition);
 }
 
 static void wait_for(struct partition *partition, struct partition_waiter *waiter, int64_t offset,
@@ -224,7 +224,7 @@ static void wait_for(struct partition *partition, struct partition_waiter *waite
     waiter->leader_epoch = partition->leader_epoch;
     waiter->is_waiting = true;
     list_push_back(&partition->committed_waiters, &waiter->link);
-    if (partition->role != PARTITION_LEADER || reached >= offset) wake_soon(partition);
+    if (partition->role != PARTITION_LEADER || reached >= offset) partition_wake(partition, 0);
 }
 
 void partition_wait_committed(struct partition *partition, struct partition_waiter *waiter, int64_t offset)
@@ -236,7 +236,7 @@ void partition_wait_committed(struct partition *partition, struct partition_wait
 void partition_wait_durable(struct partition *partition, struct partition_waiter *waiter, int64_t offset)
 {
     waiter->is_local_only = true;
-    wait_for(partition, waiter, offset, partition->log ? local_end(partition) : offset);
+    wait_for(partition, waiter, offset, partition->log ? partition_local_end(partition) : offset);
 }
 
 void partition_wait_change(struct partition *partition, struct partition_waiter *waiter)
@@ -245,7 +245,7 @@ void partition_wait_change(struct partition *partition, struct partition_waiter 
     waiter->is_waiting = true;
     list_push_back(&partition->change_waiters, &waiter->link);
     /* Changes up to now are the caller's to have looked at: it checked before waiting. */
-    if (!partition->is_wake_deferred) partition->has_changed = false;
+    if (!partition->is_wake_deferred) partition->changes = 0;
 }
 
 void partition_wait_cancel(struct partition_waiter *waiter)
@@ -253,74 +253,6 @@ void partition_wait_cancel(struct partition_waiter *waiter)
     if (!waiter->is_waiting) return;
     list_remove(&waiter->link);
     waiter->is_waiting = false;
-}
-
-/* --- the high watermark --- */
-
-int32_t partition_effective_min_insync(const struct partition *partition)
-{
-    return partition->min_insync_replicas < partition->replica_count ? partition->min_insync_replicas
-                                                                     : partition->replica_count;
-}
-
-static bool is_in(const int32_t *ids, int32_t count, int32_t id)
-{
-    for (int32_t i = 0; i < count; i++) {
-        if (ids[i] == id) return true;
-    }
-    return false;
-}
-
-static void set_high_watermark(struct partition *partition, int64_t offset)
-{
-    __atomic_store_n(&partition->high_watermark, offset, __ATOMIC_RELAXED);
-    log_set_high_watermark(partition->log, offset);
-    wake_changed(partition);
-}
-
-/* KIP-966: too small an ISR moves nothing, so that what readers saw survives the loss of those few. */
-static void advance_high_watermark(struct partition *partition)
-{
-    if (partition->role != PARTITION_LEADER || !partition->log) return;
-    if (partition->isr_count < partition_effective_min_insync(partition)) return;
-
-    int64_t committed = local_end(partition);
-    for (int32_t i = 0; i < partition->remote_count; i++) {
-        const struct remote_replica *remote = &partition->remotes[i];
-        if (!is_in(partition->isr, partition->isr_count, remote->broker_id)) continue;
-        if (remote->log_end_offset < committed) committed = remote->log_end_offset;
-    }
-    if (committed > partition_high_watermark(partition)) set_high_watermark(partition, committed);
-}
-
-void partition_follower_fetched(struct partition *partition, int32_t broker_id, int64_t offset,
-                                int64_t now_ms)
-{
-    if (partition->role != PARTITION_LEADER || !partition->log) return;
-    for (int32_t i = 0; i < partition->remote_count; i++) {
-        struct remote_replica *remote = &partition->remotes[i];
-        if (remote->broker_id != broker_id) continue;
-        int64_t end = log_end_offset(partition->log);
-        if (offset >= end)
-            remote->last_caught_up_ms = now_ms;
-        else if (offset >= remote->leader_end_at_fetch && remote->last_fetch_ms > 0) {
-            remote->last_caught_up_ms = remote->last_fetch_ms;
-        }
-        remote->log_end_offset = offset;
-        remote->last_fetch_ms = now_ms;
-        remote->leader_end_at_fetch = end;
-        advance_high_watermark(partition);
-        return;
-    }
-}
-
-/* Our own disk caught up: on the home loop, by log_on_synced. */
-static void synced(void *context, struct log *log)
-{
-    struct partition *partition = context;
-    if (!partition->sync_before_ack) return;
-    if (!list_empty(&partition->committed_waiters)) wake_soon(partition);
-    advance_high_watermark(partition);
 }
 
 /* --- requests --- */
@@ -342,7 +274,7 @@ static enum error append(struct partition *partition, uint8_t *batches, size_t s
 {
     enum error err = partition_check(partition, -1, true);
     if (err != OK) return err;
-    if (required_acks == -1 && partition->isr_count < partition_effective_min_insync(partition)) {
+    if (required_acks == -1 && partition->isr.count < partition_effective_min_insync(partition)) {
         return ERR_NOT_ENOUGH_REPLICAS;
     }
 
@@ -352,8 +284,8 @@ static enum error append(struct partition *partition, uint8_t *batches, size_t s
     if (err != OK) return err;
     if (appended->is_duplicate) return OK;
     if (partition->sync_before_ack) log_flush(partition->log);
-    advance_high_watermark(partition);
-    wake_changed(partition);
+    partition_advance_high_watermark(partition);
+    partition_wake(partition, CHANGE_END);
     return OK;
 }
 
@@ -385,7 +317,7 @@ enum error partition_delete_records(struct partition *partition, int64_t offset,
     err = log_increase_start(partition->log, wanted);
     if (err != OK) return err;
     *low_watermark = log_start_offset(partition->log);
-    if (*low_watermark != before) wake_changed(partition);
+    if (*low_watermark != before) partition_wake(partition, CHANGE_START);
     return OK;
 }
 
@@ -410,101 +342,13 @@ enum error partition_read(struct partition *partition, enum partition_reader rea
     return log_read(partition->log, &what, slice);
 }
 
-/* --- roles --- */
-
-void partition_set_log(struct partition *partition, struct log *log)
-{
-    if (partition->log) log_on_synced(partition->log, NULL, NULL);
-    partition->log = log;
-    if (!log) return;
-    int64_t start = log_start_offset(log), end = log_end_offset(log), high = log_high_watermark(log);
-    if (high < start) high = start;
-    if (high > end) high = end;
-    __atomic_store_n(&partition->high_watermark, high, __ATOMIC_RELAXED);
-    log_set_high_watermark(log, high);
-    log_on_synced(log, synced, partition);
-}
-
-/* Copies ids; keeps what was there without memory. */
-static enum error copy_ids(int32_t **ids, int32_t *count, const int32_t *from, int32_t from_count)
-{
-    int32_t *copy = malloc((size_t)(from_count > 0 ? from_count : 1) * sizeof *copy);
-    if (!copy) return ERR_NOMEM;
-    if (from_count > 0) memcpy(copy, from, (size_t)from_count * sizeof *copy);
-    free(*ids);
-    *ids = copy;
-    *count = from_count;
-    return OK;
-}
-
-static enum error take_assignment(struct partition *partition, const struct partition_assignment *assignment)
-{
-    struct remote_replica *remotes = calloc((size_t)assignment->replica_count + 1, sizeof *remotes);
-    enum error err = remotes ? OK : ERR_NOMEM;
-    if (err == OK) {
-        err = copy_ids(&partition->replicas, &partition->replica_count, assignment->replicas,
-                       assignment->replica_count);
-    }
-    if (err == OK)
-        err = copy_ids(&partition->isr, &partition->isr_count, assignment->isr, assignment->isr_count);
-    if (err != OK) {
-        free(remotes);
-        return err;
-    }
-    free(partition->remotes);
-    partition->remotes = remotes;
-    partition->remote_count = 0;
-    int64_t now_ms = loop_now_ms(partition->home);
-    for (int32_t i = 0; i < partition->replica_count; i++) {
-        int32_t id = partition->replicas[i];
-        if (id == partition->self_id) continue;
-        bool is_in_isr = is_in(partition->isr, partition->isr_count, id);
-        remotes[partition->remote_count++] = (struct remote_replica){
-            .broker_id = id, .log_end_offset = -1, .last_caught_up_ms = is_in_isr ? now_ms : 0};
-    }
-    partition->leader = assignment->leader;
-    partition->leader_epoch = assignment->leader_epoch;
-    partition->partition_epoch = assignment->partition_epoch;
-    partition->controller_epoch = assignment->controller_epoch;
-    return OK;
-}
-
-enum error partition_become_leader(struct partition *partition, const struct partition_assignment *assignment)
-{
-    if (!partition->log || log_is_offline(partition->log)) return ERR_KAFKA_STORAGE_ERROR;
-    /* First of all that can fail: an epoch that is on disk although we never lead at it does no harm. */
-    bool is_new_epoch =
-        assignment->leader_epoch != partition->leader_epoch || partition->role != PARTITION_LEADER;
-    int64_t end = log_end_offset(partition->log);
-    if (is_new_epoch) {
-        enum error err = log_epoch_assign(partition->log, assignment->leader_epoch, end);
-        if (err != OK) return err;
-    }
-    enum error err = take_assignment(partition, assignment);
-    if (err != OK) return err;
-    if (is_new_epoch) partition->epoch_start_offset = end;
-    partition->role = PARTITION_LEADER;
-    if (partition->sync_before_ack) log_flush(partition->log);
-    advance_high_watermark(partition);
-    wake_changed(partition);
-    return OK;
-}
-
-enum error partition_become_follower(struct partition *partition,
-                                     const struct partition_assignment *assignment)
-{
-    enum error err = take_assignment(partition, assignment);
-    if (err != OK) return err;
-    partition->role = PARTITION_FOLLOWER;
-    wake_changed(partition);
-    return OK;
-}
+/* --- the end --- */
 
 void partition_stop(struct partition *partition)
 {
     partition->role = PARTITION_OFFLINE;
     partition->leader = -1;
-    wake_changed(partition);
+    partition_wake(partition, CHANGE_ROLE);
 }
 
 void partition_remove(struct partition *partition,

@@ -71,6 +71,7 @@ struct partition_waiter {
     int64_t offset;
     void (*run)(struct partition_waiter *waiter, enum error err);
     bool is_waiting;
+    bool is_replica; /* partition_wait_change: reads to the log end, not to the high watermark */
     /* partition's: */
     bool is_local_only;   /* waits for this broker's disk, not for the high watermark */
     int32_t leader_epoch; /* when the wait began */
@@ -93,6 +94,8 @@ void partition_set_sync_before_ack(struct partition *partition, bool is_on); /* 
 /* min.insync.replicas, but never more than there are replicas. */
 int32_t partition_effective_min_insync(const struct partition *partition);
 int32_t partition_isr_count(const struct partition *partition);
-/* A follower asked for records from `offset` on, so it has all before it. */
-void partition_follower_fetched(struct partition *partition, int32_t broker_id, int64_t offset,
-                                int64_t now_ms);
+/* A follower's fetch, of which nothing is wrong and for which all before its offset is there: it has that. May change the ISR
+ * and the high watermark. ERR_NOT_LEADER_OR_FOLLOWER: it keeps no replica of this; ERR_STALE_BROKER_EPOCH: it lives no more. */
+struct isr_fetch;
+MUST_USE enum error partition_follower_fetched(struct partition *partition, const struct isr_fetch *fetch,
+                                               int64_t now_ms);

@@ -4,16 +4,22 @@
 #pragma once
 #include "base/list.h"
 #include "loop/loop.h"
+#include "replica/isr.h"
 #include "replica/partition.h"
+#include "replica/peers.h"
 
-/* A follower as the leader knows it (KIP-101, facts/cluster.md 5.4). */
-struct remote_replica {
-    int32_t broker_id;
-    int64_t log_end_offset;      /* -1 = unknown since this leader epoch began */
-    int64_t last_caught_up_ms;   /* monotonic; 0 = not since this leader epoch began */
-    int64_t last_fetch_ms;       /* of its previous fetch ... */
-    int64_t leader_end_at_fetch; /* ... and where our log ended then */
+struct followed;
+
+/* What the partitions of one loop share. */
+struct partition_cluster {
+    struct peers peers;
+    int64_t lag_max_ms; /* replica.lag.time.max.ms */
+    /* partition->isr.proposed is to be told to the controller. */
+    void (*propose)(void *context, struct partition *partition);
+    void *context;
 };
+
+enum partition_change { CHANGE_END = 1, CHANGE_HIGH = 2, CHANGE_ROLE = 4, CHANGE_START = 8 };
 
 struct partition {
     char *topic;
@@ -26,20 +32,17 @@ struct partition {
     int32_t self_id;
     enum partition_role role;
     int32_t leader, leader_epoch, controller_epoch;
-    int32_t partition_epoch; /* the state znode's version */
-    int64_t epoch_start_offset;
-    int64_t high_watermark; /* read by other loops' metrics: relaxed atomic */
-    bool sync_before_ack;   /* flush.messages = 1: only what log_synced_end_offset covers counts */
+    struct isr isr;                          /* of a follower: only who is assigned */
+    const struct partition_cluster *cluster; /* NULL in tests: all are alive, nothing is proposed */
+    struct followed *followed;               /* replica/fetcher.h's; NULL = follows nobody */
+    int64_t high_watermark;                  /* read by other loops' metrics: relaxed atomic */
+    bool sync_before_ack; /* flush.messages = 1: only what log_synced_end_offset covers counts */
     int32_t min_insync_replicas;
-
-    int32_t *replicas, *isr; /* broker ids, this one included */
-    int32_t replica_count, isr_count;
-    struct remote_replica *remotes; /* one for each replica but this one */
-    int32_t remote_count;
 
     struct list committed_waiters, change_waiters;
     struct loop_message wake;
-    bool is_wake_deferred, has_changed;
+    bool is_wake_deferred;
+    unsigned changes; /* enum partition_change: since the last wake-up */
     /* Set once nobody can find it any more; called on the home loop when no wake-up is deferred: it may be freed. */
     void (*on_quiet)(void *context, struct partition *partition);
     void *on_quiet_context;
@@ -56,6 +59,7 @@ struct partition_assignment {
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
     const int32_t *replicas, *isr;
     int32_t replica_count, isr_count;
+    bool is_recovering;
 };
 
 MUST_USE enum error partition_new(struct slice topic, int32_t index, int32_t self_id, struct loop *home,
@@ -77,3 +81,23 @@ void partition_stop(struct partition *partition);
 /* partition_stop, then on_quiet as soon as it may be freed, perhaps before this returns. */
 void partition_remove(struct partition *partition,
                       void (*on_quiet)(void *context, struct partition *partition), void *context);
+
+/* --- partition.c and partition_progress.c to each other --- */
+void partition_wake(struct partition *partition, unsigned changes);
+/* Bytes that a power cut would take count for nothing where the topic wants them synced. */
+int64_t partition_local_end(const struct partition *partition);
+void partition_advance_high_watermark(struct partition *partition);
+
+/* --- as leader: replicas.c's --- */
+/* The controller answered a proposal; tells what became of it. */
+enum isr_outcome partition_isr_answered(struct partition *partition, int32_t asked_leader_epoch,
+                                        int32_t asked_partition_epoch, const struct isr_answer *answer);
+/* Followers that fell behind leave the ISR. */
+void partition_check_lag(struct partition *partition);
+
+/* --- as follower: the fetcher's --- */
+/* What the leader's answer says of it, after its records were appended. */
+void partition_follow_offsets(struct partition *partition, int64_t high_watermark, int64_t log_start_offset);
+MUST_USE enum error partition_append_fetched(struct partition *partition, uint8_t *batches, size_t size);
+MUST_USE enum error partition_cut(struct partition *partition, int64_t offset);
+MUST_USE enum error partition_start_at(struct partition *partition, int64_t offset);

@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "replica/fetcher.h"
 #include "replica/partition.h"
 #include "storage/log_store.h"
 
@@ -43,7 +44,10 @@ struct replicas_options {
     struct log_store *store; /* loaded */
     struct metadata *metadata;
     struct controller_link *controller_link; /* changes of an ISR go there; NULL in tests of one broker */
-    bool is_spread; /* loops get homes in turn, whether those before them are busy or not */
+    struct slice listener;                   /* inter-broker, by which leaders are reached; copied */
+    struct fetch_rules fetch;
+    int64_t lag_max_ms; /* replica.lag.time.max.ms; 0 = its default */
+    bool is_spread;     /* loops get homes in turn, whether those before them are busy or not */
     /* The rules of a topic as of now; any of the loops. */
     void (*topic_rules)(void *context, struct slice topic, struct topic_rules *rules);
     void *context;

@@ -1,0 +1,59 @@
+/* change.c: a change of some partitions visits every loop of the node and comes back. */
+#include <stdlib.h>
+
+#include "replica/replicas_parts.h"
+
+static void visit_back(struct loop_message *message)
+{
+    struct visit *visit = CONTAINER_OF(message, struct visit, back);
+    struct change *change = visit->change;
+    if (--change->visits_out == 0) change->at_end(change);
+}
+
+static void visit_there(struct loop_message *message)
+{
+    struct visit *visit = CONTAINER_OF(message, struct visit, there);
+    struct replicas *replicas = visit->change->replicas;
+    visit->change->at_loop(visit->change, &replicas->loops[visit->loop_index]);
+    loop_post(replicas->options.loops[0], &visit->back);
+}
+
+void change_run(struct change *change, void (*at_loop)(struct change *change, struct replica_loop *here),
+                void (*at_end)(struct change *change))
+{
+    struct replicas *replicas = change->replicas;
+    change->at_loop = at_loop;
+    change->at_end = at_end;
+    change->visits_out = replicas->options.loop_count;
+    for (size_t i = 1; i < replicas->options.loop_count; i++) {
+        change->visits[i] = (struct visit){{.run = visit_there}, {.run = visit_back}, change, i};
+        loop_post(replicas->options.loops[i], &change->visits[i].there);
+    }
+    at_loop(change, &replicas->loops[0]);
+    if (--change->visits_out == 0) at_end(change);
+}
+
+struct change *change_new(struct replicas *replicas, size_t count, struct arena *arena)
+{
+    struct change *change = calloc(1, sizeof *change + replicas->options.loop_count * sizeof(struct visit));
+    if (!change) return NULL;
+    change->replicas = replicas;
+    change->arena = arena;
+    change->steps = arena_zalloc(arena, (count + 1) * sizeof *change->steps);
+    if (!change->steps) {
+        free(change);
+        return NULL;
+    }
+    change->count = count;
+    replicas->pending_changes++;
+    return change;
+}
+
+void change_end(struct change *change)
+{
+    change->replicas->pending_changes--;
+    void (*done)(void *) = change->done;
+    void *context = change->done_context;
+    free(change);
+    done(context);
+}

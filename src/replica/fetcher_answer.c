@@ -1,0 +1,176 @@
+/* fetcher_answer.c: what a leader's answers do to the partitions that asked. */
+#include "base/diag.h"
+#include "replica/fetcher_parts.h"
+#include "wire/batch.h"
+
+typedef struct fetch_response_partition_data partition_answer;
+
+static int64_t now_ms(const struct followed *followed)
+{
+    return loop_now_ms(followed->partition->home);
+}
+
+/* How many bytes of whole, sound batches of our leader's epoch or older come first. A newer leader's (KAFKA-18723) are for the one
+ * who follows that. */
+static enum error take_whole(const struct followed *followed, struct slice records, size_t *size,
+                             struct batch_header *first)
+{
+    struct slice rest = records, batch;
+    struct batch_header header;
+    *size = 0;
+    while (rest.size > 0) {
+        enum error err = batches_next(&rest, NULL, &batch);
+        if (err == ERR_TRUNCATED || err == ERR_EOF) break;
+        if (err == OK) err = batch_check(batch, &header);
+        if (err != OK) return err;
+        if (header.partition_leader_epoch > followed->brain.leader_epoch) break;
+        if (*size == 0) *first = header;
+        *size += batch.size;
+    }
+    return OK;
+}
+
+static enum error append(struct followed *followed, struct slice records)
+{
+    struct partition *partition = followed->partition;
+    struct batch_header first = {0};
+    size_t size;
+    enum error err = take_whole(followed, records, &size, &first);
+    if (err != OK || size == 0) return err;
+    struct log *log = partition->log;
+    /* A leader whose log starts in the middle of a batch (DeleteRecords) sends all of it (KAFKA-6975). */
+    int64_t end = log_end_offset(log);
+    bool is_across = first.base_offset < end && batch_last_offset(&first) >= end;
+    if (is_across && log_start_offset(log) == end) err = partition_start_at(partition, first.base_offset);
+    if (err != OK) return err;
+    /* The bytes are the connection's, which nobody else reads; those of a leader stay as they are. */
+    return partition_append_fetched(partition, (uint8_t *)(uintptr_t)records.data, size);
+}
+
+static void report(const struct followed *followed, const char *what, enum error err)
+{
+    diag_warn("\"%.*s-%d\" could not %s what broker %d sent: %s",
+              SLICE_ARG(partition_topic(followed->partition)), followed->partition->index, what,
+              followed->fetcher->leader, error_text(err));
+}
+
+/* ERR_KAFKA_STORAGE_ERROR: the directory is gone, the controller will hear of it. */
+static void went(struct followed *followed, enum error err, const char *what)
+{
+    if (err == OK) {
+        follower_went_on(&followed->brain);
+        return;
+    }
+    report(followed, what, err);
+    if (err == ERR_KAFKA_STORAGE_ERROR)
+        followed->brain.state = FOLLOWER_FAILED;
+    else
+        follower_pause(&followed->brain, now_ms(followed));
+}
+
+static void cut(struct followed *followed, int64_t offset)
+{
+    struct follower_log before = followed_log(followed);
+    enum error err = partition_cut(followed->partition, offset);
+    struct follower_log after = followed_log(followed);
+    bool is_same = after.end_offset == before.end_offset && after.latest_epoch == before.latest_epoch;
+    went(followed, err, "cut its log as");
+    if (err == OK && is_same) follower_pause(&followed->brain, now_ms(followed));
+}
+
+static void obey(struct followed *followed, struct follower_step step)
+{
+    if (step.act == FOLLOWER_CUT)
+        cut(followed, step.offset);
+    else if (step.act == FOLLOWER_START_AT)
+        went(followed, partition_start_at(followed->partition, step.offset), "start anew as");
+}
+
+static void await_sync(struct followed *followed)
+{
+    struct partition *partition = followed->partition;
+    if (!partition->sync_before_ack || followed->is_syncing) return;
+    if (log_synced_end_offset(partition->log) >= log_end_offset(partition->log)) return;
+    followed->is_syncing = true;
+    followed->fetcher->syncing_count++;
+}
+
+static void take_partition(struct followed *followed, const partition_answer *data)
+{
+    struct partition *partition = followed->partition;
+    if (!partition->log || log_is_offline(partition->log)) {
+        followed->brain.state = FOLLOWER_FAILED;
+        return;
+    }
+    struct follower_log log = followed_log(followed);
+    if (!follower_expects(&followed->brain, &log, &followed->sent)) return;
+    struct slice records = {data->records.data, data->records.size > 0 ? (size_t)data->records.size : 0};
+    struct follower_answer answer = {
+        .err = data->error_code == 0 ? OK : error_from_kafka(data->error_code),
+        .diverging = {data->diverging_epoch.epoch, data->diverging_epoch.end_offset},
+        .has_records = records.size > 0};
+    struct epoch_end own = {-1, -1};
+    if (answer.diverging.epoch >= 0) own = log_epoch_end(partition->log, answer.diverging.epoch);
+    struct follower_step step = follower_answered(&followed->brain, &log, &answer, own, now_ms(followed));
+    if (answer.err == ERR_FENCED_LEADER_EPOCH) report(followed, "go on with", answer.err);
+    if (step.act == FOLLOWER_APPEND) went(followed, append(followed, records), "append");
+    if (step.act == FOLLOWER_CUT || step.act == FOLLOWER_START_AT) obey(followed, step);
+    bool is_good = answer.err == OK && step.act != FOLLOWER_CUT && followed->brain.pause_ms == 0;
+    if (!is_good || followed->brain.state != FOLLOWER_FETCHING) return;
+    partition_follow_offsets(partition, data->high_watermark, data->log_start_offset);
+    await_sync(followed);
+    if (step.act != FOLLOWER_APPEND) return;
+    /* Others first, where the leader keeps no session for us. */
+    list_remove(&followed->link);
+    list_push_back(&followed->fetcher->partitions, &followed->link);
+}
+
+void fetcher_take_answer(struct fetcher *fetcher, const struct fetch_response *response)
+{
+    for (int32_t t = 0; t < response->responses.count; t++) {
+        const struct fetch_response_fetchable_topic_response *topic = &response->responses.items[t];
+        for (int32_t i = 0; i < topic->partitions.count; i++) {
+            const partition_answer *data = &topic->partitions.items[i];
+            struct followed *followed =
+                fetcher_find(fetcher, &topic->topic_id, topic->topic, data->partition_index);
+            if (!followed || !followed->is_in_session) continue;
+            take_partition(followed, data);
+            fetcher_note(followed);
+        }
+    }
+}
+
+/* Takes it out of the question in flight. */
+static struct followed *asked_about(struct fetcher *fetcher, struct slice topic, int32_t index)
+{
+    for (size_t i = 0; i < fetcher->asking_count; i++) {
+        struct followed *followed = fetcher->asking[i];
+        if (!followed || followed->partition->index != index) continue;
+        if (!slice_equal(partition_topic(followed->partition), topic)) continue;
+        fetcher->asking[i] = NULL;
+        return followed;
+    }
+    return NULL;
+}
+
+void fetcher_take_offsets(struct fetcher *fetcher, const struct list_offsets_response *response)
+{
+    for (int32_t t = 0; t < response->topics.count; t++) {
+        const struct list_offsets_response_list_offsets_topic_response *topic = &response->topics.items[t];
+        for (int32_t i = 0; i < topic->partitions.count; i++) {
+            const struct list_offsets_response_list_offsets_partition_response *data =
+                &topic->partitions.items[i];
+            struct followed *followed = asked_about(fetcher, topic->name, data->partition_index);
+            if (!followed) continue;
+            struct partition *partition = followed->partition;
+            if (!partition->log || log_is_offline(partition->log)) {
+                followed->brain.state = FOLLOWER_FAILED;
+                continue;
+            }
+            struct follower_log log = followed_log(followed);
+            enum error err = data->error_code == 0 ? OK : error_from_kafka(data->error_code);
+            obey(followed, follower_told_offset(&followed->brain, &log, err, data->offset, now_ms(followed)));
+            fetcher_note(followed);
+        }
+    }
+}
