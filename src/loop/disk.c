@@ -140,22 +140,29 @@ static bool is_directory(const char *path)
     return stat(path, &stat_of) == 0 && S_ISDIR(stat_of.st_mode);
 }
 
+/* EEXIST is fine where it is a directory. */
+static enum error make_one(const char *path)
+{
+    if (mkdir(path, 0755) == 0) return OK;
+    int number = errno;
+    return is_directory(path) ? OK : error_from_errno(number);
+}
+
 enum error disk_mkdir(struct disk *disk, const char *path)
 {
     (void)disk;
+    enum error err = make_one(path);
+    if (err != ERR_NOT_FOUND || path[0] == 0) return err;
+    /* A parent is missing, too: from the top. */
     char *partial = strdup(path);
     if (!partial) return ERR_NOMEM;
-    enum error err = OK;
-    for (char *at = partial + 1; err == OK; at++) {
+    err = OK;
+    for (char *at = partial + 1; err == OK && at[-1] != 0; at++) {
         char stopped = *at;
         if (stopped != '/' && stopped != 0) continue;
         *at = 0;
-        if (mkdir(partial, 0755) != 0) {
-            int number = errno;
-            if (!is_directory(partial)) err = error_from_errno(number);
-        }
+        err = make_one(partial);
         *at = stopped;
-        if (stopped == 0) break;
     }
     free(partial);
     return err;
