@@ -34,32 +34,6 @@ bool admin_is_controller(const struct request *request)
     return image_controller_id(request_image(request)) == request_broker(request)->options.broker_id;
 }
 
-/* --- what is named twice --- */
-
-struct named {
-    struct slice name;
-    size_t index;
-};
-
-static int by_name(const void *a, const void *b)
-{
-    return slice_compare(((const struct named *)a)->name, ((const struct named *)b)->name);
-}
-
-const bool *admin_find_twice(struct arena *arena, const struct slice *names, size_t count)
-{
-    bool *is_twice = arena_zalloc(arena, count * sizeof *is_twice);
-    struct named *sorted = arena_array(arena, count, sizeof *sorted);
-    if (!is_twice || !sorted) return NULL;
-    for (size_t i = 0; i < count; i++) sorted[i] = (struct named){names[i], i};
-    qsort(sorted, count, sizeof *sorted, by_name);
-    for (size_t i = 1; i < count; i++) {
-        if (!sorted[i].name.data || !slice_equal(sorted[i].name, sorted[i - 1].name)) continue;
-        is_twice[sorted[i].index] = is_twice[sorted[i - 1].index] = true;
-    }
-    return is_twice;
-}
-
 /* --- resources --- */
 
 struct slice admin_resource_key(struct arena *arena, int8_t type, struct slice name)

@@ -33,9 +33,6 @@ struct admin_verdict admin_call_verdict(const struct controller_call *call);
 /* The controller, as far as this loop knows. */
 bool admin_is_controller(const struct request *request);
 
-/* For each of `names` whether it is there more than once; NULL without memory. Null slices count as no name. */
-const bool *admin_find_twice(struct arena *arena, const struct slice *names, size_t count);
-
 /* --- what configurations belong to --- */
 enum {
     RESOURCE_TOPIC = 2,
@@ -49,5 +46,5 @@ enum {
  * can answer for? A broker answers for itself and for the default of all brokers, whose name is "". */
 struct admin_verdict admin_check_resource(struct request *request, enum acl_operation operation, int8_t type,
                                           struct slice name);
-/* One key for a resource's type and name, for admin_find_twice. Null without memory. */
+/* One key for a resource's type and name, for find_twice. Null without memory. */
 struct slice admin_resource_key(struct arena *arena, int8_t type, struct slice name);

@@ -4,6 +4,7 @@
  * Judged here: who may, and what a request may say at all. What the whole new set of a resource's overrides comes to is judged
  * and stored where the controller's part keeps configurations (controller/controller.h).
  * Source: facts/cluster.md 1.4, 3.8, facts/api-versions.md 2.1. */
+#include "base/twice.h"
 #include "broker/admin.h"
 #include "broker/broker_loggers.h"
 #include "broker/handlers.h"
@@ -81,7 +82,7 @@ static struct admin_verdict judge_keys(struct request *request, const struct cha
             return refuse_key(request, ERR_INVALID_REQUEST, keys[i], "no value");
         }
     }
-    const bool *is_twice = admin_find_twice(&request->arena, keys, count);
+    const bool *is_twice = find_twice(&request->arena, keys, count);
     if (!is_twice) return admin_refuse(ERR_UNKNOWN_SERVER_ERROR, error_text(ERR_NOMEM));
     for (size_t i = 0; i < count; i++) {
         if (is_twice[i]) return refuse_key(request, ERR_INVALID_REQUEST, keys[i], "named more than once");
@@ -214,7 +215,7 @@ static ptrdiff_t alter_judge(struct request *request, struct alter *alter)
         keys[i] = admin_resource_key(&request->arena, alter->changes[i].type, alter->changes[i].name);
         if (!keys[i].data) return -1;
     }
-    const bool *is_twice = admin_find_twice(&request->arena, keys, alter->count);
+    const bool *is_twice = find_twice(&request->arena, keys, alter->count);
     if (!is_twice) return -1;
     size_t passed = 0;
     for (size_t i = 0; i < alter->count; i++) {

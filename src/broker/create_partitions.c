@@ -1,4 +1,5 @@
 /* create_partitions.c: more partitions for topics that are there (CreatePartitions). Source: facts/cluster.md 3.8. */
+#include "base/twice.h"
 #include "broker/admin.h"
 #include "broker/handlers.h"
 #include "wire/messages.h"
@@ -46,7 +47,7 @@ void handle_create_partitions(struct request *request, void *body)
     int32_t *places = request_alloc(request, count, sizeof *places);
     struct slice *names = request_alloc(request, count, sizeof *names);
     for (size_t i = 0; names && i < count; i++) names[i] = asked->topics.items[i].name;
-    const bool *is_twice = names ? admin_find_twice(&request->arena, names, count) : NULL;
+    const bool *is_twice = names ? find_twice(&request->arena, names, count) : NULL;
     if (!work || !answers || !passed || !places || !is_twice) {
         request_close(request);
         return;

@@ -1,6 +1,7 @@
 /* create_topics.c: new topics (CreateTopics). The answer tells, from version 5 on, what the new topic's configuration comes to
  * (KIP-525), to those who may describe it.
  * Source: facts/cluster.md 3.8, facts/api-versions.md 2.1. */
+#include "base/twice.h"
 #include "broker/admin.h"
 #include "broker/handlers.h"
 #include "settings/settings.h"
@@ -100,7 +101,7 @@ void handle_create_topics(struct request *request, void *body)
     int32_t *places = request_alloc(request, count, sizeof *places);
     struct slice *names = request_alloc(request, count, sizeof *names);
     for (size_t i = 0; names && i < count; i++) names[i] = asked->topics.items[i].name;
-    const bool *is_twice = names ? admin_find_twice(&request->arena, names, count) : NULL;
+    const bool *is_twice = names ? find_twice(&request->arena, names, count) : NULL;
     if (!create || !answers || !passed || !places || !is_twice) {
         request_close(request);
         return;

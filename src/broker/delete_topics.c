@@ -1,5 +1,6 @@
 /* delete_topics.c: topics on their way out (DeleteTopics), by name, from version 6 on also by id.
  * Source: facts/cluster.md 3.8, facts/api-versions.md 2.1; KIP-516. */
+#include "base/twice.h"
 #include "broker/admin.h"
 #include "broker/handlers.h"
 #include "settings/settings.h"
@@ -86,7 +87,7 @@ static const topic_state *asked_topics(struct request *request, const struct del
 }
 
 /* A topic named once by name and once by id is named twice, too. NULL without memory. */
-static const bool *find_twice(struct request *request, const topic_state *topics, size_t count)
+static const bool *find_named_twice(struct request *request, const topic_state *topics, size_t count)
 {
     const struct image *image = request_image(request);
     struct slice *names = request_alloc(request, count, sizeof *names);
@@ -96,7 +97,7 @@ static const bool *find_twice(struct request *request, const topic_state *topics
             uuid_is_zero(&topics[i].topic_id) ? NULL : image_topic_by_id(image, &topics[i].topic_id);
         names[i] = topic ? topic->name : topics[i].name;
     }
-    return admin_find_twice(&request->arena, names, count);
+    return find_twice(&request->arena, names, count);
 }
 
 void handle_delete_topics(struct request *request, void *body)
@@ -108,7 +109,7 @@ void handle_delete_topics(struct request *request, void *body)
     topic_answer *answers = request_alloc(request, count, sizeof *answers);
     topic_state *passed = request_alloc(request, count, sizeof *passed);
     int32_t *places = request_alloc(request, count, sizeof *places);
-    const bool *is_twice = topics ? find_twice(request, topics, count) : NULL;
+    const bool *is_twice = topics ? find_named_twice(request, topics, count) : NULL;
     if (!work || !answers || !passed || !places || !is_twice) {
         request_close(request);
         return;

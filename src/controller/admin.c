@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/twice.h"
+
 enum { SCRATCH_LIMIT = 64 << 20 };
 
 struct admin_call *admin_begin(struct controller *c, struct controller_call *call, size_t count,
@@ -31,6 +33,26 @@ void item_fail(struct admin_item *item, enum error err, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(item->message, sizeof item->message, format, arguments);
     va_end(arguments);
+}
+
+void admin_refuse_twice(struct admin_call *admin, const char *why)
+{
+    struct slice *keys = arena_array(&admin->arena, admin->count, sizeof *keys);
+    for (size_t i = 0; keys && i < admin->count; i++) {
+        const struct admin_item *item = &admin->items[i];
+        uint8_t *key = item->name.data ? arena_alloc(&admin->arena, 2 + item->name.size) : NULL;
+        keys[i] = (struct slice){key, key ? 2 + item->name.size : 0};
+        if (!key) continue;
+        put_be16(key, (uint16_t)item->replication);
+        if (item->name.size > 0) memcpy(key + 2, item->name.data, item->name.size);
+    }
+    const bool *is_twice = keys ? find_twice(&admin->arena, keys, admin->count) : NULL;
+    for (size_t i = 0; i < admin->count; i++) {
+        if (!is_twice)
+            item_fail(&admin->items[i], ERR_NOMEM, "%s", "");
+        else if (is_twice[i])
+            item_fail(&admin->items[i], ERR_INVALID_REQUEST, "%s", why);
+    }
 }
 
 struct slice item_message(const struct admin_call *admin, const struct admin_item *item, bool *is_failed)

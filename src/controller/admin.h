@@ -40,6 +40,8 @@ struct admin_call *admin_begin(struct controller *c, struct controller_call *cal
                                enum error (*answer)(struct admin_call *));
 void item_fail(struct admin_item *item, enum error err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Items of one name (and, for configs, one type in `replication`) are refused, all of them. */
+void admin_refuse_twice(struct admin_call *admin, const char *why);
 /* Asks the keeper about an item; done gets the item. Every admin_ask's end comes through admin_asked. */
 typedef void item_done(struct admin_call *admin, struct admin_item *item, const struct coord_reply *reply);
 void admin_multi(struct admin_call *admin, struct admin_item *item, const struct coord_op *ops, size_t count,

@@ -354,10 +354,11 @@ void call_alter_configs(struct controller *c, struct controller_call *call)
         struct alteration *alteration = arena_zalloc(&admin->arena, sizeof *alteration);
         item->extra = alteration;
         if (!alteration || !take_asked(admin, alteration, i)) item_fail(item, ERR_NOMEM, "%s", "");
-        for (size_t j = 0; j < i; j++)
-            if (item->replication == admin->items[j].replication &&
-                slice_equal(item->name, admin->items[j].name))
-                item_fail(item, ERR_INVALID_REQUEST, "the request names this resource more than once");
+    }
+    admin_refuse_twice(admin, "the request names this resource more than once");
+    for (size_t i = 0; i < count; i++) {
+        struct admin_item *item = &admin->items[i];
+        struct alteration *alteration = item->extra;
         if (item->err == OK) check_resource(admin, item);
         if (item->err == OK) check_asked(item);
         if (item->err != OK) continue;

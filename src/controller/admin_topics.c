@@ -4,9 +4,11 @@
  * before the topic, both in one multi. */
 #include <stdio.h>
 
+#include "base/twice.h"
 #include "controller/admin.h"
 #include "controller/placement.h"
 
+#define TOPIC_TWICE "the request names this topic more than once"
 enum { MAX_PARTITIONS_AT_ONCE = 10000 };
 
 static struct slice arena_path(struct admin_call *admin, const char *folder, struct slice name)
@@ -32,14 +34,6 @@ static struct placement_broker *live_brokers(struct admin_call *admin, size_t *c
         brokers[i] = (struct placement_broker){broker->id, broker->rack};
     }
     return brokers;
-}
-
-static bool has_duplicates(const int32_t *ids, int32_t count)
-{
-    for (int32_t i = 0; i < count; i++)
-        for (int32_t j = 0; j < i; j++)
-            if (ids[i] == ids[j]) return true;
-    return false;
 }
 
 static bool assignment_alloc(struct admin_call *admin, struct topic_assignment *assignment, size_t count)
@@ -160,7 +154,7 @@ static void take_assignment(struct admin_call *admin, struct admin_item *item, c
         else if (said->broker_ids.count <= 0)
             item_fail(item, ERR_INVALID_REPLICA_ASSIGNMENT, "partition %d has no replicas",
                       said->partition_index);
-        else if (has_duplicates(said->broker_ids.items, said->broker_ids.count))
+        else if (has_twice(&admin->arena, said->broker_ids.items, (size_t)said->broker_ids.count))
             item_fail(item, ERR_INVALID_REPLICA_ASSIGNMENT, "partition %d names a broker twice",
                       said->partition_index);
         else if (said->broker_ids.count != wanted->assignments.items[0].broker_ids.count)
@@ -422,13 +416,11 @@ void call_delete_topics(struct controller *c, struct controller_call *call)
         admin->items[i].name = is_old ? request->topic_names.items[i] : request->topics.items[i].name;
         if (!is_old) admin->items[i].id = request->topics.items[i].topic_id;
     }
+    admin_refuse_twice(admin, TOPIC_TWICE);
     for (size_t i = 0; i < count; i++) {
         struct admin_item *item = &admin->items[i];
         if (item->name.data && !is_old && !uuid_is_zero(&item->id))
             item_fail(item, ERR_INVALID_REQUEST, "a topic is deleted by its name or by its id, not by both");
-        for (size_t j = 0; j < i; j++)
-            if (item->name.data && slice_equal(admin->items[j].name, item->name))
-                item_fail(item, ERR_INVALID_REQUEST, "the request names this topic more than once");
         if (item->err == OK) ask_deletion(admin, item);
     }
     admin_proceed(admin, request->timeout_ms);
@@ -472,7 +464,7 @@ static void take_growth(struct admin_call *admin, struct admin_item *item, const
         if (said->broker_ids.count <= 0 || (size_t)said->broker_ids.count != rf)
             item_fail(item, ERR_INVALID_REPLICA_ASSIGNMENT,
                       "each new partition needs %zu replicas, as the others have", rf);
-        else if (has_duplicates(said->broker_ids.items, said->broker_ids.count))
+        else if (has_twice(&admin->arena, said->broker_ids.items, (size_t)said->broker_ids.count))
             item_fail(item, ERR_INVALID_REPLICA_ASSIGNMENT, "an assignment names a broker twice");
         for (int32_t r = 0; item->err == OK && r < said->broker_ids.count; r++)
             if (!image_broker(image, said->broker_ids.items[r]))
@@ -582,11 +574,9 @@ void call_create_partitions(struct controller *c, struct controller_call *call)
     struct admin_call *admin = admin_begin(c, call, count, is_created, answer_growth);
     if (!admin) return;
     for (size_t i = 0; i < count; i++) admin->items[i].name = request->topics.items[i].name;
+    admin_refuse_twice(admin, TOPIC_TWICE);
     for (size_t i = 0; i < count; i++) {
         struct admin_item *item = &admin->items[i];
-        for (size_t j = 0; j < count; j++)
-            if (i != j && slice_equal(admin->items[j].name, item->name))
-                item_fail(item, ERR_INVALID_REQUEST, "the request names this topic more than once");
         if (item->err == OK) grow(admin, item, &request->topics.items[i], request->validate_only);
     }
     admin_proceed(admin, request->timeout_ms);
