@@ -13,12 +13,12 @@ WORK, BINARY = pathlib.Path(os.environ["WORK"]), os.environ["BINARY"]
 
 
 class Keeper:
-    def __init__(self, kind):
-        self.kind, self.port, self.directory = kind, free_port(), WORK / kind
+    def __init__(self, kind, host="127.0.0.1", port=None):
+        self.kind, self.host, self.port, self.directory = kind, host, port or free_port(), WORK / kind
         self.directory.mkdir()
         self.config, self.process = self.directory / "zoo.cfg", None
         self.config.write_text(f"tickTime=1000\ndataDir={self.directory}/data\nclientPort={self.port}\n"
-                               "clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n")
+                               f"clientPortAddress={host}\nadmin.enableServer=false\nmaxClientCnxns=0\n")
         if kind == "apache":
             done = subprocess.run([str(HERE / "maven"), "zookeeper-3.9.4", "org.apache.zookeeper:zookeeper:3.9.4",
                                    "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.xerial.snappy:snappy-java:1.1.10.5"],
@@ -37,7 +37,7 @@ class Keeper:
         while time.monotonic() < end:
             assert self.process.poll() is None, (self.directory / "log").read_text(errors="replace")[-2000:]
             try:
-                with socket.create_connection(("127.0.0.1", self.port), 2) as s:
+                with socket.create_connection((self.host, self.port), 2) as s:
                     s.sendall(b"srvr")
                     if b"Mode: standalone" in s.recv(4096):
                         return
