@@ -29,6 +29,8 @@ struct transition {
     struct write *writes;
     size_t change_count;
     int attempts;
+    size_t leaderless; /* elections that found nobody */
+    const struct cpartition *first_leaderless;
 };
 
 static struct transition *transition_alloc(struct controller *c)
@@ -198,14 +200,31 @@ static bool is_unclean_allowed(struct controller *c, const struct cpartition *pa
     return rules->is_unclean_election_allowed(rules->context, config);
 }
 
+/* Said once for all of them: there may be thousands. */
+static void add_leaderless(struct transition *t, const struct cpartition *partition)
+{
+    if (t->leaderless++ == 0) t->first_leaderless = partition;
+}
+
+static void say_leaderless(const struct transition *t)
+{
+    if (t->leaderless == 0) return;
+    const struct cpartition *first = t->first_leaderless;
+    if (t->leaderless == 1)
+        diag_warn("partition %.*s-%d has no replica that may lead", SLICE_ARG(first->topic->name),
+                  first->index);
+    else
+        diag_warn("%zu partitions have no replica that may lead, %.*s-%d is the first", t->leaderless,
+                  SLICE_ARG(first->topic->name), first->index);
+}
+
 /* A partition that never had a leader: its first live replica leads, all live ones are in sync. */
 static void begin_first(struct controller *c, struct transition *t, struct cpartition *partition)
 {
     struct int32_list live = context_live_replicas(c, partition);
     if (live.count == 0) {
         partition->election = ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
-        diag_warn("no replica of the new partition %.*s-%d lives", SLICE_ARG(partition->topic->name),
-                  partition->index);
+        add_leaderless(t, partition);
         return;
     }
     struct partition_state state = {.controller_epoch = c->epoch, .leader = live.items[0], .isr = live};
@@ -227,9 +246,7 @@ static void begin_election(struct controller *c, struct transition *t, struct cp
         if (t->kind == ELECT_OFFLINE) c->has_leaderless = true;
         partition->election = t->kind == ELECT_PREFERRED ? ERR_PREFERRED_LEADER_NOT_AVAILABLE
                                                          : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
-        if (t->kind == ELECT_OFFLINE || t->kind == ELECT_UNCLEAN)
-            diag_warn("partition %.*s-%d has no replica that may lead", SLICE_ARG(partition->topic->name),
-                      partition->index);
+        if (t->kind == ELECT_OFFLINE || t->kind == ELECT_UNCLEAN) add_leaderless(t, partition);
         return;
     }
     if (t->kind == ELECT_PREFERRED && elected.leader == partition->leader) {
@@ -262,6 +279,7 @@ static void online_step(struct controller *c, void *argument)
         else
             begin_first(c, t, partition);
     }
+    say_leaderless(t);
     engine_push(c, online_written, t);
     engine_writes(c, t->writes, t->change_count);
 }

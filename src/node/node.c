@@ -8,7 +8,7 @@
 #include "base/diag.h"
 #include "loop/disk.h"
 
-enum { READY_CHECK_MS = 1 };
+enum { READY_CHECK_MS = 1, MAX_IN_FLIGHT = 128 };
 
 static void fail(struct node *node, enum error err, const char *problem)
 {
@@ -401,6 +401,14 @@ static enum error begin_join(struct node *node)
     return cluster_join(node->coord, &join);
 }
 
+/* A fail-over reads the state of every partition: with Kafka's ten at a time it would mostly wait. */
+static int32_t max_in_flight(const struct settings *settings)
+{
+    return settings_is_set(settings, SETTING_ZOOKEEPER_MAX_IN_FLIGHT_REQUESTS)
+               ? (int32_t)settings_long(settings, SETTING_ZOOKEEPER_MAX_IN_FLIGHT_REQUESTS)
+               : MAX_IN_FLIGHT;
+}
+
 /* --- keeper --- */
 
 static void coord_opened(struct node *node, enum error err)
@@ -437,7 +445,8 @@ static void keeper_ready(void *context, enum error err)
         }
     }
     struct coord_options options = {
-        .session_timeout_ms = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_SESSION_TIMEOUT_MS)};
+        .session_timeout_ms = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_SESSION_TIMEOUT_MS),
+        .max_in_flight = max_in_flight(settings)};
     coord_opened(node, coord_open_direct(node->control, node->keeper, &options, &node->coord));
 }
 
@@ -472,7 +481,7 @@ static enum error open_coordination(struct node *node)
     if (!connect) return open_keeper(node);
     struct coord_options options = {
         .session_timeout_ms = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_SESSION_TIMEOUT_MS),
-        .max_in_flight = (int32_t)settings_long(settings, SETTING_ZOOKEEPER_MAX_IN_FLIGHT_REQUESTS)};
+        .max_in_flight = max_in_flight(settings)};
     if (!settings_is_null(settings, SETTING_ZOOKEEPER_CONNECTION_TIMEOUT_MS)) {
         options.connect_timeout_ms =
             (int32_t)settings_long(settings, SETTING_ZOOKEEPER_CONNECTION_TIMEOUT_MS);
