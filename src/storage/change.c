@@ -121,7 +121,11 @@ static enum error cut_active(struct log *log, int64_t offset, int64_t *end_offse
 enum error log_truncate_to(struct log *log, int64_t offset)
 {
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
-    if (offset >= log->end_offset) return OK;
+    if (offset >= log->end_offset) {
+        /* Leaders that wrote nothing from there on were none (KAFKA-10706). */
+        bool is_told = epoch_cache_cut_end(&log->epochs, log->end_offset);
+        return is_told ? fail(log, log_save_epochs(log), "truncate") : OK;
+    }
     if (offset < log->segments[0].base_offset) return log_truncate_fully_and_start_at(log, offset);
 
     size_t i = log_segment_of(log, offset);

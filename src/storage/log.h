@@ -150,7 +150,8 @@ int64_t log_high_watermark(const struct log *log);
 
 /* --- changing it other than by append --- */
 /* Cuts everything from `offset` on. When `offset` is inside a batch, the whole batch goes and the log ends before it, so ask
- * log_end_offset afterwards. An offset at or beyond the end changes nothing; one before the first segment empties the log. */
+ * log_end_offset afterwards. An offset at or beyond the end takes no record, but the epochs of leaders that
+ * have written none; one before the first segment empties the log. */
 MUST_USE enum error log_truncate_to(struct log *log, int64_t offset);
 /* Drops everything and goes on at `offset`: a follower that fell behind its leader's log start. */
 MUST_USE enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset);

@@ -440,6 +440,27 @@ static void a_damaged_epoch_file_is_made_anew(void **state)
     }
 }
 
+/* A leader that wrote nothing is told by the next that it never was (KAFKA-10706), though there is nothing to cut. */
+static void a_cut_at_the_end_takes_epochs(void **state)
+{
+    (void)state;
+    struct world world;
+    world_open(&world);
+    open_store(&world);
+    struct sent sent = {{NOW}};
+    struct log_appended appended;
+    assert_int_equal(append(&world, &sent, NOW, &appended), OK);
+    assert_int_equal(log_epoch_assign(world.log, 7, log_end_offset(world.log)), OK);
+    assert_int_equal(log_latest_epoch(world.log), 7);
+    assert_int_equal(log_truncate_to(world.log, log_end_offset(world.log)), OK);
+    assert_int_equal(log_latest_epoch(world.log), 4);
+    assert_int_equal(log_end_offset(world.log), 1);
+    log_store_close(world.store, closed, NULL);
+    open_store(&world);
+    assert_int_equal(log_latest_epoch(world.log), 4);
+    world_close(&world);
+}
+
 static void collect(void *context, const char *line)
 {
     text_addz(context, line);
@@ -498,6 +519,7 @@ int main(void)
         cmocka_unit_test(a_log_start_survives_a_restart),
         cmocka_unit_test(old_messages),
         cmocka_unit_test(a_damaged_epoch_file_is_made_anew),
+        cmocka_unit_test(a_cut_at_the_end_takes_epochs),
         cmocka_unit_test(dump_says_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
