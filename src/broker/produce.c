@@ -1,7 +1,8 @@
 /* produce.c: records in.
  *
  *   handle_produce    the connection's loop: who may, which partition, is the batch sound
- *   part_append       each partition's home loop: append; acks=all (and flush.messages=1) waits there
+ *   part_append       each partition's home loop: to be appended, with all others of this turn
+ *   appended          home loop, the turn's end: acks=all (and flush.messages=1) waits there
  *   part_finished     home loop: all of its partitions are settled, or the time is up
  *   answer            the connection's loop, when every home has finished
  *
@@ -30,12 +31,11 @@ struct entry {
     struct entry *next; /* of the same part */
     struct part *part;
     struct partition *partition;
-    uint8_t *batch;
-    size_t batch_size;
     int32_t record_count;
     bool has_report;
     struct records_report report;
-    struct log_appended appended;
+    struct partition_append append;
+    struct text remade; /* the batch in the topic's codec, where that is another */
     struct partition_waiter waiter;
     struct slice topic;
     enum error err;
@@ -49,8 +49,7 @@ struct part {
     struct produce *produce;
     struct loop *home;
     struct entry *entries, *last;
-    int waiting;
-    bool is_appending;
+    int unsettled; /* of its entries */
     struct loop_timer timer;
     struct loop_message there, back;
 };
@@ -72,20 +71,20 @@ static void fill_answer(struct produce *produce, struct entry *entry)
     partition_answer *answer = entry->answer;
     answer->error_code = error_kafka_code(entry->err);
     if (entry->err == OK) {
-        answer->base_offset = entry->appended.base_offset;
-        answer->log_append_time_ms = entry->appended.log_append_time_ms;
-        answer->log_start_offset = entry->appended.log_start_offset;
+        answer->base_offset = entry->append.appended.base_offset;
+        answer->log_append_time_ms = entry->append.appended.log_append_time_ms;
+        answer->log_start_offset = entry->append.appended.log_start_offset;
         return;
     }
-    const char *why = entry->why ? entry->why : entry->appended.bad_record_text;
+    const char *why = entry->why ? entry->why : entry->append.appended.bad_record_text;
     bool is_about_records = entry->err == ERR_INVALID_RECORD || entry->err == ERR_INVALID_TIMESTAMP;
     if (!is_about_records || !why) return;
     answer->error_message = slice_of(why);
-    if (entry->appended.bad_record_index < 0) return;
+    if (entry->append.appended.bad_record_index < 0) return;
     answer->record_errors.items = request_alloc(produce->request, 1, sizeof *answer->record_errors.items);
     if (!answer->record_errors.items) return;
     answer->record_errors.count = 1;
-    answer->record_errors.items[0].batch_index = entry->appended.bad_record_index;
+    answer->record_errors.items[0].batch_index = entry->append.appended.bad_record_index;
     answer->record_errors.items[0].batch_index_error_message = slice_of(why);
 }
 
@@ -166,11 +165,15 @@ static void part_finished(struct part *part)
     loop_post(part->produce->request->home->loop, &part->back);
 }
 
+static void entry_settled(struct entry *entry, enum error err)
+{
+    entry->err = err;
+    if (--entry->part->unsettled == 0) part_finished(entry->part);
+}
+
 static void committed(struct partition_waiter *waiter, enum error err)
 {
-    struct entry *entry = CONTAINER_OF(waiter, struct entry, waiter);
-    entry->err = err;
-    if (--entry->part->waiting == 0 && !entry->part->is_appending) part_finished(entry->part);
+    entry_settled(CONTAINER_OF(waiter, struct entry, waiter), err);
 }
 
 static void timed_out(struct loop_timer *timer)
@@ -180,71 +183,73 @@ static void timed_out(struct loop_timer *timer)
         if (!entry->waiter.is_waiting) continue;
         partition_wait_cancel(&entry->waiter);
         entry->err = ERR_REQUEST_TIMED_OUT;
+        part->unsettled--;
     }
-    part->waiting = 0;
-    part_finished(part);
+    if (part->unsettled == 0) part_finished(part);
 }
 
-/* The same in the topic's codec. */
-static void append_recompressed(struct entry *entry, const struct log_config *config, int16_t acks,
-                                int64_t now_ms)
+static void appended(struct partition_append *append)
 {
-    struct text made = {0};
-    struct slice batch = {entry->batch, entry->batch_size};
-    entry->report.fault_index = -1;
-    entry->err = partition_check(entry->partition, -1, true);
-    if (entry->err == OK) entry->err = recompress(config, &batch, &made, &entry->report, &entry->why);
-    if (entry->err != OK) {
-        entry->appended.bad_record_index = entry->report.fault_index;
-    } else {
-        bool is_other = made.size > 0;
-        uint8_t *data = is_other ? (uint8_t *)made.data : entry->batch;
-        entry->err = partition_append_produced(entry->partition, data, batch.size, acks,
-                                               is_other || entry->has_report ? &entry->report : NULL, now_ms,
-                                               &entry->appended);
-    }
-    text_free(&made);
-}
-
-static void append(struct entry *entry, int16_t acks, int64_t now_ms)
-{
+    struct entry *entry = CONTAINER_OF(append, struct entry, append);
+    struct part *part = entry->part;
     struct partition *partition = entry->partition;
-    entry->appended.bad_record_index = -1;
-    const struct log *log = partition_log(partition);
-    if (log && log_config_of(log)->recompresses) {
-        append_recompressed(entry, log_config_of(log), acks, now_ms);
-    } else {
-        entry->err =
-            partition_append_produced(partition, entry->batch, entry->batch_size, acks,
-                                      entry->has_report ? &entry->report : NULL, now_ms, &entry->appended);
+    text_free(&entry->remade);
+    int64_t end = append->appended.last_offset + 1;
+    int16_t acks = append->required_acks;
+    bool must_wait = append->err == OK && acks == -1 && partition_high_watermark(partition) < end;
+    bool must_sync = append->err == OK && acks == 1 && partition_syncs_before_ack(partition) &&
+                     log_synced_end_offset(partition_log(partition)) < end;
+    if (!must_wait && !must_sync) {
+        entry_settled(entry, append->err);
+        return;
     }
-    if (entry->err != OK) return;
-    int64_t end = entry->appended.last_offset + 1;
-    if (acks == -1 && partition_high_watermark(partition) < end) {
+    if (must_wait)
         partition_wait_committed(partition, &entry->waiter, end);
-    } else if (acks == 1 && partition_syncs_before_ack(partition) &&
-               log_synced_end_offset(partition_log(partition)) < end) {
+    else
         partition_wait_durable(partition, &entry->waiter, end);
+    if (loop_timer_running(&part->timer)) return;
+    part->timer.run = timed_out;
+    loop_timer_start(part->home, &part->timer, part->produce->asked->timeout_ms);
+}
+
+/* The same batch in the codec that the topic asks for. */
+static enum error remake(struct entry *entry)
+{
+    struct partition_append *append = &entry->append;
+    const struct log *log = partition_log(entry->partition);
+    if (!log || !log_config_of(log)->recompresses) return OK;
+    struct slice batch = {append->batch, append->size};
+    entry->report.fault_index = -1;
+    enum error err = partition_check(entry->partition, -1, true);
+    if (err == OK) err = recompress(log_config_of(log), &batch, &entry->remade, &entry->report, &entry->why);
+    if (err != OK) {
+        append->appended.bad_record_index = entry->report.fault_index;
+        return err;
     }
+    if (entry->remade.size == 0) return OK;
+    append->batch = (uint8_t *)entry->remade.data;
+    append->size = batch.size;
+    entry->has_report = true;
+    return OK;
 }
 
 static void part_append(struct part *part)
 {
-    const struct produce_request *asked = part->produce->asked;
-    int64_t now_ms = loop_wall_ms(part->home);
-    part->is_appending = true;
-    for (struct entry *entry = part->entries; entry; entry = entry->next) {
+    for (struct entry *entry = part->entries; entry; entry = entry->next) part->unsettled++;
+    for (struct entry *entry = part->entries, *next; entry; entry = next) {
+        next = entry->next; /* the last to be settled may take all of it away */
+        entry->err = remake(entry);
+        if (entry->err != OK) {
+            text_free(&entry->remade);
+            entry_settled(entry, entry->err);
+            continue;
+        }
         entry->waiter.run = committed;
-        append(entry, asked->acks, now_ms);
-        if (entry->waiter.is_waiting) part->waiting++;
+        entry->append.run = appended;
+        entry->append.required_acks = part->produce->asked->acks;
+        entry->append.report = entry->has_report ? &entry->report : NULL;
+        partition_append_soon(entry->partition, &entry->append);
     }
-    part->is_appending = false;
-    if (part->waiting == 0) {
-        part_finished(part);
-        return;
-    }
-    part->timer.run = timed_out;
-    loop_timer_start(part->home, &part->timer, asked->timeout_ms);
 }
 
 static void part_there(struct loop_message *message)
@@ -276,7 +281,7 @@ static enum error check_records(struct entry *entry, const struct batch_header *
         entry->has_report = true;
     } else {
         entry->why = entry->report.fault;
-        entry->appended.bad_record_index = entry->report.fault_index;
+        entry->append.appended.bad_record_index = entry->report.fault_index;
     }
     text_free(&scratch);
     return err;
@@ -286,7 +291,7 @@ static enum error check_records(struct entry *entry, const struct batch_header *
 static enum error check_batch(const struct request *request, struct entry *entry,
                               const struct records_field *records, bool must_open)
 {
-    entry->appended.bad_record_index = -1;
+    entry->append.appended.bad_record_index = -1;
     struct slice run = {records->data, records->size > 0 ? (size_t)records->size : 0};
     if (run.size == 0) {
         entry->why = "a Produce request needs one record batch for each partition";
@@ -321,8 +326,8 @@ static enum error check_batch(const struct request *request, struct entry *entry
     /* Transactions are not served: none can be open that this batch belongs to. */
     if (batch_is_transactional(&header)) return ERR_INVALID_TXN_STATE;
     entry->record_count = header.record_count;
-    entry->batch = (uint8_t *)batch.data; /* the frame is ours, and nobody else's */
-    entry->batch_size = batch.size;
+    entry->append.batch = (uint8_t *)batch.data; /* the frame is ours, and nobody else's */
+    entry->append.size = batch.size;
     return check_records(entry, &header, batch, must_open);
 }
 

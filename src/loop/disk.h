@@ -57,6 +57,9 @@ MUST_USE enum error file_pwritev(struct file *file, const struct iovec *parts, i
 MUST_USE enum error file_truncate(struct file *file, int64_t size);
 /* Grows the file to at least `size`, the new bytes zero and their place on the disk reserved. */
 MUST_USE enum error file_allocate(struct file *file, int64_t size);
+/* Reserves place on the disk for what will be written there; the size stays, and file_truncate gives back what is beyond it.
+ * ERR_UNSUPPORTED where the file system cannot. */
+MUST_USE enum error file_reserve(struct file *file, int64_t position, int64_t size);
 MUST_USE enum error file_size(struct file *file, int64_t *size);
 /* fdatasync. The name of a new file is safe only after disk_sync_dir of its directory (and a new directory's after that of
  * its parent). */

@@ -448,6 +448,20 @@ enum error file_allocate(struct file *file, int64_t size)
     return error_from_errno(number);
 }
 
+enum error file_reserve(struct file *file, int64_t position, int64_t size)
+{
+    int fd;
+    enum error err = file_pin(file, &fd);
+    if (err != OK) return err;
+    int status;
+    do {
+        status = fallocate(fd, FALLOC_FL_KEEP_SIZE, position, size);
+    } while (status != 0 && errno == EINTR);
+    int number = status == 0 ? 0 : errno;
+    file_unpin(file);
+    return number == EOPNOTSUPP || number == ENOSYS ? ERR_UNSUPPORTED : error_from_errno(number);
+}
+
 enum error file_sync(struct file *file)
 {
     if (get(&file->has_failed)) return ERR_IO;

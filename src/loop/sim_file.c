@@ -346,6 +346,12 @@ enum error file_allocate(struct file *file, int64_t size)
     return size > inode->size ? file_truncate(file, size) : OK;
 }
 
+enum error file_reserve(struct file *file, int64_t position, int64_t size)
+{
+    (void)file, (void)position, (void)size;
+    return ERR_UNSUPPORTED;
+}
+
 enum error file_sync(struct file *file)
 {
     struct inode *inode;

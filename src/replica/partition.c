@@ -5,7 +5,10 @@
 #include "base/diag.h"
 #include "replica/partition_state.h"
 
+enum { APPENDS_AT_ONCE = 32 };
+
 static void wake_run(struct loop_message *message);
+static void write_run(struct loop_message *message);
 
 enum error partition_new(struct slice topic, int32_t index, int32_t self_id, struct loop *home,
                          struct partition **partition)
@@ -28,6 +31,7 @@ enum error partition_new(struct slice topic, int32_t index, int32_t self_id, str
     made->isr.partition_epoch = -1;
     made->min_insync_replicas = 1;
     made->wake.run = wake_run;
+    made->write.run = write_run;
     list_init(&made->committed_waiters);
     list_init(&made->change_waiters);
     *partition = made;
@@ -56,7 +60,7 @@ int32_t partition_isr_count(const struct partition *partition)
 
 bool partition_is_quiet(const struct partition *partition)
 {
-    return !partition->is_wake_deferred;
+    return !partition->is_wake_deferred && !partition->appends;
 }
 
 /* --- what it is --- */
@@ -178,6 +182,13 @@ static void run_changed(struct list *waiters, unsigned changes)
     while (!list_empty(&ready)) waiter_run(CONTAINER_OF(ready.next, struct partition_waiter, link), OK);
 }
 
+/* Afterwards there may be no partition any more. */
+static void tell_quiet(struct partition *partition)
+{
+    if (partition->on_quiet && partition_is_quiet(partition))
+        partition->on_quiet(partition->on_quiet_context, partition);
+}
+
 static void wake_run(struct loop_message *message)
 {
     struct partition *partition = CONTAINER_OF(message, struct partition, wake);
@@ -211,9 +222,7 @@ static void wake_run(struct loop_message *message)
     unsigned changes = partition->changes;
     partition->changes = 0;
     if (changes) run_changed(&partition->change_waiters, changes);
-    if (partition->on_quiet && partition_is_quiet(partition)) {
-        partition->on_quiet(partition->on_quiet_context, partition);
-    }
+    tell_quiet(partition);
 }
 
 static void wait_for(struct partition *partition, struct partition_waiter *waiter, int64_t offset,
@@ -269,39 +278,93 @@ enum error partition_check(const struct partition *partition, int32_t current_le
     return OK;
 }
 
-static enum error append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
-                         const struct log_append *asked, struct log_appended *appended)
+static enum error may_append(const struct partition *partition, int16_t required_acks)
 {
     enum error err = partition_check(partition, -1, true);
     if (err != OK) return err;
-    if (required_acks == -1 && partition->isr.count < partition_effective_min_insync(partition)) {
-        return ERR_NOT_ENOUGH_REPLICAS;
-    }
+    bool has_too_few = partition->isr.count < partition_effective_min_insync(partition);
+    return required_acks == -1 && has_too_few ? ERR_NOT_ENOUGH_REPLICAS : OK;
+}
 
-    struct log_append how = *asked;
-    how.leader_epoch = partition->leader_epoch;
-    err = log_append(partition->log, batches, size, &how, appended);
-    if (err != OK) return err;
-    if (appended->is_duplicate) return OK;
+/* The log is longer. */
+static void appended_more(struct partition *partition)
+{
     if (partition->sync_before_ack) log_flush(partition->log);
     partition_advance_high_watermark(partition);
     partition_wake(partition, CHANGE_END);
-    return OK;
 }
 
 enum error partition_append(struct partition *partition, uint8_t *batches, size_t size, int16_t required_acks,
                             enum append_origin origin, int64_t now_ms, struct log_appended *appended)
 {
-    struct log_append how = {.origin = origin, .now_ms = now_ms};
-    return append(partition, batches, size, required_acks, &how, appended);
+    enum error err = may_append(partition, required_acks);
+    if (err != OK) return err;
+    struct log_append how = {.origin = origin, .now_ms = now_ms, .leader_epoch = partition->leader_epoch};
+    err = log_append(partition->log, batches, size, &how, appended);
+    if (err == OK && !appended->is_duplicate) appended_more(partition);
+    return err;
 }
 
-enum error partition_append_produced(struct partition *partition, uint8_t *batch, size_t size,
-                                     int16_t required_acks, const struct records_report *report,
-                                     int64_t now_ms, struct log_appended *appended)
+void partition_append_soon(struct partition *partition, struct partition_append *append)
 {
-    struct log_append how = {.origin = APPEND_CLIENT, .now_ms = now_ms, .report = report};
-    return append(partition, batch, size, required_acks, &how, appended);
+    append->next = NULL;
+    if (partition->appends) {
+        partition->last_append->next = append;
+    } else {
+        partition->appends = append;
+        loop_defer(partition->home, &partition->write);
+    }
+    partition->last_append = append;
+}
+
+/* Appends up to APPENDS_AT_ONCE of the list; returns those that are left. True in *is_longer when the log has grown. */
+static struct partition_append *append_some(struct partition *partition, struct partition_append *append,
+                                            int64_t now_ms, bool *is_longer)
+{
+    struct partition_append *taken[APPENDS_AT_ONCE];
+    struct log_append hows[APPENDS_AT_ONCE];
+    struct log_append_item items[APPENDS_AT_ONCE];
+    size_t count = 0;
+    for (; append && count < APPENDS_AT_ONCE; append = append->next) {
+        append->appended.bad_record_index = -1;
+        append->err = may_append(partition, append->required_acks);
+        if (append->err != OK) continue;
+        taken[count] = append;
+        hows[count] = (struct log_append){.origin = APPEND_CLIENT,
+                                          .now_ms = now_ms,
+                                          .leader_epoch = partition->leader_epoch,
+                                          .report = append->report};
+        items[count] = (struct log_append_item){.batches = append->batch,
+                                                .size = append->size,
+                                                .how = &hows[count],
+                                                .appended = &append->appended};
+        count++;
+    }
+    if (count > 0) log_append_all(partition->log, items, count);
+    for (size_t i = 0; i < count; i++) {
+        taken[i]->err = items[i].err;
+        *is_longer = *is_longer || (items[i].err == OK && !taken[i]->appended.is_duplicate);
+    }
+    return append;
+}
+
+static void write_run(struct loop_message *message)
+{
+    struct partition *partition = CONTAINER_OF(message, struct partition, write);
+    struct partition_append *first = partition->appends, *rest = first;
+    int64_t now_ms = loop_wall_ms(partition->home);
+    bool is_longer = false;
+    while (rest) rest = append_some(partition, rest, now_ms, &is_longer);
+    if (is_longer) appended_more(partition);
+
+    /* Who is told may append again. */
+    partition->appends = partition->last_append = NULL;
+    while (first) {
+        struct partition_append *next = first->next;
+        first->run(first);
+        first = next;
+    }
+    tell_quiet(partition);
 }
 
 enum error partition_delete_records(struct partition *partition, int64_t offset, int64_t *low_watermark)

@@ -20,6 +20,7 @@
 
 struct partition;
 struct loop;
+struct records_report;
 
 enum partition_role { PARTITION_OFFLINE, PARTITION_FOLLOWER, PARTITION_LEADER };
 
@@ -46,11 +47,19 @@ MUST_USE enum error partition_append(struct partition *partition, uint8_t *batch
                                      int16_t required_acks, enum append_origin origin, int64_t now_ms,
                                      struct log_appended *appended);
 
-/* A client's one batch, with what records_check() found in it. */
-struct records_report;
-MUST_USE enum error partition_append_produced(struct partition *partition, uint8_t *batch, size_t size,
-                                              int16_t required_acks, const struct records_report *report,
-                                              int64_t now_ms, struct log_appended *appended);
+/* A client's one batch. It is appended before this turn of the home loop ends, with all that came in it for this partition, in one
+ * write where they fit; then run(append) says how it went: as partition_append would have, with err and appended set. */
+struct partition_append {
+    uint8_t *batch; /* patched in place; lives until run */
+    size_t size;
+    int16_t required_acks;
+    const struct records_report *report; /* what records_check() found in it; NULL: nobody looked */
+    void (*run)(struct partition_append *append);
+    enum error err;
+    struct log_appended appended;
+    struct partition_append *next; /* the partition's */
+};
+void partition_append_soon(struct partition *partition, struct partition_append *append);
 
 /* DeleteRecords, as leader: the log starts at `offset` (-1: the high watermark) or already beyond it, from now on; *low_watermark
  * is where the live replicas' logs start at the lowest: ours, as long as followers do not tell. ERR_OFFSET_OUT_OF_RANGE beyond

@@ -43,7 +43,9 @@ struct partition {
     struct loop_message wake;
     bool is_wake_deferred;
     unsigned changes; /* enum partition_change: since the last wake-up */
-    /* Set once nobody can find it any more; called on the home loop when no wake-up is deferred: it may be freed. */
+    struct partition_append *appends, *last_append; /* of this turn, to be written at its end */
+    struct loop_message write;
+    /* Set once nobody can find it any more; called on the home loop when nothing is deferred: it may be freed. */
     void (*on_quiet)(void *context, struct partition *partition);
     void *on_quiet_context;
 
@@ -64,7 +66,7 @@ struct partition_assignment {
 
 MUST_USE enum error partition_new(struct slice topic, int32_t index, int32_t self_id, struct loop *home,
                                   struct partition **partition);
-/* The log must be taken away before. Not while a wake-up is deferred: partition_is_quiet. */
+/* The log must be taken away before. Not while something of it is deferred: partition_is_quiet. */
 void partition_free(struct partition *partition);
 bool partition_is_quiet(const struct partition *partition);
 

@@ -9,12 +9,34 @@
 #include "storage/log_parts.h"
 #include "wire/record.h"
 
+enum {
+    GROUP_PARTS = 64,
+    GROUP_BYTES = 4 << 20,
+    RESERVE_FROM = 1 << 20, /* a segment of this size has shown that it grows */
+    RESERVE_MAX = 16 << 20,
+};
+
 /* What one append is about, gathered in the first pass over its batches. */
 struct run {
+    const uint8_t *batches;
     int64_t base_offset, last_offset; /* as they will be in the log */
     int64_t max_timestamp;
     int64_t records;
     size_t size, batch_count;
+    bool has_producer, has_control;
+};
+
+/* Runs that are written together: those of items[first] to items[next - 1] that are not refused and no duplicates. */
+struct group {
+    struct log *log;
+    struct log_append_item *items;
+    size_t first, next;
+    struct iovec parts[GROUP_PARTS];
+    int part_count;
+    int64_t size, records;
+    int64_t end_offset; /* where the log will end */
+    int64_t now_ms;
+    bool has_producer;
 };
 
 static void refuse(struct log_appended *appended, int32_t record_index, const char *text)
@@ -110,13 +132,12 @@ static enum error check_producer(struct log *log, struct slice batch, const stru
 }
 
 /* First pass: judges every batch, stamps it, and sums up. run->size is what is whole. */
-static enum error prepare(struct log *log, uint8_t *batches, size_t size, const struct log_append *how,
-                          struct run *run, struct log_appended *appended)
+static enum error prepare(struct log *log, int64_t next_offset, uint8_t *batches, size_t size,
+                          const struct log_append *how, struct run *run, struct log_appended *appended)
 {
     struct slice rest = {batches, size}, batch;
     struct batch_header header;
-    int64_t next_offset = log->end_offset;
-    *run = (struct run){.base_offset = next_offset, .max_timestamp = NO_TIMESTAMP};
+    *run = (struct run){.batches = batches, .base_offset = next_offset, .max_timestamp = NO_TIMESTAMP};
 
     for (;;) {
         enum error err = batches_next(&rest, &header, &batch);
@@ -147,6 +168,8 @@ static enum error prepare(struct log *log, uint8_t *batches, size_t size, const 
             }
         }
         if (err != OK) return err;
+        run->has_producer = run->has_producer || batch_has_producer(&header);
+        run->has_control = run->has_control || batch_is_control(&header);
         next_offset = batch_last_offset(&header) + 1;
         run->last_offset = next_offset - 1;
         run->records += (int64_t)header.last_offset_delta + 1;
@@ -174,6 +197,24 @@ static bool must_roll(const struct log *log, const struct run *run, int64_t now_
     int64_t offsets_max = config->segment_index_bytes / OFFSET_ENTRY_SIZE;
     int64_t times_max = config->segment_index_bytes / TIME_ENTRY_SIZE - 1;
     return (int64_t)active->offsets.count >= offsets_max || (int64_t)active->times.count >= times_max;
+}
+
+/* True when the run may be written with those before it: nothing they do to the segment could make it roll. */
+static bool fits(const struct group *group, const struct run *run)
+{
+    const struct log *log = group->log;
+    const struct log_config *config = &log->config;
+    const struct log_active *active = log->active;
+    const struct segment *segment = &log->segments[log->segment_count - 1];
+    if (group->part_count == GROUP_PARTS || group->size + (int64_t)run->size > GROUP_BYTES) return false;
+    if (run->has_control || run->batch_count != 1) return false;
+    if (segment->size == 0) return false; /* its first batch says when it rolls */
+    int64_t end = segment->size + group->size + (int64_t)run->size;
+    if (end > config->segment_bytes || end > POSITION_MAX) return false;
+    int64_t entries =
+        (int64_t)(active->offsets.count > active->times.count ? active->offsets.count : active->times.count) +
+        group->part_count;
+    return entries < config->segment_index_bytes / TIME_ENTRY_SIZE - 1;
 }
 
 static enum error write_failed(struct log *log, enum error err)
@@ -205,6 +246,15 @@ static enum error assign_epochs(struct log *log, struct slice rest)
     return err;
 }
 
+/* Producers were told of batches that are not in the log after all. */
+static enum error forget_producers(struct log *log, enum error why)
+{
+    enum error err = log_rebuild_producers(log, log->end_offset);
+    if (err == OK) return why;
+    log_dir_fail(log->dir, err, "undo an append to", log->name);
+    return ERR_KAFKA_STORAGE_ERROR;
+}
+
 /* A failure after the write (no memory, no room for the transaction index): as if it had not been written. */
 static enum error take_back(struct log *log, enum error why)
 {
@@ -212,39 +262,36 @@ static enum error take_back(struct log *log, enum error why)
     char *path = log_segment_path(log, segment->base_offset, FILE_TXNINDEX, "");
     enum error err = path ? file_truncate(segment->log_file, segment->size) : ERR_NOMEM;
     if (err == OK) err = txn_index_cut(log->dir->disk, path, log->end_offset);
-    if (err == OK) err = log_rebuild_producers(log, log->end_offset);
     free(path);
-    if (err == OK) return why;
+    if (err == OK) return forget_producers(log, why);
     log_dir_fail(log->dir, err, "undo an append to", log->name);
     return ERR_KAFKA_STORAGE_ERROR;
 }
 
-static enum error write_run(struct log *log, const uint8_t *batches, const struct run *run,
-                            const struct log_append *how)
+static enum error apply_producers(struct log *log, const struct run *run)
 {
-    struct slice all = {batches, run->size}, rest = all, batch;
+    if (!run->has_producer) return OK;
+    struct slice rest = {run->batches, run->size}, batch;
     struct batch_header header;
-    enum error err = assign_epochs(log, all);
-    if (err != OK) return err;
-
-    struct segment *segment = log_active_segment(log);
-    err = file_pwrite(segment->log_file, batches, run->size, segment->size);
-    if (err != OK) return write_failed(log, err);
-
+    enum error err = OK;
     while (err == OK && batches_next(&rest, &header, &batch) == OK) {
-        err = log_apply_producer(log, &header, batch, true, segment->base_offset);
+        err = log_apply_producer(log, &header, batch, true, log_active_segment(log)->base_offset);
     }
-    if (err != OK) return take_back(log, err);
+    return err;
+}
 
-    if (segment->size == 0) log->active->created_ms = how->now_ms;
-    int64_t position = segment->size;
-    for (rest = all; batches_next(&rest, &header, &batch) == OK; position += (int64_t)batch.size) {
-        log_index_batch(log, &header, position);
-    }
-    segment->size = position;
-    publish(&log->size_bytes, log->size_bytes + (int64_t)run->size);
-    publish(&log->end_offset, run->last_offset + 1);
-    return OK;
+/* Blocks for what a growing segment will hold: the file system then finds them in one piece, and writing into blocks that it
+ * has already costs a quarter less. A hint: where it fails, the write says why. */
+static void reserve(struct log *log, int64_t end)
+{
+    struct log_active *active = log->active;
+    const struct segment *segment = log_active_segment(log);
+    if (active->is_preallocated || end <= active->reserved_to || end < RESERVE_FROM) return;
+    int64_t more = end < RESERVE_MAX ? end : RESERVE_MAX;
+    int64_t to = end + more < log->config.segment_bytes ? end + more : log->config.segment_bytes;
+    active->reserved_to = to > end ? to : end; /* asked once, whatever the answer */
+    if (to > end && file_reserve(segment->log_file, segment->size, to - segment->size) == OK)
+        active->has_reserve = true;
 }
 
 /* Asks for the sync that flush.messages and flush.ms promise. */
@@ -261,35 +308,135 @@ static void note_unsynced(struct log *log, int64_t records)
     }
 }
 
-static enum error append_run(struct log *log, uint8_t *batches, size_t size, const struct log_append *how,
-                             struct log_appended *appended, size_t *taken)
+static void group_begin(struct group *group, size_t first)
 {
+    group->first = group->next = first;
+    group->part_count = 0;
+    group->size = group->records = 0;
+    group->end_offset = group->log->end_offset;
+    group->has_producer = false;
+}
+
+static void index_part(struct log *log, struct slice rest, int64_t position)
+{
+    struct batch_header header;
+    struct slice batch;
+    for (; batches_next(&rest, &header, &batch) == OK; position += (int64_t)batch.size) {
+        log_index_batch(log, &header, position);
+    }
+}
+
+/* Into the file, where nobody looks yet. */
+static enum error group_put(struct group *group)
+{
+    struct log *log = group->log;
+    struct segment *segment = log_active_segment(log);
+    reserve(log, segment->size + group->size);
+    enum error err = file_pwritev(segment->log_file, group->parts, group->part_count, segment->size);
+    if (err == OK) return OK;
+    err = write_failed(log, err);
+    return group->has_producer ? forget_producers(log, err) : err;
+}
+
+static void group_publish(struct group *group)
+{
+    struct log *log = group->log;
+    struct segment *segment = log_active_segment(log);
+    if (segment->size == 0) log->active->created_ms = group->now_ms;
+    for (int i = 0; i < group->part_count; i++) {
+        struct slice part = {group->parts[i].iov_base, group->parts[i].iov_len};
+        index_part(log, part, segment->size);
+        segment->size += (int64_t)part.size;
+    }
+    publish(&log->size_bytes, log->size_bytes + group->size);
+    publish(&log->end_offset, group->end_offset);
+    note_unsynced(log, group->records);
+}
+
+/* Writes what the group holds, and begins a new one. On an error none of it was appended, and its items hear so; a duplicate
+ * among them may be one of a batch that is lost now. */
+static enum error group_flush(struct group *group)
+{
+    enum error err = OK;
+    if (group->part_count > 0) {
+        err = group_put(group);
+        if (err == OK) group_publish(group);
+    }
+    for (size_t i = group->first; err != OK && i < group->next; i++) {
+        if (group->items[i].err == OK) group->items[i].err = err;
+    }
+    group_begin(group, group->next);
+    return err;
+}
+
+static void group_add(struct group *group, const struct run *run)
+{
+    group->parts[group->part_count++] = (struct iovec){(void *)run->batches, run->size};
+    group->size += (int64_t)run->size;
+    group->records += run->records;
+    group->end_offset = run->last_offset + 1;
+    group->has_producer = group->has_producer || run->has_producer;
+}
+
+static enum error group_take(struct group *group, struct log_append_item *item)
+{
+    struct log *log = group->log;
+    const struct log_append *how = item->how;
     struct run run;
-    enum error err = prepare(log, batches, size, how, &run, appended);
+    enum error err = prepare(log, group->end_offset, item->batches, item->size, how, &run, item->appended);
     if (err != OK) return err;
-    if (appended->is_duplicate) return OK;
+    if (item->appended->is_duplicate) return OK;
     if ((int64_t)run.size > log->config.segment_bytes &&
         (run.batch_count > 1 || how->origin != APPEND_REPLICATION)) {
         return ERR_RECORD_LIST_TOO_LARGE;
     }
 
-    bool rolled = false;
     err = log_activate(log, how->now_ms);
     if (err == ERR_CORRUPT) {
         log_dir_fail(log->dir, err, "continue", log->name);
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    bool rolled = false;
+    /* The offsets it has been stamped with hold only when those before it are written. */
+    if (err == OK && group->part_count > 0 && !fits(group, &run)) err = group_flush(group);
     if (err == OK && must_roll(log, &run, how->now_ms)) {
+        if (group->part_count > 0) err = group_flush(group);
         /* At our end even if the run leaves a gap, for recovery takes one between segments for a loss; unless the run then
          * could not be told from the segment's base in 31 bits. */
         bool is_far = run.last_offset - log->end_offset > INT32_MAX;
-        err = log_roll_at(log, is_far ? run.base_offset : log->end_offset);
+        if (err == OK) err = log_roll_at(log, is_far ? run.base_offset : log->end_offset);
         rolled = err == OK;
     }
-    if (err == OK) err = write_run(log, batches, &run, how);
+    struct slice all = {run.batches, run.size};
+    if (err == OK) err = assign_epochs(log, all);
     if (err != OK) return err;
 
-    note_unsynced(log, run.records);
+    group->now_ms = how->now_ms;
+    if (run.has_control) {
+        /* Alone, for what it does to the transaction index comes after the write. */
+        group_add(group, &run);
+        group->has_producer = false; /* not told yet */
+        err = group_put(group);
+        if (err == OK) {
+            err = apply_producers(log, &run);
+            if (err == OK)
+                group_publish(group);
+            else
+                err = take_back(log, err);
+        }
+        group_begin(group, group->next);
+    } else {
+        err = apply_producers(log, &run);
+        if (err == OK) {
+            group_add(group, &run);
+        } else {
+            enum error lost = group_flush(group);
+            err = forget_producers(log, lost == OK ? err : lost);
+        }
+    }
+    if (err != OK) return err;
+
+    struct log_appended *appended = item->appended;
     if (appended->base_offset < 0) appended->base_offset = run.base_offset;
     appended->last_offset = run.last_offset;
     appended->rolled = appended->rolled || rolled;
@@ -297,31 +444,65 @@ static enum error append_run(struct log *log, uint8_t *batches, size_t size, con
     bool has_append_time =
         how->origin != APPEND_REPLICATION && log->config.timestamp_type == TIMESTAMP_LOG_APPEND;
     appended->log_append_time_ms = has_append_time ? how->now_ms : -1;
-    *taken = run.size;
     return OK;
+}
+
+/* Some errors are the directory's end. */
+static enum error settled(struct log *log, enum error err)
+{
+    if (err != ERR_IO) return err;
+    log_dir_fail(log->dir, err, "append to", log->name);
+    return ERR_KAFKA_STORAGE_ERROR;
+}
+
+static void appended_init(struct log_appended *appended)
+{
+    *appended = (struct log_appended){
+        .base_offset = -1, .last_offset = -1, .log_append_time_ms = -1, .bad_record_index = -1};
+}
+
+void log_append_all(struct log *log, struct log_append_item *items, size_t count)
+{
+    struct group group = {.log = log, .items = items};
+    group_begin(&group, 0);
+    for (size_t i = 0; i < count; i++) {
+        group.next = i;
+        appended_init(items[i].appended);
+        items[i].err = log_dir_is_failed(log->dir) ? ERR_KAFKA_STORAGE_ERROR
+                                                   : settled(log, group_take(&group, &items[i]));
+    }
+    group.next = count;
+    enum error err = group_flush(&group);
+    (void)err; /* the items have it */
+}
+
+/* A write of its own. */
+static enum error append_one(struct log *log, struct log_append_item *item)
+{
+    struct group group = {.log = log, .items = item};
+    group_begin(&group, 0);
+    enum error err = group_take(&group, item);
+    enum error written = group_flush(&group);
+    return settled(log, err == OK ? written : err);
 }
 
 enum error log_append(struct log *log, uint8_t *batches, size_t size, const struct log_append *how,
                       struct log_appended *appended)
 {
-    *appended = (struct log_appended){
-        .base_offset = -1, .last_offset = -1, .log_append_time_ms = -1, .bad_record_index = -1};
+    appended_init(appended);
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
 
-    size_t taken = 0;
-    enum error err = append_run(log, batches, size, how, appended, &taken);
-    if (err != ERR_RECORD_LIST_TOO_LARGE || how->origin != APPEND_REPLICATION) goto done;
+    struct log_append_item item = {.batches = batches, .size = size, .how = how, .appended = appended};
+    enum error err = append_one(log, &item);
+    if (err != ERR_RECORD_LIST_TOO_LARGE || how->origin != APPEND_REPLICATION) return err;
 
     /* A leader with larger segments sent more than fits one of ours: batch by batch. */
     struct slice rest = {batches, size}, batch;
     err = OK;
     while (err == OK && batches_next(&rest, NULL, &batch) == OK) {
-        err = append_run(log, batches + (batch.data - batches), batch.size, how, appended, &taken);
-    }
-done:
-    if (err == ERR_IO) {
-        log_dir_fail(log->dir, err, "append to", log->name);
-        err = ERR_KAFKA_STORAGE_ERROR;
+        item.batches = batches + (batch.data - batches);
+        item.size = batch.size;
+        err = append_one(log, &item);
     }
     return err;
 }

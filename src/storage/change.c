@@ -19,7 +19,8 @@ enum error log_roll_at(struct log *log, int64_t base_offset)
     enum error err = log_activate(log, 0);
     struct segment *segment = log_active_segment(log);
     if (err == OK && segment->size == 0 && segment->base_offset == base_offset) return OK;
-    if (err == OK && log->active->is_preallocated) err = file_truncate(segment->log_file, segment->size);
+    if (err == OK && (log->active->is_preallocated || log->active->has_reserve))
+        err = file_truncate(segment->log_file, segment->size);
     if (err == OK) err = log_close_indexes(log);
     if (err == OK) err = log_write_snapshot(log, base_offset);
     /* The checkpoint file may still promise that all below its recovery point is synced, though a cut came since. Recovery

@@ -509,7 +509,8 @@ static enum error write_rest(struct log *log, bool *is_written)
     if (log->active) {
         struct segment *segment = log_active_segment(log);
         err = log_close_indexes(log);
-        if (err == OK && log->active->is_preallocated) err = file_truncate(segment->log_file, segment->size);
+        if (err == OK && (log->active->is_preallocated || log->active->has_reserve))
+            err = file_truncate(segment->log_file, segment->size);
     }
     /* The snapshot of the end vouches for it at the next start; an empty log needs none. */
     bool has_snapshot = log->snapshot_offset == log->end_offset || log_active_segment(log)->size == 0;

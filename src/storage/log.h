@@ -75,6 +75,17 @@ struct log_appended {
 MUST_USE enum error log_append(struct log *log, uint8_t *batches, size_t size, const struct log_append *how,
                                struct log_appended *appended);
 
+/* Several appends, of several clients, in this order and with as few writes as they allow: each is judged as log_append would,
+ * and each has its own end in `err`. */
+struct log_append_item {
+    uint8_t *batches;
+    size_t size;
+    const struct log_append *how;
+    struct log_appended *appended;
+    enum error err;
+};
+void log_append_all(struct log *log, struct log_append_item *items, size_t count);
+
 /* A run of whole batches (the last may be cut) on disk. Holds one reference of `file`; log_slice_release drops it. */
 struct log_slice {
     struct file *file; /* NULL when empty */

@@ -480,6 +480,61 @@ static void step_append(struct life *life)
     if (life->config.flush_messages == 1) CHECK(life, log_synced_end_offset(life->log) == life->model.end);
 }
 
+/* What several clients send in one turn, the last of it twice. On a full disk some of it may not get in; the rest is in order. */
+static void step_append_many(struct life *life, bool is_full)
+{
+    enum { MANY = 12 };
+    struct model *model = &life->model;
+    struct model_batch batches[MANY];
+    struct log_append hows[MANY + 1];
+    struct log_appended appended[MANY + 1];
+    struct log_append_item items[MANY + 1];
+    size_t count = 0, wanted = 1 + below(life, MANY), batches_before = model->count,
+           history_before = model->history_count;
+    int64_t end_before = model->end;
+    while (count < wanted && make_batch(life, &batches[count], &hows[count])) {
+        items[count] = (struct log_append_item){batches[count].bytes, batches[count].size, &hows[count],
+                                                &appended[count], OK};
+        model_add(life, batches[count]);
+        count++;
+    }
+    if (count < wanted) {
+        free(batches[count].bytes);
+        free(batches[count].timestamps);
+    }
+    if (count == 0) return;
+    uint8_t *copy = malloc(batches[count - 1].size);
+    memcpy(copy, batches[count - 1].bytes, batches[count - 1].size);
+    bool has_retry = batches[count - 1].producer_id >= 0 && hows[count - 1].origin == APPEND_CLIENT;
+    hows[count] = hows[count - 1];
+    items[count] =
+        (struct log_append_item){copy, batches[count - 1].size, &hows[count], &appended[count], OK};
+    log_append_all(life->log, items, count + has_retry);
+
+    model->count = batches_before;
+    model->history_count = history_before;
+    model->end = end_before;
+    bool all_in = true;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].err != OK) {
+            CHECK(life, is_full);
+            all_in = false;
+            free(batches[i].bytes);
+            free(batches[i].timestamps);
+            continue;
+        }
+        CHECK(life, appended[i].base_offset == model->end && !appended[i].is_duplicate);
+        batches[i].last = model->end + (batches[i].last - batches[i].base);
+        batches[i].base = model->end;
+        CHECK(life, appended[i].last_offset == batches[i].last);
+        model_add(life, batches[i]);
+    }
+    if (has_retry && all_in)
+        CHECK(life, items[count].err == OK && appended[count].is_duplicate &&
+                        appended[count].base_offset == batches[count - 1].base);
+    free(copy);
+}
+
 static void step_retry(struct life *life)
 {
     const struct model_batch *last = last_of(life, life->producer_base + (int64_t)below(life, PRODUCERS));
@@ -751,6 +806,8 @@ static void step_disk_full(struct life *life)
         }
         check_all(life);
     }
+    step_append_many(life, true);
+    check_all(life);
     enum error err = log_roll(life->log, life->now_ms);
     CHECK(life, err == OK || err == ERR_DISK_FULL);
     check_all(life);
@@ -800,8 +857,10 @@ static void step(struct life *life)
                 (long long)log_synced_end_offset(life->log), (int)life->epoch);
     }
     struct model *model = &life->model;
-    if (what < 45) {
+    if (what < 38) {
         step_append(life);
+    } else if (what < 45) {
+        step_append_many(life, false);
     } else if (what < 50) {
         step_retry(life);
     } else if (what < 55) {

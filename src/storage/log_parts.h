@@ -81,6 +81,8 @@ struct log_active {
     int64_t roll_jitter_ms;
     bool indexes_unsaved;
     bool is_preallocated; /* .log is larger than what is in it */
+    bool has_reserve;     /* the file system keeps blocks beyond its end, */
+    int64_t reserved_to;  /* up to here; not asked again below */
     size_t recent_next, recent_count;
     struct recent_batch recent[RECENT_BATCHES]; /* a ring: the batches appended last, to the log's end */
 };

@@ -241,6 +241,7 @@ enum error log_activate(struct log *log, int64_t now_ms)
     if (err == OK && !log->is_loaded) log->end_offset = end_offset;
     if (err == OK && end_offset > log->end_offset) err = ERR_CORRUPT;
     if (err == OK && log->active->indexes_unsaved) log_mark_dirty(log);
+    if (err == OK) log->active->has_reserve = segment->size > 0; /* an earlier life may have left some */
     if (err != OK) {
         segment->max_timestamp = UNKNOWN_TIMESTAMP;
         log_deactivate(log);
