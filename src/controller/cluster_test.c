@@ -608,6 +608,37 @@ static void kafka_3143_a_replica_away_when_the_controller_starts(void **state)
     test_world_free(w);
 }
 
+static void who_died_and_came_back_between_controllers_has_bounced(void **state)
+{
+    for (int is_everybody = 0; is_everybody < 2; is_everybody++) {
+        struct test_world *w = cluster(23, 3);
+        /* The leader; a follower; and one that has no other replica. */
+        assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 2, 1}, 2, 2), OK);
+        assert_int_equal(test_create_at(w->brokers[0], "alone", (const int32_t[]){1}, 1, 1), OK);
+        int64_t controller = test_broker_kill(w, 0);
+        fake_keeper_expire(w->fake, test_broker_kill(w, 1));
+        if (is_everybody) fake_keeper_expire(w->fake, test_broker_kill(w, 2));
+        test_broker_start(w, 1);
+        if (is_everybody) test_broker_start(w, 2);
+        assert_null(test_controller(w));
+        fake_keeper_expire(w->fake, controller);
+        fake_keeper_advance(w->fake, 100);
+        for (int p = 0; p < 2; p++) {
+            const struct image_partition *partition = shown(w, "t", p);
+            assert_true(partition->leader_epoch > 0);
+            assert_int_equal(partition->leader, is_everybody ? partition->replicas[0] : 2);
+            assert_int_equal(partition->isr_count, is_everybody ? 2 : 1);
+            assert_int_equal(replica(w, 1, p == 0 ? "t-0" : "t-1")->leader_epoch, partition->leader_epoch);
+            assert_int_equal(replica(w, 2, p == 0 ? "t-0" : "t-1")->leader_epoch, partition->leader_epoch);
+        }
+        assert_int_equal(shown(w, "alone", 0)->leader_epoch, 0);
+        test_catch_up(w);
+        assert_int_equal(shown(w, "t", 0)->isr_count, 2);
+        test_world_check(w, 23);
+        test_world_free(w);
+    }
+}
+
 static void a_failed_log_directory_loses_its_leaders(void **state)
 {
     struct test_world *w = cluster(18, 3);
@@ -755,6 +786,7 @@ int main(void)
         cmocka_unit_test(kafka_6082_a_paused_controller_wakes_and_cannot_write),
         cmocka_unit_test(changed_listeners_are_told_to_all),
         cmocka_unit_test(kafka_3143_a_replica_away_when_the_controller_starts),
+        cmocka_unit_test(who_died_and_came_back_between_controllers_has_bounced),
         cmocka_unit_test(a_failed_log_directory_loses_its_leaders),
         cmocka_unit_test(unclean_election_takes_effect_when_it_is_allowed),
         cmocka_unit_test(a_state_edited_into_nonsense_stops_nobody_else),

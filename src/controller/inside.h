@@ -80,6 +80,7 @@ struct cpartition {
     int32_t leader, leader_epoch, state_epoch /* controller's */, version;
     struct int32_list isr; /* owned */
     bool is_recovering;
+    int64_t read_zxid;    /* of its last change, as the fail-over found it */
     uint64_t update_mark; /* the batch that tells of it already */
     uint64_t round_mark;  /* the round of writes that has it already */
     enum error election;  /* how the last one went */

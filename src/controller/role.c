@@ -298,6 +298,7 @@ static void state_read(struct controller *c, void *argument, const struct coord_
         return;
     }
     context_set_state(partition, &state, reply->stat.version);
+    partition->read_zxid = reply->stat.mzxid;
 }
 
 static void load_states(struct controller *c, void *argument)
@@ -322,10 +323,39 @@ static void tell_brokers(struct controller *c, void *argument)
     batch_send(c);
 }
 
+/* Registered after the state was written: what the state says of it, it says of an earlier life, which may have had more. */
+static bool is_reborn(const struct controller *c, const struct cpartition *partition, int32_t broker_id)
+{
+    const struct cbroker *broker = context_broker(c, broker_id);
+    return broker && broker->epoch > partition->read_zxid;
+}
+
+/* A broker that died and came back while nobody was controller has bounced, like one that does so under our eyes: it leaves the
+ * ISR while others are in it, and in no case goes on leading in the old epoch. */
+static void collect_reborn(struct controller *c, struct cpartition *partition, struct replica_list *reborn,
+                           struct partition_list *again)
+{
+    bool has_other = false;
+    if (!partition->has_state || partition->seat_count < 2 || partition->topic->is_deleting) return;
+    for (size_t i = 0; i < partition->isr.count; i++) {
+        int32_t id = partition->isr.items[i];
+        has_other |= ids_have(c->live, id) && !is_reborn(c, partition, id);
+    }
+    bool is_leader_reborn = is_reborn(c, partition, partition->leader);
+    if (!has_other && is_leader_reborn) partition_list_add(c, again, partition);
+    if (!has_other) return;
+    if (is_leader_reborn) partition->phase = PARTITION_OFFLINE;
+    for (size_t i = 0; i < partition->isr.count; i++)
+        if (is_reborn(c, partition, partition->isr.items[i]) &&
+            context_seat(partition, partition->isr.items[i]))
+            replica_list_add(c, reborn, partition, partition->isr.items[i]);
+}
+
 static void start_states(struct controller *c, void *argument)
 {
     (void)argument;
-    struct replica_list online = {0}, offline = {0};
+    struct replica_list online = {0}, offline = {0}, reborn = {0};
+    struct partition_list again = {0};
     size_t count;
     struct ctopic **topics = context_sorted_topics(c, &count);
     for (size_t t = 0; t < count; t++) {
@@ -343,12 +373,15 @@ static void start_states(struct controller *c, void *argument)
                 replica_list_add(c, is_live ? &online : &offline, partition, seat->broker_id);
             }
             if (partition->has_state && !topics[t]->is_deleting) batch_update(c, partition);
+            collect_reborn(c, partition, &reborn, &again);
         }
     }
     /* The last pushed runs first. */
     transition_elect_waiting(c);
     if (offline.count > 0) transition_replicas(c, offline, REPLICA_OFFLINE);
     transition_replicas(c, online, REPLICA_ONLINE);
+    if (again.count > 0) transition_epoch(c, again);
+    if (reborn.count > 0) transition_replicas(c, reborn, REPLICA_OFFLINE);
 }
 
 static void take_over_rest(struct controller *c, void *argument)
