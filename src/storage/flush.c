@@ -19,8 +19,7 @@ struct log_flush {
     char *path; /* of the partition */
     int64_t end_offset, closed_offset, records;
     int32_t generation;
-    bool sync_dir, sync_parent, sync_metadata, write_epochs, sync_epochs;
-    struct text epochs;
+    bool sync_dir, sync_parent, sync_metadata, sync_epochs;
     enum error err;
     size_t count;
     struct flush_segment segments[];
@@ -39,7 +38,6 @@ void log_publish_trust(struct log *log)
 static void flush_free(struct log_flush *flush)
 {
     for (size_t i = 0; i < flush->count; i++) file_release(&flush->segments[i].log_file);
-    text_free(&flush->epochs);
     free(flush->path);
     free(flush);
 }
@@ -54,6 +52,9 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
                                           up_to_offset > log->closed_synced);
     bool has_epochs = log->epochs_unsaved || log->epochs_unsynced;
     if (!has_data && !has_names && !has_closed && !has_epochs) return OK;
+    /* By us, not by the worker: what it began to write a while ago would replace what we wrote since. */
+    enum error err = log->epochs_unsaved ? log_write_epochs(log) : OK;
+    if (err != OK) return err;
 
     /* A segment that was synced while it was active still owes its indexes. */
     int64_t from = log->closed_synced < log->recovery_point ? log->closed_synced : log->recovery_point;
@@ -67,7 +68,7 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
     begun->end_offset = has_data ? up_to_offset : log->recovery_point;
     begun->records = up_to_offset == log->end_offset ? log->unsynced_records : 0;
     begun->generation = log->generation;
-    enum error err = begun->path ? OK : ERR_NOMEM;
+    err = begun->path ? OK : ERR_NOMEM;
     for (size_t i = first; err == OK && i < end; i++) {
         struct segment *segment = &log->segments[i];
         err = segment_file(log, segment, false);
@@ -82,11 +83,6 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
         if (i + 1 == log->segment_count && closing_at >= 0) added->next_offset = closing_at;
         if (!added->is_active) begun->closed_offset = added->next_offset;
     }
-    if (err == OK && log->epochs_unsaved) {
-        epoch_cache_write(&log->epochs, &begun->epochs);
-        if (begun->epochs.failed) err = ERR_NOMEM;
-        begun->write_epochs = true;
-    }
     if (err != OK) {
         flush_free(begun);
         return err;
@@ -95,11 +91,10 @@ static enum error begin(struct log *log, int64_t up_to_offset, int64_t closing_a
     begun->sync_parent = log->parent_unsynced;
     begun->sync_metadata = log->metadata_unsynced;
     log->metadata_unsynced = false;
-    begun->sync_epochs = log->epochs_unsynced && !begun->write_epochs;
+    begun->sync_epochs = log->epochs_unsynced;
     log->epochs_unsynced = false;
     if (begun->sync_dir) log->dir_unsynced = false;
     if (begun->sync_parent) log->parent_unsynced = false;
-    if (begun->write_epochs) log->epochs_unsaved = false;
     *flush = begun;
     return OK;
 }
@@ -141,13 +136,7 @@ enum error log_flush_work(struct log_flush *flush)
     if (err == OK && flush->sync_metadata)
         err = sync_path(flush, path_join(flush->path, PARTITION_METADATA_FILE));
     if (err == OK && flush->sync_epochs) err = sync_path(flush, path_join(flush->path, EPOCH_FILE));
-    if (err == OK && flush->write_epochs) {
-        char *path = path_join(flush->path, EPOCH_FILE);
-        err = path ? disk_write_file_atomic(flush->dir->disk, path, text_slice(&flush->epochs)) : ERR_NOMEM;
-        free(path);
-    } else if (err == OK && flush->sync_dir) {
-        err = disk_sync_dir(flush->dir->disk, flush->path);
-    }
+    if (err == OK && flush->sync_dir) err = disk_sync_dir(flush->dir->disk, flush->path);
     if (err == OK && flush->sync_parent) err = disk_sync_dir(flush->dir->disk, flush->dir->path);
     flush->err = err;
     return err;
@@ -167,7 +156,6 @@ enum error log_flush_end(struct log *log, struct log_flush **flush)
         log->parent_unsynced |= ended->sync_parent;
         log->metadata_unsynced |= ended->sync_metadata;
         log->epochs_unsynced |= ended->sync_epochs;
-        log->epochs_unsaved |= ended->write_epochs;
     }
     bool has_moved = false;
     if (log && err == OK && log->generation == ended->generation) {

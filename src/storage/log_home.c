@@ -95,7 +95,7 @@ static void flush_start(struct log_home *home, struct log *log)
     enum error err = job ? log_flush_begin(log, up_to, &flush) : ERR_NOMEM;
     if (err != OK || !flush) {
         free(job);
-        if (err == ERR_NOMEM) {
+        if (err == ERR_NOMEM || err == ERR_DISK_FULL) {
             log->flush_wanted = is_wanted;
             log->flush_inactive_wanted = is_inactive_wanted;
             log_mark_dirty(log);
