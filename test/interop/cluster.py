@@ -331,7 +331,7 @@ class Cluster:
                     missing.append(f"broker {node} sees {at[0]}-{at[1]} as {seen}, not leader {leader} isr {isr}")
         return missing
 
-    def wait_in_sync(self, seconds=90):
+    def wait_in_sync(self, seconds=60):
         began = time.monotonic()
         wait_for(lambda: "whole ISRs everywhere: " + "; ".join(self.out_of_sync()[:4]), lambda: not self.out_of_sync(), seconds)
         return time.monotonic() - began
@@ -361,7 +361,8 @@ class Cluster:
             with contextlib.suppress(Exception):
                 print("out of sync:", *self.out_of_sync()[:8], sep="\n    ")
             for node in self.nodes:
-                print(f"--- broker {node}, {'running' if node.is_running() else 'not running'}", *node.tail(), sep="\n    ")
+                print(f"--- broker {node}, {'running' if node.is_running() else 'not running'}", *node.tail(), sep="\n    ", flush=True)
+            time.sleep(float(os.environ.get("CLUSTER_HOLD", "0")))  # for somebody who wants to look
         for node in self.nodes:
             if node.is_running():
                 node.end(signal.SIGKILL)
