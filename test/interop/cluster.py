@@ -142,11 +142,11 @@ class Node:
         settings = {**SETTINGS, **self.cluster.settings, "broker.id": self.number, "log.dirs": self.data,
                     "listeners": f"PLAINTEXT://{self.host}:{self.port}", "zookeeper.connect": self.cluster.connect}
         file = self.directory / "server.properties"
-        file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        file.write_text("".join(f"{key}={value}\n" for key, value in settings.items() if value is not None))
         inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         if self.kind == "ours":
             return [*inside, BINARY, "server", str(file)]
-        return [*inside, *JAVA, f"-Xmx{self.cluster.heap}", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        return [*inside, *self.cluster.java, "-Dorg.slf4j.simpleLogger.showDateTime=true",
                 "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", kafka_jars(), "kafka.Kafka", str(file)]
 
     def begin(self, kind=None):
@@ -250,8 +250,8 @@ class Namespaces:
 
 
 class Cluster:
-    def __init__(self, kinds, keeper="apache", settings=None, heap="256m", namespaces=False):
-        self.settings, self.heap = settings or {}, heap
+    def __init__(self, kinds, keeper="apache", settings=None, java=(*JAVA, "-Xmx256m"), namespaces=False):
+        self.settings, self.java = settings or {}, java  # a setting that is None is left to its default
         self.namespaces = Namespaces() if namespaces else None
         self.keeper = Keeper(keeper, self.namespaces.address if namespaces else "127.0.0.1", stable_port())
         self.connect = f"{self.keeper.host}:{self.keeper.port}"

@@ -36,6 +36,8 @@ TESTS = [
     ("aiokafka", "aiokafka_client.py", True, 120, []),
     ("kazoo", "keeper_kazoo.py", True, 120, []),
     ("kill9", "kill9.py", True, 180, []),
+    ("cluster_textbook", "cluster_textbook.py", True, 120, []),
+    ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
@@ -50,6 +52,13 @@ TESTS = [
     ("old_python", "old_python.sh", False, 180, []),
     ("wire_door", "wire_door.py", False, 300, []),
     ("takeover", "takeover.py", False, 600, []),
+    ("cluster_ours", "cluster_mixed.py ours,ours,ours ours", False, 900, []),
+    ("cluster_one_ours", "cluster_mixed.py ours,apache,apache apache", False, 1200, []),
+    ("cluster_two_ours", "cluster_mixed.py ours,ours,apache ours", False, 1200, []),
+    ("cluster_textbook_mixed", "cluster_textbook.py ours,apache apache", False, 180, []),
+    ("cluster_tools_3_9", "cluster_tools.py 3.9.2 ours,ours,ours ours", False, 600, []),
+    ("cluster_tools_4_3", "cluster_tools.py 4.3.1 ours,ours,ours ours", False, 600, []),
+    ("cluster_tools_mixed", "cluster_tools.py 3.9.2 apache,ours,ours apache", False, 900, []),
 ]
 STOPPERS = ("kill9", "dump_log_segments", "compression_type")  # they stop it themselves
 FIRST = {"group.initial.rebalance.delay.ms": "0"}
