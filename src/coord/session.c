@@ -13,6 +13,7 @@
 
 #include "base/diag.h"
 #include "coord/session.h"
+#include "keeper/keeper.h"
 
 enum {
     DEFAULT_SESSION_TIMEOUT_MS = 18000,
@@ -238,7 +239,8 @@ void session_pump(struct coord *coord)
 static void greet(struct coord *coord)
 {
     struct text message = {0};
-    text_add_be32(&message, 0); /* protocol version */
+    /* The protocol version, which ZooKeeper does not look at; a keeper of ours does. */
+    text_add_be32(&message, KEEPER_BROKER_PROTOCOL);
     text_add_be64(&message, (uint64_t)coord->last_zxid);
     text_add_be32(&message, (uint32_t)coord->wanted_timeout_ms);
     text_add_be64(&message, (uint64_t)coord->id);

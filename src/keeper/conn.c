@@ -352,7 +352,7 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_DEAD) return;
     struct keeper *keeper = conn->keeper;
     request_drop_all(conn);
-    session_detach(conn);
+    session_connection_lost(conn);
     watcher_free(&keeper->watches, &conn->watcher);
     conn->state = CONN_DEAD;
     list_remove(&conn->timed);

@@ -31,6 +31,7 @@ enum {
     LINGER_MS = 2000,           /* after our last answer the peer has this long to close */
     BUCKETS = 64,               /* of expiry, a tick each */
     AUTH_IDS_MAX = 64,          /* of one connection */
+    BROKER_GRACE_MS = 250,      /* a broker of ours whose connection ended has this long to be back */
     REAPER_INTERVAL_MS = 60000, /* containers and TTL znodes */
 };
 
@@ -65,6 +66,7 @@ struct conn {
     uint16_t port;
     enum conn_state state;
     bool had_read_only; /* its ConnectRequest had the field */
+    bool is_broker;     /* one of ours (KEEPER_BROKER_PROTOCOL) */
     bool is_cut;        /* to be closed at the end of the turn */
     struct live *live;
     struct text ids;
@@ -91,6 +93,8 @@ struct live {
     int32_t timeout_ms;
     int64_t due_tick;
     bool is_closing;
+    struct list lost; /* among the keeper's: a broker's, without its connection */
+    int64_t lost_ms;
 };
 
 struct keeper_local {
@@ -136,6 +140,8 @@ struct keeper {
     struct list buckets[BUCKETS];
     struct loop_timer expiry;
     int64_t expiry_at_ms; /* when the timer is due */
+    struct list lost;     /* struct live, oldest first */
+    struct loop_timer lost_timer;
 
     struct watch_table watches;
     struct text body;
@@ -195,6 +201,9 @@ void session_closed(struct keeper *keeper, int64_t id, struct conn *asked);
 void session_touch(struct keeper *keeper, struct live *live);
 enum error session_adopt(struct keeper *keeper, struct session *session);
 void session_detach(struct conn *conn);
+/* The same, and the peer did not say that it goes. */
+void session_connection_lost(struct conn *conn);
+void session_lost_expiry(struct loop_timer *timer);
 void session_expiry(struct loop_timer *timer);
 void session_free_all(struct keeper *keeper);
 int32_t keeper_min_timeout_ms(const struct keeper *keeper);

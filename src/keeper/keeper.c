@@ -184,10 +184,11 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->turn.run = keeper_turn;
     keeper->timeouts.run = keeper_timeouts;
     keeper->expiry.run = session_expiry;
+    keeper->lost_timer.run = session_lost_expiry;
     keeper->reaper.run = reaper_run;
     keeper->saver_message.run = saver_run;
     struct list *lists[] = {&keeper->conns,   &keeper->fresh, &keeper->finishing, &keeper->dirty,
-                            &keeper->stalled, &keeper->dead,  &keeper->locals};
+                            &keeper->stalled, &keeper->dead,  &keeper->locals,    &keeper->lost};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
     for (int i = 0; i < BUCKETS; i++) list_init(&keeper->buckets[i]);
     machine_init(&keeper->machine, (uint8_t)config->server_id);
@@ -247,7 +248,7 @@ void keeper_close(struct keeper **keeper, void (*closed)(void *context), void *c
     held->closed_context = context;
     for (size_t i = 0; i < held->listener_count; i++) listener_close(&held->listeners[i]);
     conns_close(held);
-    struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->reaper};
+    struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->lost_timer, &held->reaper};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) loop_timer_stop(held->loop, timers[i]);
     quorum_close(&held->quorum, on_quorum_closed, held);
 }

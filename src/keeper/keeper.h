@@ -27,6 +27,10 @@ struct loop;
 struct lane;
 struct disk;
 
+/* In the place of ConnectRequest's protocol version, which is 0 and which ZooKeeper does not look at: a broker of ours. Its
+ * session ends a moment after its connection, for its process keeps that as long as it lives. */
+enum { KEEPER_BROKER_PROTOCOL = 0x6f64 };
+
 /* Names and defaults as in zoo.cfg; keeper_config_init sets the defaults. Strings are copied by keeper_open.
  */
 struct keeper_config {

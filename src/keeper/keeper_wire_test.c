@@ -18,7 +18,7 @@ struct client {
     struct connecting *dialing;
     struct stream *stream;
     struct text in; /* raw, everything that came */
-    bool is_connected, is_closed, is_deaf;
+    bool is_connected, is_closed, is_deaf, is_broker;
     int64_t session;
     uint8_t password[PASSWORD_SIZE];
     int32_t timeout_ms;
@@ -101,7 +101,7 @@ static void bench_free(struct bench *bench)
 {
     for (size_t i = 0; i < bench->client_count; i++) {
         stream_connect_cancel(&bench->clients[i].dialing);
-        stream_close(&bench->clients[i].stream);
+        if (bench->clients[i].stream) stream_close(&bench->clients[i].stream);
         text_free(&bench->clients[i].in);
     }
     if (bench->keeper) stop(bench);
@@ -214,7 +214,7 @@ static size_t shake(struct client *client, int64_t session, const uint8_t *passw
 {
     static const uint8_t no_password[PASSWORD_SIZE];
     struct text frame = {0};
-    text_add_be32(&frame, 0);
+    text_add_be32(&frame, client->is_broker ? KEEPER_BROKER_PROTOCOL : 0);
     text_add_be64(&frame, (uint64_t)zxid);
     text_add_be32(&frame, (uint32_t)timeout_ms);
     text_add_be64(&frame, (uint64_t)session);
@@ -386,6 +386,35 @@ static void silence_ends_a_session_and_a_ping_keeps_it(void **state)
     struct client *back = dial(bench);
     assert_int_equal(shake(back, pinging->session, pinging->password, 0, 10000, true), 37);
     assert_true(back->session == pinging->session);
+    bench_free(bench);
+}
+
+/* Its process died: the kernel closes what it had open, and says so at once. */
+static void a_broker_that_is_gone_is_not_waited_for(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *others = open_client(bench), *broker = dial(bench), *quick = dial(bench);
+    broker->is_broker = quick->is_broker = true;
+    assert_int_equal(shake(broker, 0, NULL, 0, 10000, true), 37);
+    assert_int_equal(shake(quick, 0, NULL, 0, 10000, true), 37);
+    struct client *clients[] = {others, broker, quick};
+    const char *paths[] = {"/others", "/broker", "/quick"};
+    for (int i = 0; i < 3; i++) {
+        send_create(clients[i], 1, paths[i], 1, 1);
+        assert_int_equal(answer_code(clients[i], 1), 0);
+        stream_close(&clients[i]->stream);
+    }
+    sim_run_ms(bench->sim, 100);
+    assert_int_equal(stats_of(bench).ephemeral_count, 3);
+    struct client *back = dial(bench); /* it lost its connection, and lives */
+    back->is_broker = true;
+    assert_int_equal(shake(back, quick->session, quick->password, 0, 10000, true), 37);
+    assert_true(back->session == quick->session);
+    sim_run_ms(bench->sim, 400);
+    assert_int_equal(stats_of(bench).ephemeral_count, 2);
+    sim_run_ms(bench->sim, 5000); /* ZooKeeper's rule for the others */
+    assert_int_equal(stats_of(bench).ephemeral_count, 2);
     bench_free(bench);
 }
 
@@ -652,6 +681,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_opens_moves_and_is_refused),
         cmocka_unit_test(silence_ends_a_session_and_a_ping_keeps_it),
+        cmocka_unit_test(a_broker_that_is_gone_is_not_waited_for),
         cmocka_unit_test(answers_keep_their_order),
         cmocka_unit_test(a_thousand_writes_at_once_share_few_syncs),
         cmocka_unit_test(nonsense_is_cut_and_the_others_are_served),

@@ -3,6 +3,10 @@
  * A session is due a tick after its timeout, rounded up to whole ticks; all that are due in one tick hang in one bucket of a
  * ring. Touching moves a session only when its tick changes. If the whole process stood still (SIGSTOP, a suspended
  * machine) for longer than two ticks, nobody had a chance to ping, so everyone gets a full timeout again.
+ *
+ * A broker of ours says so when it connects. Its process closes its connection only by ending, or to come back at once: so its
+ * session ends a moment after its connection did, where others keep ZooKeeper's rule. Only the timeout notices a machine that went
+ * without a word, or a process that stands still.
  * Source: facts/keeper.md 1.2, 2.1. */
 #include <assert.h>
 #include <stdlib.h>
@@ -91,6 +95,7 @@ static struct live *live_add(struct keeper *keeper, struct session *session)
     live->session = session;
     live->timeout_ms = session->timeout_ms;
     list_init(&live->bucket);
+    list_init(&live->lost);
     enum error err = map_put_number(&keeper->lives, (uint64_t)session->id, live);
     assert(err == OK);
     return live;
@@ -116,6 +121,43 @@ void session_detach(struct conn *conn)
     conn->live = NULL;
 }
 
+static void lost_plan(struct keeper *keeper)
+{
+    if (list_empty(&keeper->lost)) {
+        loop_timer_stop(keeper->loop, &keeper->lost_timer);
+        return;
+    }
+    int64_t first_ms = CONTAINER_OF(keeper->lost.next, struct live, lost)->lost_ms;
+    loop_timer_start(keeper->loop, &keeper->lost_timer,
+                     first_ms + BROKER_GRACE_MS - loop_now_ms(keeper->loop));
+}
+
+void session_connection_lost(struct conn *conn)
+{
+    struct live *live = conn->live;
+    struct keeper *keeper = conn->keeper;
+    session_detach(conn);
+    if (!live || !conn->is_broker || live->is_closing || !keeper->is_serving) return;
+    live->lost_ms = loop_now_ms(keeper->loop);
+    list_remove(&live->lost);
+    list_push_back(&keeper->lost, &live->lost);
+    if (!loop_timer_running(&keeper->lost_timer)) lost_plan(keeper);
+}
+
+void session_lost_expiry(struct loop_timer *timer)
+{
+    struct keeper *keeper = CONTAINER_OF(timer, struct keeper, lost_timer);
+    int64_t now_ms = loop_now_ms(keeper->loop);
+    LIST_EACH(&keeper->lost, item)
+    {
+        struct live *live = CONTAINER_OF(item, struct live, lost);
+        if (live->lost_ms + BROKER_GRACE_MS > now_ms) break;
+        list_remove(item);
+        expire(keeper, live, now_ms / keeper->config.tick_time_ms);
+    }
+    lost_plan(keeper);
+}
+
 /* timeout 0, no id: this session is gone. */
 static void connect_reply(struct conn *conn, int32_t timeout_ms, int64_t id,
                           const uint8_t password[PASSWORD_SIZE])
@@ -138,6 +180,7 @@ static void attach(struct conn *conn, struct live *live, int32_t timeout_ms)
 {
     struct keeper *keeper = conn->keeper;
     if (live->conn) conn_close(live->conn); /* the session moved here */
+    list_remove(&live->lost);
     live->conn = conn;
     live->timeout_ms = timeout_ms;
     conn->live = live;
@@ -165,6 +208,7 @@ void session_closed(struct keeper *keeper, int64_t id, struct conn *asked)
     if (live) {
         struct conn *conn = live->conn;
         list_remove(&live->bucket);
+        list_remove(&live->lost);
         if (conn) session_detach(conn);
         free(live);
         if (conn && conn != asked) conn_close(conn);
@@ -222,7 +266,7 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
     static const uint8_t no_password[PASSWORD_SIZE];
     struct keeper *keeper = conn->keeper;
     struct jute in = jute_of(frame);
-    jute_int(&in); /* protocol version: nobody ever looked at it */
+    conn->is_broker = jute_int(&in) == KEEPER_BROKER_PROTOCOL; /* ZooKeeper never looks at it */
     int64_t seen_zxid = jute_long(&in);
     int32_t timeout_ms = jute_int(&in);
     int64_t id = jute_long(&in);
