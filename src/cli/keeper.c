@@ -12,6 +12,8 @@
 #include "settings/settings.h"
 
 struct running {
+    struct descriptors *descriptors;
+    struct disk *disk;
     struct loop *loop;
     struct keeper *keeper;
     const struct zoo_config *config;
@@ -102,16 +104,14 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
 
 static int run(struct running *running)
 {
-    struct descriptors *descriptors = descriptors_new(0);
-    struct disk *disk = descriptors ? disk_new(descriptors) : NULL;
     struct lane *lane = NULL;
-    enum error err = disk ? loop_new(descriptors, &running->loop) : ERR_NOMEM;
+    enum error err = loop_new(running->descriptors, &running->loop);
     if (err == OK) err = lane_new(running->loop, "keeper-sync", 1, &lane);
     if (err == OK) err = loop_on_signals(running->loop, on_signal, running);
     static const struct keeper_events events = {.ready = on_ready, .failed = on_failed};
     configure(running->config, &running->keeper_config);
     if (err == OK) {
-        err = keeper_open(&running->keeper_config, running->loop, disk, lane, &events, running,
+        err = keeper_open(&running->keeper_config, running->loop, running->disk, lane, &events, running,
                           &running->keeper);
     }
     if (err == OK) {
@@ -122,22 +122,20 @@ static int run(struct running *running)
     }
     if (lane) lane_free(lane);
     if (running->loop) loop_free(running->loop);
-    if (disk) disk_free(disk);
-    if (descriptors) descriptors_free(descriptors);
     return running->status;
 }
 
 int cli_keeper(struct cli *cli)
 {
     const char *path = cli->argc ? cli->argv[0] : NULL;
-    struct running running = {.began_ms = now_ms()};
-    struct descriptors *descriptors = descriptors_new(0);
-    struct disk *disk = descriptors ? disk_new(descriptors) : NULL;
+    struct running running = {.began_ms = now_ms(), .descriptors = descriptors_new(0)};
+    if (running.descriptors) running.disk = disk_new(running.descriptors);
     struct bytes *file = NULL;
-    enum error err = !disk ? ERR_NOMEM : path ? disk_read_file(disk, path, 1 << 20, &file) : OK;
+    enum error err = running.disk ? OK : ERR_NOMEM;
+    if (err == OK && path) err = disk_read_file(running.disk, path, 1 << 20, &file);
     int status = EXIT_USAGE;
     if (err != OK) {
-        cli_complain("%s: %s", path, error_text(err));
+        cli_complain("%s: %s", path ? path : "keeper", error_text(err));
     } else {
         static const char without_file[] =
             "dataDir=odradek-keeper\nclientPort=2181\nclientPortAddress=127.0.0.1\n";
@@ -156,7 +154,7 @@ int cli_keeper(struct cli *cli)
         zoo_config_free(&config);
     }
     bytes_release(&file);
-    if (disk) disk_free(disk);
-    if (descriptors) descriptors_free(descriptors);
+    if (running.disk) disk_free(running.disk);
+    if (running.descriptors) descriptors_free(running.descriptors);
     return status;
 }

@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
+#include "loop/pieces.h"
 #include "loop/stream.h"
 #include "loop/timer_heap.h"
 
@@ -72,8 +73,7 @@ struct loop {
     struct timer_heap timers;
     struct loop_message *deferred, *deferred_last;
     struct list flush; /* streams with something to send or to tell */
-    struct piece *spare_pieces;
-    size_t spare_piece_count;
+    struct piece_pool spare_pieces;
     uint8_t *scratch;
     struct list lookups; /* names being resolved for this loop */
 
@@ -110,7 +110,6 @@ uint8_t *loop_scratch(struct loop *loop);
 
 /* stream.c, called at the end of each turn. */
 void streams_flush(struct loop *loop);
-void streams_forget_pieces(struct loop *loop);
 /* A stream on a connected, non-blocking socket whose descriptor was taken (descriptors_take_socket). On error the caller
  * still owns both. */
 MUST_USE enum error stream_on_socket(struct loop *loop, int fd, const struct sockaddr *peer,

@@ -198,7 +198,7 @@ void loop_free(struct loop *loop)
     int status = uv_loop_close(&loop->uv);
     assert(status == 0 && "a stream, listener or poll outlives its loop");
     __atomic_sub_fetch(&loop->descriptors->sockets, LOOP_DESCRIPTORS, __ATOMIC_RELAXED);
-    streams_forget_pieces(loop);
+    piece_pool_free(&loop->spare_pieces);
     timer_heap_free(&loop->timers);
     free(loop->scratch);
     free(loop);

@@ -46,7 +46,7 @@ static void look(struct stream *stream)
     if (!stream->connection || stream->is_detached || !has_something(stream)) return;
     bool is_wanted = (stream->is_reading || stream->is_shut) && stream->ended == OK;
     if (!is_wanted) {
-        if (stream->was_reset && stream->first) to_flush(stream); /* who writes is told by that */
+        if (stream->was_reset && stream->queue.first) to_flush(stream); /* who writes is told by that */
         return;
     }
     if (!list_empty(&stream->in_ready)) return;
@@ -207,25 +207,6 @@ static struct stream *stream_new(struct connection *connection, int side, struct
     return stream;
 }
 
-static void drop_first(struct stream *stream)
-{
-    struct piece *piece = stream->first;
-    stream->first = piece->next;
-    if (!stream->first) stream->last = NULL;
-    stream->unsent_bytes -= piece->size;
-    bytes_release(&piece->bytes);
-    if (piece->file) file_release(&piece->file);
-    void (*released)(void *) = piece->released;
-    void *context = piece->released_context;
-    free(piece);
-    if (released) released(context);
-}
-
-static void drop_all(struct stream *stream)
-{
-    while (stream->first) drop_first(stream);
-}
-
 static void leave_lists(struct stream *stream)
 {
     list_remove(&stream->in_ready);
@@ -276,7 +257,7 @@ void stream_close(struct stream **stream)
     hang_up(closed);
     bool is_in_callback = closed->is_in_callback; /* then net_read or net_flush is below us and frees it */
     closed->is_in_callback = true;
-    drop_all(closed);
+    pieces_drop_all(&closed->queue, NULL);
     if (!is_in_callback) stream_free(closed);
 }
 
@@ -349,10 +330,8 @@ void net_free(struct sim *sim)
     LIST_EACH(&sim->streams, item)
     {
         struct stream *stream = CONTAINER_OF(item, struct stream, in_world);
-        while (stream->first) {
-            stream->first->released = NULL;
-            drop_first(stream);
-        }
+        for (struct piece *piece = stream->queue.first; piece; piece = piece->next) piece->released = NULL;
+        pieces_drop_all(&stream->queue, NULL);
         free(stream);
     }
     LIST_EACH(&sim->connections, item)
@@ -494,26 +473,16 @@ static bool is_deaf(const struct stream *stream)
            (stream->ended != OK && !stream->is_peer_done);
 }
 
-static enum error queue_piece(struct stream *stream, struct piece piece)
+static enum error queue_piece(struct stream *stream, const struct piece *piece)
 {
     bool is_dead = is_deaf(stream);
-    if (is_dead || piece.size == 0) {
-        bytes_release(&piece.bytes);
-        if (piece.file) file_release(&piece.file);
-        if (piece.released) piece.released(piece.released_context);
+    if (is_dead || piece->size == 0) {
+        piece_release(piece);
         return is_dead ? ERR_CLOSED : OK;
     }
-    struct piece *queued = malloc(sizeof *queued);
-    assert(queued);
-    *queued = piece;
-    if (stream->last) {
-        stream->last->next = queued;
-    } else {
-        stream->first = queued;
-    }
-    stream->last = queued;
-    stream->unsent_bytes += queued->size;
-    if (stream->unsent_bytes > FULL_BYTES) stream->is_full = true;
+    enum error err = pieces_add(&stream->queue, NULL, piece);
+    assert(err == OK);
+    if (stream->queue.unsent_bytes > FULL_BYTES) stream->is_full = true;
     if (!stream->is_blocked || stream->was_reset) to_flush(stream);
     return OK;
 }
@@ -521,17 +490,16 @@ static enum error queue_piece(struct stream *stream, struct piece piece)
 enum error stream_write(struct stream *stream, struct bytes *bytes, size_t offset, size_t size)
 {
     assert(offset <= bytes->capacity && size <= bytes->capacity - offset);
-    return queue_piece(stream, (struct piece){.bytes = bytes, .position = (int64_t)offset, .size = size});
+    const struct piece piece = {.bytes = bytes, .position = (int64_t)offset, .size = size};
+    return queue_piece(stream, &piece);
 }
 
 enum error stream_write_file(struct stream *stream, struct file *file, int64_t position, size_t size,
                              void (*released)(void *context), void *context)
 {
-    return queue_piece(stream, (struct piece){.file = file,
-                                              .position = position,
-                                              .size = size,
-                                              .released = released,
-                                              .released_context = context});
+    const struct piece piece = {
+        .file = file, .position = position, .size = size, .released = released, .released_context = context};
+    return queue_piece(stream, &piece);
 }
 
 void stream_set_send_buffer(struct stream *stream, int size)
@@ -542,7 +510,7 @@ void stream_set_send_buffer(struct stream *stream, int size)
 
 size_t stream_unsent_bytes(const struct stream *stream)
 {
-    return stream->unsent_bytes;
+    return stream->queue.unsent_bytes;
 }
 
 void stream_finish(struct stream *stream)
@@ -556,13 +524,13 @@ static void fail(struct stream *stream, enum error err)
 {
     stream->is_peer_done = false;
     stream->ended = err;
-    drop_all(stream);
+    pieces_drop_all(&stream->queue, NULL);
 }
 
 /* One segment's worth of the first piece goes into the pipe. */
 static void send_some(struct stream *stream, struct pipe *out)
 {
-    struct piece *piece = stream->first;
+    struct piece *piece = stream->queue.first;
     size_t part = piece->size < SEGMENT_BYTES ? piece->size : SEGMENT_BYTES;
     if (part > PIPE_BYTES - out->bytes) part = PIPE_BYTES - out->bytes;
     if (part > 1 && sim_chance(stream->sim, 8)) part = (size_t)sim_between(stream->sim, 1, (int64_t)part);
@@ -580,16 +548,13 @@ static void send_some(struct stream *stream, struct pipe *out)
         }
     }
     send_segment(out, segment);
-    piece->position += (int64_t)part;
-    piece->size -= part;
-    stream->unsent_bytes -= part;
-    if (piece->size == 0) drop_first(stream);
+    pieces_sent(&stream->queue, NULL, part);
 }
 
 static void flush(struct stream *stream)
 {
-    if (stream->was_reset && stream->first) fail(stream, ERR_EOF);
-    while (stream->first && !stream->is_blocked && stream->connection) {
+    if (stream->was_reset && stream->queue.first) fail(stream, ERR_EOF);
+    while (stream->queue.first && !stream->is_blocked && stream->connection) {
         struct pipe *out = &stream->connection->pipes[stream->side];
         if (out->bytes >= PIPE_BYTES) {
             stream->is_blocked = true;
@@ -599,18 +564,18 @@ static void flush(struct stream *stream)
         if (stream->is_closed) return;
     }
     if (!stream->connection) return;
-    if (!stream->first && stream->is_finishing && !stream->is_shut &&
+    if (!stream->queue.first && stream->is_finishing && !stream->is_shut &&
         (stream->ended == OK || stream->is_peer_done)) {
         stream->is_shut = true;
         if (!stream->was_reset) send_end(&stream->connection->pipes[stream->side]);
         look(stream);
     }
-    if (stream->is_full && !stream->first && stream->ended == OK) {
+    if (stream->is_full && !stream->queue.first && stream->ended == OK) {
         stream->is_full = false;
         if (stream->events.on_drained) stream->events.on_drained(stream->context);
         if (stream->is_closed || !stream->connection) return;
     }
-    if (stream->ended != OK && !stream->is_told && !stream->first) {
+    if (stream->ended != OK && !stream->is_told && !stream->queue.first) {
         stream->is_told = true;
         if (stream->events.on_closed) stream->events.on_closed(stream->context, stream->ended);
     }
@@ -669,7 +634,8 @@ void stream_close_after_sending(struct stream **closing)
     *closing = NULL;
     if (!stream || stream->is_closed) return;
     bool has_failed = stream->ended != OK && !stream->is_peer_done;
-    if (!stream->connection || stream->was_reset || has_failed || (stream->is_peer_done && !stream->first)) {
+    if (!stream->connection || stream->was_reset || has_failed ||
+        (stream->is_peer_done && !stream->queue.first)) {
         stream_close(&stream);
         return;
     }
@@ -710,7 +676,7 @@ struct detached_stream {
 enum error stream_detach(struct stream **stream, struct detached_stream **result)
 {
     struct stream *leaving = *stream;
-    assert(!leaving->first && !leaving->is_reading && !leaving->is_finishing && !leaving->is_lingering);
+    assert(!leaving->queue.first && !leaving->is_reading && !leaving->is_finishing && !leaving->is_lingering);
     if (leaving->ended != OK || !leaving->connection) return ERR_CLOSED;
     struct detached_stream *detached = malloc(sizeof *detached);
     if (!detached) return ERR_NOMEM;

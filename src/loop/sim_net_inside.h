@@ -1,5 +1,6 @@
 /* sim_net_inside.h: what sim_net.c and sim_dial.c share: both ends of a simulated connection and what is between them. */
 #pragma once
+#include "loop/pieces.h"
 #include "loop/sim_inside.h"
 
 enum { RETRY_US = 200000 /* of a segment or connect that meets a cut */ };
@@ -33,16 +34,6 @@ struct connection {
     struct pipe pipes[2];
 };
 
-struct piece {
-    struct piece *next;
-    struct bytes *bytes; /* or */
-    struct file *file;
-    int64_t position;
-    size_t size;
-    void (*released)(void *context);
-    void *released_context;
-};
-
 struct stream {
     struct sim *sim;
     struct loop *loop;
@@ -52,8 +43,7 @@ struct stream {
     struct list in_world, in_ready, in_flush, in_backlog;
     struct stream_events events;
     void *context;
-    struct piece *first, *last;
-    size_t unsent_bytes;
+    struct piece_queue queue;
     enum error ended;
     bool is_reading, is_blocked, is_full, is_finishing, is_shut, is_peer_done, is_told, was_reset;
     bool is_in_callback, is_closed; /* closed within its own callback: freed after it */

@@ -24,18 +24,7 @@ enum {
     MAX_SENDFILE_BYTES = 1 << 20, /* of one sendfile */
     MAX_FLUSH_BYTES = 2 << 20,    /* of one stream in one turn; then the others have theirs */
     FULL_BYTES = 64 * 1024,       /* above this the caller hears when the queue is empty again */
-    MAX_SPARE_PIECES = 1024,
-    LINGER_MS = 2000, /* for the peer to read our last words (stream_close_after_sending) */
-};
-
-struct piece {
-    struct piece *next;
-    struct bytes *bytes; /* or */
-    struct file *file;
-    int64_t position; /* in the file, or in bytes->data */
-    size_t size;      /* unsent */
-    void (*released)(void *context);
-    void *released_context;
+    LINGER_MS = 2000,             /* for the peer to read our last words (stream_close_after_sending) */
 };
 
 struct last_words {
@@ -49,8 +38,7 @@ struct stream {
     struct loop *loop;
     struct stream_events events;
     void *context;
-    struct piece *first, *last;
-    size_t unsent_bytes;
+    struct piece_queue queue;
     struct list in_flush;          /* loop->flush */
     struct last_words *last_words; /* only after stream_close_after_sending */
     int fd;
@@ -126,56 +114,6 @@ static enum error transport_send_file(struct stream *stream, struct file *file, 
     if (n > 0) return OK;
     if (n == 0) return ERR_EOF;
     return number == EAGAIN ? OK : net_error(number);
-}
-
-/* --- pieces --- */
-
-static struct piece *piece_new(struct loop *loop)
-{
-    struct piece *piece = loop->spare_pieces;
-    if (!piece) return malloc(sizeof *piece);
-    loop->spare_pieces = piece->next;
-    loop->spare_piece_count--;
-    return piece;
-}
-
-static void piece_drop(struct loop *loop, struct piece *piece)
-{
-    bytes_release(&piece->bytes);
-    if (piece->file) file_release(&piece->file);
-    void (*released)(void *) = piece->released;
-    void *context = piece->released_context;
-    if (loop->spare_piece_count < MAX_SPARE_PIECES) {
-        piece->next = loop->spare_pieces;
-        loop->spare_pieces = piece;
-        loop->spare_piece_count++;
-    } else {
-        free(piece);
-    }
-    if (released) released(context);
-}
-
-void streams_forget_pieces(struct loop *loop)
-{
-    while (loop->spare_pieces) {
-        struct piece *next = loop->spare_pieces->next;
-        free(loop->spare_pieces);
-        loop->spare_pieces = next;
-    }
-}
-
-static void drop_first(struct stream *stream)
-{
-    struct piece *piece = stream->first;
-    stream->first = piece->next;
-    if (!stream->first) stream->last = NULL;
-    stream->unsent_bytes -= piece->size;
-    piece_drop(stream->loop, piece);
-}
-
-static void drop_all(struct stream *stream)
-{
-    while (stream->first) drop_first(stream);
 }
 
 /* --- polling --- */
@@ -312,7 +250,7 @@ static void free_stream(uv_handle_t *handle)
 static void leave_loop(struct stream *stream)
 {
     stream->is_closed = true;
-    drop_all(stream);
+    pieces_drop_all(&stream->queue, &stream->loop->spare_pieces);
     if (stream->last_words) loop_timer_stop(stream->loop, &stream->last_words->timer);
     list_remove(&stream->in_flush);
     uv_close((uv_handle_t *)&stream->poll, free_stream);
@@ -356,24 +294,18 @@ enum error stream_read(struct stream *stream, void *into, size_t capacity, size_
     return err;
 }
 
-static enum error queue_piece(struct stream *stream, struct piece *piece)
+static enum error queue_piece(struct stream *stream, const struct piece *piece)
 {
     /* After the peer's end of sending (ERR_EOF) it may still listen; after a failure nobody does. */
     bool is_dead =
         stream->is_closed || stream->is_finishing || (stream->ended != OK && !stream->is_peer_done);
     if (is_dead || piece->size == 0) {
-        piece_drop(stream->loop, piece);
+        piece_release(piece);
         return is_dead ? ERR_CLOSED : OK;
     }
-    piece->next = NULL;
-    if (stream->last) {
-        stream->last->next = piece;
-    } else {
-        stream->first = piece;
-    }
-    stream->last = piece;
-    stream->unsent_bytes += piece->size;
-    if (stream->unsent_bytes > FULL_BYTES) stream->is_full = true;
+    enum error err = pieces_add(&stream->queue, &stream->loop->spare_pieces, piece);
+    if (err != OK) return err;
+    if (stream->queue.unsent_bytes > FULL_BYTES) stream->is_full = true;
     if (!stream->is_blocked) to_flush(stream);
     return OK;
 }
@@ -381,32 +313,21 @@ static enum error queue_piece(struct stream *stream, struct piece *piece)
 enum error stream_write(struct stream *stream, struct bytes *bytes, size_t offset, size_t size)
 {
     assert(offset <= bytes->capacity && size <= bytes->capacity - offset);
-    struct piece *piece = piece_new(stream->loop);
-    if (!piece) {
-        bytes_release(&bytes);
-        return ERR_NOMEM;
-    }
-    *piece = (struct piece){.bytes = bytes, .position = (int64_t)offset, .size = size};
-    return queue_piece(stream, piece);
+    const struct piece piece = {.bytes = bytes, .position = (int64_t)offset, .size = size};
+    return queue_piece(stream, &piece);
 }
 
 enum error stream_write_file(struct stream *stream, struct file *file, int64_t position, size_t size,
                              void (*released)(void *context), void *context)
 {
-    struct piece *piece = piece_new(stream->loop);
-    if (!piece) {
-        file_release(&file);
-        if (released) released(context);
-        return ERR_NOMEM;
-    }
-    *piece = (struct piece){
+    const struct piece piece = {
         .file = file, .position = position, .size = size, .released = released, .released_context = context};
-    return queue_piece(stream, piece);
+    return queue_piece(stream, &piece);
 }
 
 size_t stream_unsent_bytes(const struct stream *stream)
 {
-    return stream->unsent_bytes;
+    return stream->queue.unsent_bytes;
 }
 
 void stream_set_send_buffer(struct stream *stream, int size)
@@ -424,20 +345,6 @@ void stream_finish(struct stream *stream)
 
 /* --- sending --- */
 
-static void sent(struct stream *stream, size_t size)
-{
-    /* A released callback may close the stream: then nothing is left to count. */
-    while (size > 0 && stream->first) {
-        struct piece *piece = stream->first;
-        size_t part = size < piece->size ? size : piece->size;
-        size -= part;
-        piece->position += (int64_t)part;
-        piece->size -= part;
-        stream->unsent_bytes -= part;
-        if (piece->size == 0) drop_first(stream);
-    }
-}
-
 static bool is_large(const struct piece *piece)
 {
     return piece->file && piece->size > SMALL_SLICE_BYTES;
@@ -447,7 +354,7 @@ static void fail(struct stream *stream, enum error err)
 {
     stream->is_peer_done = false; /* whatever it was, now it is dead */
     stream->ended = err;
-    drop_all(stream);
+    pieces_drop_all(&stream->queue, &stream->loop->spare_pieces);
     if (!stream->is_closed) end(stream, err);
 }
 
@@ -458,7 +365,7 @@ static size_t send_joined(struct stream *stream)
     int count = 0;
     size_t total = 0, scratch_used = 0;
     uint8_t *scratch = NULL;
-    struct piece *piece = stream->first;
+    struct piece *piece = stream->queue.first;
     for (; piece && count < MAX_PARTS && !is_large(piece) && total < MAX_FLUSH_BYTES; piece = piece->next) {
         if (piece->bytes) {
             parts[count++] = (struct iovec){piece->bytes->data + piece->position, piece->size};
@@ -487,13 +394,13 @@ static size_t send_joined(struct stream *stream)
         return 0;
     }
     if (done < total) stream->is_blocked = true;
-    sent(stream, done);
+    pieces_sent(&stream->queue, &stream->loop->spare_pieces, done);
     return done;
 }
 
 static size_t send_large(struct stream *stream)
 {
-    struct piece *piece = stream->first;
+    struct piece *piece = stream->queue.first;
     size_t asked = piece->size < MAX_SENDFILE_BYTES ? piece->size : MAX_SENDFILE_BYTES, done;
     enum error err = transport_send_file(stream, piece->file, piece->position, asked, &done);
     if (err != OK) {
@@ -501,7 +408,7 @@ static size_t send_large(struct stream *stream)
         return 0;
     }
     if (done < asked) stream->is_blocked = true;
-    sent(stream, done);
+    pieces_sent(&stream->queue, &stream->loop->spare_pieces, done);
     return done;
 }
 
@@ -509,17 +416,17 @@ static size_t send_large(struct stream *stream)
 static void flush(struct stream *stream)
 {
     size_t budget = MAX_FLUSH_BYTES;
-    while (stream->first && !stream->is_blocked) {
+    while (stream->queue.first && !stream->is_blocked) {
         if (budget == 0) {
             to_flush(stream); /* goes on in the next turn, which comes at once */
             return;
         }
-        size_t done = is_large(stream->first) ? send_large(stream) : send_joined(stream);
+        size_t done = is_large(stream->queue.first) ? send_large(stream) : send_joined(stream);
         if (stream->is_closed) return;
         budget -= done < budget ? done : budget;
     }
 
-    if (!stream->first) {
+    if (!stream->queue.first) {
         stream->is_blocked = false;
         if (stream->is_finishing && !stream->is_shut && (stream->ended == OK || stream->is_peer_done)) {
             stream->is_shut = true;
@@ -530,13 +437,13 @@ static void flush(struct stream *stream)
     if (stream->ended != OK) wanted = wanted_events(stream);
     poll_for(stream, wanted);
 
-    if (stream->is_full && !stream->first && stream->ended == OK) {
+    if (stream->is_full && !stream->queue.first && stream->ended == OK) {
         stream->is_full = false;
         if (stream->events.on_drained) stream->events.on_drained(stream->context);
         if (stream->is_closed) return;
     }
     /* A peer that has finished sending still gets what it asked for before we say so. */
-    if (stream->ended != OK && !stream->is_told && !stream->first) {
+    if (stream->ended != OK && !stream->is_told && !stream->queue.first) {
         stream->is_told = true;
         if (stream->events.on_closed) stream->events.on_closed(stream->context, stream->ended);
     }
@@ -585,7 +492,7 @@ void stream_close_after_sending(struct stream **closing)
     struct stream *stream = *closing;
     *closing = NULL;
     if (!stream || stream->is_closed) return;
-    if ((stream->ended != OK && !stream->is_peer_done) || (stream->is_peer_done && !stream->first)) {
+    if ((stream->ended != OK && !stream->is_peer_done) || (stream->is_peer_done && !stream->queue.first)) {
         stream_close(&stream);
         return;
     }
@@ -671,7 +578,7 @@ struct detached_stream {
 enum error stream_detach(struct stream **stream, struct detached_stream **result)
 {
     struct stream *leaving = *stream;
-    assert(!leaving->first && !leaving->is_reading && !leaving->is_finishing && !leaving->last_words);
+    assert(!leaving->queue.first && !leaving->is_reading && !leaving->is_finishing && !leaving->last_words);
     if (leaving->ended != OK) return ERR_CLOSED;
     struct detached_stream *detached = calloc(1, sizeof *detached);
     if (!detached) return ERR_NOMEM;
