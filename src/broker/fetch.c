@@ -437,23 +437,19 @@ static void tell_leaders(struct fetch *fetch, struct fetch_response *response)
             const struct image_topic *known = fetch->uses_ids ? image_topic_by_id(image, &topic->topic_id)
                                                               : image_topic(image, topic->topic);
             const struct image_partition *partition = image_topic_partition(known, answer->partition_index);
-            if (!partition || partition->leader < 0) continue;
-            answer->current_leader.leader_id = partition->leader;
-            answer->current_leader.leader_epoch = partition->leader_epoch;
-            leader_set_add(&leaders, partition->leader);
+            leader_set_tell(&leaders, partition, &answer->current_leader.leader_id,
+                            &answer->current_leader.leader_epoch);
         }
     }
-    if (leaders.count == 0) return;
-    struct fetch_response_node_endpoint *nodes = request_alloc(request, leaders.count, sizeof *nodes);
-    if (!nodes) return;
-    int32_t count = 0;
-    for (size_t i = 0; i < leaders.count; i++) {
-        struct fetch_response_node_endpoint *node = &nodes[count];
-        node->node_id = leaders.ids[i];
-        if (leader_endpoint(request, image, leaders.ids[i], &node->host, &node->port, &node->rack)) count++;
-    }
+    struct leader_node found[LEADERS_MAX];
+    size_t count = leader_set_nodes(&leaders, request, found);
+    struct fetch_response_node_endpoint *nodes = request_alloc(request, count, sizeof *nodes);
+    for (size_t i = 0; nodes && i < count; i++)
+        nodes[i] = (struct fetch_response_node_endpoint){
+            .node_id = found[i].id, .host = found[i].host, .port = found[i].port, .rack = found[i].rack};
+    if (!nodes || count == 0) return;
     response->node_endpoints.items = nodes;
-    response->node_endpoints.count = count;
+    response->node_endpoints.count = (int32_t)count;
 }
 
 static bool same_topic(const struct fetch *fetch, const struct entry *a, const struct entry *b)

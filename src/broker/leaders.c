@@ -21,10 +21,27 @@ enum error partition_absence(const struct image *image, struct slice topic, int3
     return partition ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
-void leader_set_add(struct leader_set *set, int32_t broker_id)
+void leader_set_tell(struct leader_set *set, const struct image_partition *partition, int32_t *leader_id,
+                     int32_t *leader_epoch)
 {
+    if (!partition || partition->leader < 0) return;
+    *leader_id = partition->leader;
+    *leader_epoch = partition->leader_epoch;
     for (size_t i = 0; i < set->count; i++) {
-        if (set->ids[i] == broker_id) return;
+        if (set->ids[i] == partition->leader) return;
     }
-    if (broker_id >= 0 && set->count < sizeof set->ids / sizeof *set->ids) set->ids[set->count++] = broker_id;
+    if (set->count < LEADERS_MAX) set->ids[set->count++] = partition->leader;
+}
+
+size_t leader_set_nodes(const struct leader_set *set, const struct request *request,
+                        struct leader_node nodes[LEADERS_MAX])
+{
+    const struct image *image = request_image(request);
+    size_t count = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct leader_node *node = &nodes[count];
+        node->id = set->ids[i];
+        if (leader_endpoint(request, image, node->id, &node->host, &node->port, &node->rack)) count++;
+    }
+    return count;
 }

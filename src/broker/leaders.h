@@ -17,9 +17,20 @@ bool leader_endpoint(const struct request *request, const struct image *image, i
 /* A partition that this loop does not know: what to tell a client. NOT_LEADER_OR_FOLLOWER when another broker has it. */
 enum error partition_absence(const struct image *image, struct slice topic, int32_t index);
 
-/* A set of brokers that an answer names, each once. */
+/* The leaders that an answer names, each once. */
+enum { LEADERS_MAX = 16 };
 struct leader_set {
-    int32_t ids[16];
+    int32_t ids[LEADERS_MAX];
     size_t count;
 };
-void leader_set_add(struct leader_set *set, int32_t broker_id);
+/* Tells the partition's leader (NULL: it has none that anybody knows), and remembers it. */
+void leader_set_tell(struct leader_set *set, const struct image_partition *partition, int32_t *leader_id,
+                     int32_t *leader_epoch);
+
+struct leader_node {
+    int32_t id, port;
+    struct slice host, rack;
+};
+/* Where those of the set are that can be reached; how many. */
+size_t leader_set_nodes(const struct leader_set *set, const struct request *request,
+                        struct leader_node nodes[LEADERS_MAX]);

@@ -99,22 +99,18 @@ static void tell_leaders(struct produce *produce)
         struct entry *entry = &produce->entries[i];
         if (entry->err != ERR_NOT_LEADER_OR_FOLLOWER) continue;
         const struct image_partition *partition = image_partition(image, entry->topic, entry->answer->index);
-        if (!partition || partition->leader < 0) continue;
-        entry->answer->current_leader.leader_id = partition->leader;
-        entry->answer->current_leader.leader_epoch = partition->leader_epoch;
-        leader_set_add(&leaders, partition->leader);
+        leader_set_tell(&leaders, partition, &entry->answer->current_leader.leader_id,
+                        &entry->answer->current_leader.leader_epoch);
     }
-    if (leaders.count == 0) return;
-    struct produce_response_node_endpoint *nodes = request_alloc(request, leaders.count, sizeof *nodes);
-    if (!nodes) return;
-    int32_t count = 0;
-    for (size_t i = 0; i < leaders.count; i++) {
-        struct produce_response_node_endpoint *node = &nodes[count];
-        node->node_id = leaders.ids[i];
-        if (leader_endpoint(request, image, leaders.ids[i], &node->host, &node->port, &node->rack)) count++;
-    }
+    struct leader_node found[LEADERS_MAX];
+    size_t count = leader_set_nodes(&leaders, request, found);
+    struct produce_response_node_endpoint *nodes = request_alloc(request, count, sizeof *nodes);
+    for (size_t i = 0; nodes && i < count; i++)
+        nodes[i] = (struct produce_response_node_endpoint){
+            .node_id = found[i].id, .host = found[i].host, .port = found[i].port, .rack = found[i].rack};
+    if (!nodes || count == 0) return;
     produce->response.node_endpoints.items = nodes;
-    produce->response.node_endpoints.count = count;
+    produce->response.node_endpoints.count = (int32_t)count;
 }
 
 static void answer(struct produce *produce)

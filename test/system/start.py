@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""start.py BINARY: how fast a broker is ready on an empty directory, and what it costs when idle.
+"""start.py BINARY [--idle SECONDS] [--watch SECONDS]: how fast a broker is ready on an empty directory, and what it costs idle.
 
-Judged: exec to `ready:` below 20 ms (median of 11), below 16 MiB resident after IDLE seconds (default 10), at most one clock
-tick of CPU in the WATCH seconds after that (default 10 here; WATCH=60 to be strict).
+Judged: exec to `ready:` below 20 ms (median of 11), below 16 MiB resident after --idle (10 s), at most one clock tick of CPU in
+the --watch after that (10 s here; --watch 60 is the strict one).
 """
+import argparse
 import os
 import pathlib
 import select
@@ -11,12 +12,15 @@ import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
-BINARY = os.path.abspath(sys.argv[1])
-IDLE, WATCH = float(os.environ.get("IDLE", "10")), float(os.environ.get("WATCH", "10"))
+arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+arguments.add_argument("binary")
+arguments.add_argument("--idle", type=float, default=10)
+arguments.add_argument("--watch", type=float, default=10)
+options = arguments.parse_args()
+BINARY = os.path.abspath(options.binary)
 # A sanitizer's run-time costs start-up and memory of its own; then only the behaviour is tested.
 LIMITS = not os.environ.get("NO_LIMITS")
 
@@ -66,16 +70,16 @@ for i in range(11):
     assert status == 0, f"exit code {status}: {log}"
     assert "ready: PLAINTEXT://127.0.0.1:" in log, log
 process, again = start(root / "d0")
-time.sleep(IDLE)
+time.sleep(options.idle)
 resident, before = resident_kib(process.pid), ticks(process.pid)
-time.sleep(WATCH)
+time.sleep(options.watch)
 used = ticks(process.pid) - before
 process.terminate()
 assert process.wait(20) == 0
 shutil.rmtree(root, ignore_errors=True)
 median = statistics.median(times)
 print(f"ready in {median:.1f} ms (median of 11, {min(times):.1f} to {max(times):.1f}), a restart in {again:.1f} ms; "
-      f"idle: {resident} KiB resident, {used} clock ticks in {WATCH:.0f} s")
+      f"idle: {resident} KiB resident, {used} clock ticks in {options.watch:.0f} s")
 if LIMITS:
     assert median < 20, "slower than 20 ms"
     assert resident < 16 * 1024, "more than 16 MiB"
