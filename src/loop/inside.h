@@ -68,6 +68,12 @@ struct loop {
     int is_stopping;            /* __atomic */
 
     bool is_in_turn, is_hot;
+    /* Staying awake for what is about to come (loop.c, keep_watch). */
+    bool is_watching;
+    int short_waits;         /* so many waits in a row were short */
+    int64_t wait_start_us;   /* when the last turn ended */
+    int64_t watch_polled_us; /* when the kernel was last asked */
+    int64_t no_watch_until_us;
     int64_t now_us;
     int64_t alarm_due_ms; /* INT64_MAX = off */
     struct timer_heap timers;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,10 @@
 enum {
     MAX_ROUNDS = 4, /* messages that beget messages: so many rounds, then sockets get their chance */
     SECOND_US = 1000000,
+    WATCH_US = 100,         /* a shorter wait is not worth a sleep: waking up may cost as much, twice over */
+    WATCH_AFTER = 8,        /* so many short waits in a row make the next one likely */
+    WATCH_CROWDED_US = 300, /* away from the processor for so long: somebody else needs it */
+    WATCH_PAUSE_US = 50000,
 };
 
 int64_t clock_us(void)
@@ -131,10 +136,44 @@ static void set_alarm(struct loop *loop)
     uv_timer_start(&loop->alarm, on_alarm, wait_ms > 0 ? (uint64_t)wait_ms : 0, 0);
 }
 
+/* A client that sends its next request as soon as it has heard the answer to the last makes for waits of some 30 us, and on an
+ * idle machine waking a sleeping processor takes as long. After several such waits a loop stays awake through the next, for as long
+ * as it is short and nobody else wants the processor. True: ask the kernel again, the turn has not begun. */
+static bool keep_watch(struct loop *loop)
+{
+    if (!loop->is_watching || loop->is_in_turn) return false;
+    int64_t now_us = clock_us();
+    bool is_crowded = now_us - loop->watch_polled_us > WATCH_CROWDED_US;
+    bool is_over = now_us - loop->wait_start_us > WATCH_US;
+    loop->watch_polled_us = now_us;
+    if (!is_crowded && !is_over) {
+        sched_yield();
+        return true;
+    }
+    if (is_crowded) loop->no_watch_until_us = now_us + WATCH_PAUSE_US;
+    loop->short_waits = 0;
+    loop->is_watching = false;
+    set_hot(loop, false);
+    return true; /* and now it sleeps */
+}
+
+/* A turn has ended and nothing is left to do. */
+static void begin_watch(struct loop *loop)
+{
+    loop->wait_start_us = loop->watch_polled_us = clock_us();
+    loop->is_watching =
+        loop->short_waits >= WATCH_AFTER && loop->wait_start_us >= loop->no_watch_until_us && !loop->is_hot;
+    if (loop->is_watching) set_hot(loop, true);
+}
+
 static void end_turn(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
+    if (keep_watch(loop)) return;
+    loop->is_watching = false;
     loop_begin_turn(loop);
+    bool was_short = loop->now_us - loop->wait_start_us <= WATCH_US;
+    loop->short_waits = was_short ? loop->short_waits + (loop->short_waits < WATCH_AFTER) : 0;
     run_turn(loop);
 
     set_alarm(loop);
@@ -144,6 +183,7 @@ static void end_turn(uv_prepare_t *prepare)
     __atomic_store_n(&loop->is_asleep, 1, __ATOMIC_SEQ_CST);
     /* Whoever posted before that store did not wake us; whoever posts after it does. */
     set_hot(loop, has_inbox(loop) || loop->deferred || !list_empty(&loop->flush));
+    begin_watch(loop);
 }
 
 static void on_wake(uv_async_t *wake)
