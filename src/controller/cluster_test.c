@@ -1,5 +1,4 @@
-/* cluster_test.c: several brokers on a keeper that is a map: the hard cases of facts/cluster.md 6.2, 6.3 and 6.5, each by its number,
- * and moves of partitions between brokers. */
+/* cluster_test.c: several brokers on a keeper that is a map: the hard cases of facts/cluster.md 6.2, 6.3 and 6.5, each by its number. */
 #include "base/test.h"
 
 #include <stdio.h>
@@ -7,44 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "controller/controller_world.h"
-
-static const struct image_partition *shown(struct test_world *w, const char *name, int32_t index)
-{
-    return image_partition(metadata_image(test_controller(w)->metadata), slice_of(name), index);
-}
-
-static void assert_ids(const int32_t *got, int32_t got_count, const int32_t *want, int32_t count)
-{
-    assert_int_equal(got_count, count);
-    for (int32_t i = 0; i < count; i++) assert_int_equal(got[i], want[i]);
-}
-
-#define ASSERT_REPLICAS(partition, ...)                                                                      \
-    assert_ids((partition)->replicas, (partition)->replica_count, (const int32_t[]){__VA_ARGS__},            \
-               sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
-#define ASSERT_ISR(partition, ...)                                                                           \
-    assert_ids((partition)->isr, (partition)->isr_count, (const int32_t[]){__VA_ARGS__},                     \
-               sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
-#define IDS(...) (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t)
-
-static struct test_world *cluster(uint64_t seed, int brokers)
-{
-    struct test_world *w = test_world_new(seed);
-    for (int i = 0; i < brokers; i++) test_broker_start(w, i);
-    assert_int_equal(test_controller(w)->id, 0);
-    return w;
-}
-
-static struct test_replica *replica(struct test_world *w, int32_t id, const char *name)
-{
-    return map_get(&w->brokers[id]->replicas, slice_of(name));
-}
-
-static void run(struct test_world *w)
-{
-    fake_keeper_advance(w->fake, 20);
-}
+#include "controller/cluster_bench.h"
 
 /* --- controlled shutdown --- */
 
@@ -120,261 +82,6 @@ static void who_leaves_twice_is_answered_twice(void **state)
     assert_int_equal(leave(w, 0, -1, &remaining),
                      OK); /* and so does the controller itself: now nobody is left */
     assert_int_equal(remaining, 1);
-    test_world_free(w);
-}
-
-/* --- moves --- */
-
-static void a_partition_moves_when_its_new_replicas_are_in_sync(void **state)
-{
-    struct test_world *w = cluster(4, 4);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
-    assert_int_equal(test_move(c, "t", 0, IDS(2, 3)), OK);
-    const struct image_partition *p = shown(w, "t", 0);
-    ASSERT_REPLICAS(p, 2, 3, 0, 1);
-    ASSERT_ISR(p, 0, 1);
-    assert_int_equal(p->leader_epoch, 1);
-    assert_true(replica(w, 2, "t-0")->is_new);
-    assert_false(replica(w, 1, "t-0")->is_new);
-    char znode[400];
-    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), znode, sizeof znode);
-    assert_non_null(strstr(znode, "\"partitions\":{\"0\":[2,3,0,1]}"));
-    assert_non_null(strstr(znode, "\"adding_replicas\":{\"0\":[2,3]},\"removing_replicas\":{\"0\":[0,1]}"));
-
-    struct list_partition_reassignments_request list = {.topics = {NULL, -1}};
-    struct test_call call;
-    test_submit(c, &call, 46, 0, &list);
-    assert_int_equal(call.response.moving.topics.count, 1);
-    assert_int_equal(call.response.moving.topics.items[0].partitions.items[0].adding_replicas.count, 2);
-    test_call_free(&call);
-
-    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1, 2)), OK); /* one of them is not enough */
-    ASSERT_REPLICAS(shown(w, "t", 0), 2, 3, 0, 1);
-    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1, 2, 3)), OK);
-    run(w);
-    p = shown(w, "t", 0);
-    ASSERT_REPLICAS(p, 2, 3);
-    ASSERT_ISR(p, 2, 3);
-    assert_int_equal(p->leader, 2);
-    assert_null(replica(w, 0, "t-0")); /* KAFKA-13198: told to delete */
-    assert_null(replica(w, 1, "t-0"));
-    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), znode, sizeof znode);
-    assert_non_null(strstr(znode, "\"partitions\":{\"0\":[2,3]}"));
-    assert_non_null(strstr(znode, "\"adding_replicas\":{},\"removing_replicas\":{}"));
-    test_submit(c, &call, 46, 0, &list);
-    assert_int_equal(call.response.moving.topics.count, 0);
-    test_call_free(&call);
-    test_world_check(w, 4);
-    test_world_free(w);
-}
-
-static void a_move_is_called_off_or_replaced(void **state)
-{
-    struct test_world *w = cluster(5, 4);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
-    assert_int_equal(test_move(c, "t", 0, NULL, 0), ERR_NO_REASSIGNMENT_IN_PROGRESS);
-    assert_int_equal(test_move(c, "t", 0, IDS(2, 3)), OK);
-    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1, 2)), OK);
-    assert_int_equal(test_move(c, "t", 0, NULL, 0), OK);
-    const struct image_partition *p = shown(w, "t", 0);
-    ASSERT_REPLICAS(p, 0, 1);
-    ASSERT_ISR(p, 0, 1);
-    assert_null(replica(w, 2, "t-0")); /* KAFKA-13972 */
-    assert_null(replica(w, 3, "t-0"));
-    test_world_check(w, 5);
-
-    assert_int_equal(test_move(c, "t", 0, IDS(2, 1)), OK);
-    assert_int_equal(test_move(c, "t", 0, IDS(1, 3)), OK); /* another target: 2 is not needed any more */
-    ASSERT_REPLICAS(shown(w, "t", 0), 1, 3, 0);
-    assert_null(replica(w, 2, "t-0"));
-    test_catch_up(w);
-    p = shown(w, "t", 0);
-    ASSERT_REPLICAS(p, 1, 3);
-    assert_int_equal(p->leader, 1);
-    assert_null(replica(w, 0, "t-0"));
-    test_world_check(w, 5);
-    test_world_free(w);
-}
-
-static void a_move_changes_order_and_number_of_replicas(void **state)
-{
-    struct test_world *w = cluster(6, 4);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
-    assert_int_equal(test_move(c, "t", 0, IDS(1, 0)), OK); /* another order: nothing to wait for */
-    ASSERT_REPLICAS(shown(w, "t", 0), 1, 0);
-    assert_int_equal(shown(w, "t", 0)->leader, 0);
-    assert_int_equal(test_move(c, "t", 0, IDS(1, 0, 3)), OK);
-    test_catch_up(w);
-    ASSERT_REPLICAS(shown(w, "t", 0), 1, 0, 3);
-    assert_int_equal(shown(w, "t", 0)->isr_count, 3);
-    assert_int_equal(test_move(c, "t", 0, IDS(3)), OK);
-    ASSERT_REPLICAS(shown(w, "t", 0), 3);
-    ASSERT_ISR(shown(w, "t", 0), 3);
-    test_world_check(w, 6);
-    test_world_free(w);
-}
-
-static void impossible_moves_are_refused(void **state)
-{
-    struct test_world *w = cluster(7, 3);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
-    assert_int_equal(test_move(c, "t", 0, (const int32_t[]){0}, 0), ERR_INVALID_REPLICA_ASSIGNMENT);
-    assert_int_equal(test_move(c, "t", 0, IDS(1, 1)), ERR_INVALID_REPLICA_ASSIGNMENT);
-    assert_int_equal(test_move(c, "t", 0, IDS(1, -1)), ERR_INVALID_REPLICA_ASSIGNMENT);
-    assert_int_equal(test_move(c, "t", 0, IDS(1, 3)), ERR_INVALID_REPLICA_ASSIGNMENT); /* not alive */
-    assert_int_equal(test_move(c, "t", 1, IDS(1, 2)), ERR_UNKNOWN_TOPIC_OR_PARTITION);
-    assert_int_equal(test_move(c, "u", 0, IDS(1, 2)), ERR_UNKNOWN_TOPIC_OR_PARTITION);
-    assert_int_equal(test_move(w->brokers[1], "t", 0, IDS(1, 2)), ERR_NOT_CONTROLLER);
-    int32_t three[] = {0, 1, 2};
-    struct alter_partition_reassignments_request_reassignable_partition partition = {.replicas = {three, 3}};
-    struct alter_partition_reassignments_request_reassignable_topic topic = {.name = SLICE("t"),
-                                                                             .partitions = {&partition, 1}};
-    struct alter_partition_reassignments_request request = {.topics = {&topic, 1}};
-    struct test_call call;
-    test_submit(c, &call, 45, 1, &request);
-    run(w);
-    assert_int_equal(call.response.move.responses.items[0].partitions.items[0].error_code,
-                     error_kafka_code(ERR_INVALID_REPLICATION_FACTOR));
-    test_call_free(&call);
-    ASSERT_REPLICAS(shown(w, "t", 0), 0, 1);
-    test_world_check(w, 7);
-    test_world_free(w);
-}
-
-static void a_move_asked_for_in_a_znode_is_made(void **state)
-{
-    struct test_world *w = cluster(8, 3);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1, 0, 1}, 2, 2), OK);
-    for (int round = 0; round < 2; round++) { /* the watch is armed again */
-        fake_keeper_put(w->fake, "/admin/reassign_partitions",
-                        round == 0 ? SLICE("{\"version\":1,\"partitions\":["
-                                           "{\"topic\":\"t\",\"partition\":0,\"replicas\":[1,2]},"
-                                           "{\"topic\":\"t\",\"partition\":1,\"replicas\":[2,3]},"
-                                           "{\"topic\":\"none\",\"partition\":0,\"replicas\":[1]}]}")
-                                   : SLICE("{\"version\":1,\"partitions\":["
-                                           "{\"topic\":\"t\",\"partition\":1,\"replicas\":[2,0]}]}"),
-                        0);
-        run(w);
-        if (round == 0) {
-            char left[200];
-            slice_text(fake_keeper_data(w->fake, "/admin/reassign_partitions"), left, sizeof left);
-            assert_string_equal(left, "{\"version\":1,\"partitions\":["
-                                      "{\"topic\":\"t\",\"partition\":0,\"replicas\":[1,2]}]}");
-        }
-        assert_true(fake_keeper_has(w->fake, "/admin/reassign_partitions"));
-        test_catch_up(w);
-        run(w);
-        assert_false(fake_keeper_has(w->fake, "/admin/reassign_partitions"));
-    }
-    ASSERT_REPLICAS(shown(w, "t", 0), 1, 2);
-    ASSERT_REPLICAS(shown(w, "t", 1), 2, 0);
-    fake_keeper_put(w->fake, "/admin/reassign_partitions", SLICE("by hand"), 0);
-    run(w);
-    assert_false(fake_keeper_has(w->fake, "/admin/reassign_partitions"));
-    test_world_check(w, 8);
-    test_world_free(w);
-}
-
-/* The controller dies after so many messages of a move of two partitions; the next one completes it. */
-static bool move_with_a_crash_after(int steps)
-{
-    struct test_world *w = cluster((uint64_t)steps + 100, 4);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){1, 2, 2, 0}, 2, 2), OK);
-    int32_t to[2][2] = {{3, 1}, {1, 3}};
-    struct alter_partition_reassignments_request_reassignable_partition partitions[] = {
-        {.partition_index = 0, .replicas = {to[0], 2}}, {.partition_index = 1, .replicas = {to[1], 2}}};
-    struct alter_partition_reassignments_request_reassignable_topic topic = {.name = SLICE("t"),
-                                                                             .partitions = {partitions, 2}};
-    struct alter_partition_reassignments_request request = {.allow_replication_factor_change = true,
-                                                            .topics = {&topic, 1}};
-    struct test_call call;
-    test_submit(c, &call, 45, 1, &request);
-    int left = steps;
-    while (left > 0 && fake_keeper_step(w->fake)) left--;
-    for (int p = 0; p < 2 && c && call.done && left > 0; p++) {
-        /* All that have a replica are in sync now, says the leader. */
-        const struct image_partition *now = shown(w, "t", p);
-        struct alter_partition_request_broker_state states[4];
-        int32_t count = 0;
-        for (int32_t r = 0; r < now->replica_count; r++)
-            states[count++] = (struct alter_partition_request_broker_state){now->replicas[r], -1, {0}};
-        struct alter_partition_request_partition_data data = {.partition_index = p,
-                                                              .leader_epoch = now->leader_epoch,
-                                                              .new_isr_with_epochs = {states, count},
-                                                              .partition_epoch = now->zk_version};
-        struct alter_partition_request_topic_data said = {
-            .topic_id = image_topic(metadata_image(c->metadata), SLICE("t"))->id, .partitions = {&data, 1}};
-        struct alter_partition_request isr = {
-            .broker_id = now->leader,
-            .broker_epoch = controller_broker_epoch(w->brokers[now->leader]->controller),
-            .topics = {&said, 1}};
-        struct test_call proposal;
-        test_submit(c, &proposal, 56, 3, &isr);
-        while (left > 0 && fake_keeper_step(w->fake)) left--;
-        if (!proposal.done) { /* it dies now: the request must live until it has answered */
-            fake_keeper_expire(w->fake, test_broker_kill(w, 0));
-            c = NULL;
-        }
-        test_call_free(&proposal);
-    }
-    bool is_over = left > 0;
-    if (c) fake_keeper_expire(w->fake, test_broker_kill(w, 0));
-    bool was_begun = call.call.err == OK;
-    test_call_free(&call);
-    fake_keeper_advance(w->fake, 100);
-    test_broker_start(w, 0);
-    fake_keeper_advance(w->fake, 100);
-    test_catch_up(w);
-    fake_keeper_advance(w->fake, 100);
-    test_world_check(w, (uint64_t)steps);
-    char znode[400];
-    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), znode, sizeof znode);
-    if (!strstr(znode, "\"adding_replicas\":{},\"removing_replicas\":{}"))
-        fail_msg("after %d steps a move is stuck: %s", steps, znode);
-    if (was_begun) {
-        ASSERT_REPLICAS(shown(w, "t", 0), 3, 1);
-        ASSERT_REPLICAS(shown(w, "t", 1), 1, 3);
-    }
-    test_world_free(w);
-    return is_over;
-}
-
-static void a_move_survives_a_crash_of_the_controller_at_any_step(void **state)
-{
-    int steps = 1;
-    while (!move_with_a_crash_after(steps)) {
-        steps++;
-        assert_in_range(steps, 1, 2000);
-    }
-    assert_in_range(steps, 20, 2000);
-}
-
-static void a_move_waits_for_a_broker_that_died(void **state)
-{
-    struct test_world *w = cluster(9, 4);
-    struct test_broker *c = w->brokers[0];
-    assert_int_equal(test_create_at(c, "t", (const int32_t[]){0, 1}, 1, 2), OK);
-    assert_int_equal(test_move(c, "t", 0, IDS(2, 3)), OK);
-    test_broker_stop(w, 3);
-    test_catch_up(w);
-    ASSERT_REPLICAS(shown(w, "t", 0), 2, 3, 0, 1);
-    test_broker_start(w, 3);
-    assert_true(replica(w, 3, "t-0")->is_new); /* it is told again */
-    test_catch_up(w);
-    ASSERT_REPLICAS(shown(w, "t", 0), 2, 3);
-    test_world_check(w, 9);
-
-    /* A topic that is deleted takes its moves with it. */
-    assert_int_equal(test_move(c, "t", 0, IDS(0, 1)), OK);
-    assert_int_equal(test_delete(c, "t"), OK);
-    for (int b = 0; b < 4; b++) assert_null(replica(w, b, "t-0"));
-    test_world_check(w, 9);
     test_world_free(w);
 }
 
@@ -569,6 +276,167 @@ static void kafka_6082_a_paused_controller_wakes_and_cannot_write(void **state)
     test_world_check(w, 15);
     assert_int_equal(shown(w, "t", 0)->isr_count, 3);
     test_world_free(w);
+}
+
+static void kafka_7165_our_own_older_session_holds_the_seat(void **state)
+{
+    struct test_world *w = cluster(24, 2);
+    struct test_broker *b = w->brokers[1];
+    int64_t session = coord_session_id(b->coord), epoch = controller_broker_epoch(b->controller);
+    char seat[600];
+    slice_text(fake_keeper_data(w->fake, "/brokers/ids/1"), seat, sizeof seat);
+    fake_keeper_expire(w->fake, session);
+    /* The keeper still shows it (ZOOKEEPER-2985). */
+    fake_keeper_put(w->fake, "/brokers/ids/1", slice_of(seat), session);
+    fake_keeper_advance(w->fake, 3000);
+    struct coord_stat stat;
+    assert_true(fake_keeper_stat(w->fake, "/brokers/ids/1", &stat));
+    assert_int_equal(stat.ephemeral_owner, coord_session_id(b->coord));
+    assert_true(controller_broker_epoch(b->controller) > epoch);
+    assert_false(b->is_fatal);
+    test_world_free(w);
+}
+
+static void kafka_6612_a_topic_that_goes_gets_no_more_partitions(void **state)
+{
+    struct test_world *w = cluster(25, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1}, 1, 2), OK);
+    test_broker_stop(w, 1); /* so that the deletion has to wait */
+    assert_int_equal(test_delete(w->brokers[0], "t"), ERR_REQUEST_TIMED_OUT);
+    char before[400], after[400];
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), before, sizeof before);
+    char *id = strstr(before, "\"topic_id\":");
+    assert_non_null(id);
+    char grown[500];
+    snprintf(grown, sizeof grown,
+             "{\"partitions\":{\"0\":[0,1],\"1\":[1,0]},%.35s,\"adding_replicas\":{},\"removing_replicas\":{}"
+             ",\"version\":3}",
+             id);
+    fake_keeper_put(w->fake, "/brokers/topics/t", slice_of(grown), 0);
+    run(w);
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), after, sizeof after);
+    assert_string_equal(after, before);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 2}, 1, 2),
+                     ERR_TOPIC_ALREADY_EXISTS);
+    test_broker_start(w, 1);
+    run(w);
+    assert_false(fake_keeper_has(w->fake, "/brokers/topics/t"));
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 2}, 1, 2), OK);
+    test_world_check(w, 25);
+    test_world_free(w);
+}
+
+static void kafka_7082_two_brokers_create_one_topic(void **state)
+{
+    struct test_world *w = cluster(26, 3);
+    struct create_topics_request_creatable_topic topic = {
+        .name = SLICE("t"), .num_partitions = 2, .replication_factor = 2};
+    struct create_topics_request request = {.topics = {&topic, 1}, .timeout_ms = 1000};
+    struct test_call calls[2];
+    for (int i = 0; i < 2; i++) {
+        test_submit_auto(w->brokers[i + 1], &calls[i], &request);
+    }
+    fake_keeper_advance(w->fake, 100);
+    int created = 0, exists = 0;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(calls[i].done, 1);
+        int16_t code = calls[i].response.create.topics.items[0].error_code;
+        created += code == 0;
+        exists += code == error_kafka_code(ERR_TOPIC_ALREADY_EXISTS);
+        test_call_free(&calls[i]);
+    }
+    assert_int_equal(created, 1);
+    assert_int_equal(exists, 1);
+    test_world_check(w, 26);
+    test_world_free(w);
+}
+
+static void kafka_13225_where_nothing_changed_nobody_is_told(void **state)
+{
+    struct test_world *w = cluster(27, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1, 2}, 1, 3), OK);
+    int before = w->requests;
+    /* Another timestamp; a topic's znode rewritten; a notice of nothing; elections of leaders that lead. */
+    struct broker_endpoint endpoint = {SLICE("PLAINTEXT"), SLICE("127.0.0.1"), 9094, 0};
+    struct broker_registration same = {.id = 2, .endpoints = &endpoint, .endpoint_count = 1, .jmx_port = -1};
+    assert_int_equal(controller_update_registration(w->brokers[2]->controller, &same), OK);
+    char topic[400];
+    slice_text(fake_keeper_data(w->fake, "/brokers/topics/t"), topic, sizeof topic);
+    fake_keeper_put(w->fake, "/brokers/topics/t", slice_of(topic), 0);
+    fake_keeper_put(w->fake, "/isr_change_notification/isr_change_0000000000",
+                    SLICE("{\"version\":1,\"partitions\":[]}"), 0);
+    fake_keeper_put(w->fake, "/admin/preferred_replica_election",
+                    SLICE("{\"version\":1,\"partitions\":[{\"topic\":\"t\",\"partition\":0}]}"), 0);
+    run(w);
+    assert_false(fake_keeper_has(w->fake, "/admin/preferred_replica_election"));
+    assert_int_equal(w->requests, before);
+    assert_int_equal(test_alter_isr(w, "t", 0, IDS(0, 1)),
+                     OK); /* one change: one word to each of the two others */
+    assert_int_equal(w->requests, before + 2);
+    test_world_free(w);
+}
+
+static void kafka_9866_a_preferred_leader_must_be_in_sync(void **state)
+{
+    struct test_world *w = cluster(28, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2}, 1, 2), OK);
+    test_broker_stop(w, 1);
+    test_broker_start(w, 1);
+    assert_int_equal(shown(w, "t", 0)->leader, 2);
+    int32_t epoch = shown(w, "t", 0)->leader_epoch;
+    for (int is_in_sync = 0; is_in_sync < 2; is_in_sync++) {
+        struct elect_leaders_request request = {.topic_partitions = {NULL, -1}, .timeout_ms = 1000};
+        struct test_call call;
+        test_submit(w->brokers[0], &call, 43, 2, &request);
+        run(w);
+        assert_int_equal(call.done, 1);
+        assert_int_equal(
+            call.response.elect.replica_election_results.items[0].partition_result.items[0].error_code,
+            is_in_sync ? 0 : error_kafka_code(ERR_PREFERRED_LEADER_NOT_AVAILABLE));
+        test_call_free(&call);
+        assert_int_equal(shown(w, "t", 0)->leader, is_in_sync ? 1 : 2);
+        assert_int_equal(shown(w, "t", 0)->leader_epoch, epoch + is_in_sync);
+        test_catch_up(w);
+    }
+    test_world_free(w);
+}
+
+/* The controller dies after so many messages of another broker's handing over; that asks the next one again. */
+static bool leave_with_a_crash_after(int steps)
+{
+    struct test_world *w = cluster((uint64_t)steps + 500, 3);
+    assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){1, 2, 0, 2, 1, 0, 0, 1, 2}, 3, 3),
+                     OK);
+    struct controlled_shutdown_request request = {.broker_id = 1, .broker_epoch = -1};
+    struct test_call call;
+    test_submit(w->brokers[0], &call, 7, 3, &request);
+    int left = steps;
+    while (left > 0 && fake_keeper_step(w->fake)) left--;
+    fake_keeper_expire(w->fake, test_broker_kill(w, 0));
+    assert_int_equal(call.done, 1);
+    test_call_free(&call);
+    fake_keeper_advance(w->fake, 100);
+    int32_t remaining;
+    assert_int_equal(leave(w, 1, -1, &remaining), OK);
+    assert_int_equal(remaining, 0);
+    test_broker_stop(w, 1);
+    test_broker_start(w, 0);
+    test_broker_start(w, 1);
+    test_catch_up(w);
+    test_world_check(w, (uint64_t)steps + 500);
+    for (int p = 0; p < 3; p++) assert_int_equal(shown(w, "t", p)->isr_count, 3);
+    test_world_free(w);
+    return left > 0;
+}
+
+static void handing_over_survives_a_crash_of_the_controller_at_any_step(void **state)
+{
+    int steps = 0;
+    while (!leave_with_a_crash_after(steps)) {
+        steps++;
+        assert_in_range(steps, 1, 200);
+    }
+    assert_in_range(steps, 4, 200);
 }
 
 static void changed_listeners_are_told_to_all(void **state)
@@ -771,19 +639,18 @@ int main(void)
         cmocka_unit_test(kafka_7482_who_leaves_hears_that_it_leads_no_more),
         cmocka_unit_test(who_leaves_keeps_what_nobody_else_may_lead),
         cmocka_unit_test(who_leaves_twice_is_answered_twice),
-        cmocka_unit_test(a_partition_moves_when_its_new_replicas_are_in_sync),
-        cmocka_unit_test(a_move_is_called_off_or_replaced),
-        cmocka_unit_test(a_move_changes_order_and_number_of_replicas),
-        cmocka_unit_test(impossible_moves_are_refused),
-        cmocka_unit_test(a_move_asked_for_in_a_znode_is_made),
-        cmocka_unit_test(a_move_survives_a_crash_of_the_controller_at_any_step),
-        cmocka_unit_test(a_move_waits_for_a_broker_that_died),
         cmocka_unit_test(proposals_are_judged_in_order),
         cmocka_unit_test(kip_903_in_sync_in_an_earlier_life_does_not_count),
         cmocka_unit_test(a_lost_answer_of_a_write_is_read_again),
         cmocka_unit_test(an_isr_written_by_its_leader_is_taken_over),
         cmocka_unit_test(a_bounced_broker_is_a_death_and_a_birth),
         cmocka_unit_test(kafka_6082_a_paused_controller_wakes_and_cannot_write),
+        cmocka_unit_test(kafka_7165_our_own_older_session_holds_the_seat),
+        cmocka_unit_test(kafka_6612_a_topic_that_goes_gets_no_more_partitions),
+        cmocka_unit_test(kafka_7082_two_brokers_create_one_topic),
+        cmocka_unit_test(kafka_13225_where_nothing_changed_nobody_is_told),
+        cmocka_unit_test(kafka_9866_a_preferred_leader_must_be_in_sync),
+        cmocka_unit_test(handing_over_survives_a_crash_of_the_controller_at_any_step),
         cmocka_unit_test(changed_listeners_are_told_to_all),
         cmocka_unit_test(kafka_3143_a_replica_away_when_the_controller_starts),
         cmocka_unit_test(who_died_and_came_back_between_controllers_has_bounced),

@@ -123,6 +123,7 @@ static void nothing(void *context)
 static void remote_send(void *context, struct controller_rpc *rpc)
 {
     struct test_world *world = context;
+    world->requests++;
     struct test_broker *broker = rpc->broker_id < 4 ? world->brokers[rpc->broker_id] : NULL;
     if (broker && !broker->metadata) broker = NULL;
     rpc->err = broker ? OK : ERR_CANCELLED;
@@ -357,8 +358,8 @@ static void call_finished(struct controller_call *call)
     ((struct test_call *)call->context)->done++;
 }
 
-void test_submit(struct test_broker *broker, struct test_call *call, int16_t api_key, int16_t version,
-                 const void *request)
+static void submit(struct test_broker *broker, struct test_call *call, int16_t api_key, int16_t version,
+                   const void *request, bool is_auto_creation)
 {
     *call = (struct test_call){0};
     arena_init(&call->arena, 0);
@@ -367,9 +368,22 @@ void test_submit(struct test_broker *broker, struct test_call *call, int16_t api
                                           .request = request,
                                           .arena = &call->arena,
                                           .response = &call->response,
+                                          .is_auto_creation = is_auto_creation,
                                           .done = call_finished,
                                           .context = call};
     controller_submit(broker->controller, &call->call);
+}
+
+void test_submit(struct test_broker *broker, struct test_call *call, int16_t api_key, int16_t version,
+                 const void *request)
+{
+    submit(broker, call, api_key, version, request, false);
+}
+
+void test_submit_auto(struct test_broker *broker, struct test_call *call,
+                      const struct create_topics_request *request)
+{
+    submit(broker, call, 19, 7, request, true);
 }
 
 void test_call_free(struct test_call *call)

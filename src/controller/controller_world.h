@@ -34,6 +34,7 @@ struct test_world {
     struct random random;
     struct test_broker *brokers[4]; /* NULL: down */
     struct arena arena;
+    int requests; /* from the controller to other brokers, so far */
     bool is_deletion_disabled, is_unclean_allowed, is_rebalancing;
 };
 
@@ -69,6 +70,9 @@ struct test_call {
 };
 void test_submit(struct test_broker *broker, struct test_call *call, int16_t api_key, int16_t version,
                  const void *request);
+/* CreateTopics as a broker asks it for itself, whether it is the controller or not. */
+void test_submit_auto(struct test_broker *broker, struct test_call *call,
+                      const struct create_topics_request *request);
 void test_call_free(struct test_call *call);
 
 /* One topic, waited for: the error code of its item. */
