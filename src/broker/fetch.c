@@ -22,6 +22,7 @@
 #include "broker/request.h"
 #include "replica/isr.h"
 #include "replica/replicas.h"
+#include "replica/throttle.h"
 #include "settings/settings.h"
 #include "wire/messages.h"
 
@@ -39,7 +40,8 @@ struct entry {
     int32_t index;
     int64_t fetch_offset, follower_log_start_offset;
     int32_t max_bytes, current_leader_epoch, last_fetched_epoch;
-    bool is_counted; /* as what the follower has: once, however often we look for more */
+    struct throttle *throttle; /* of a follower that is behind; NULL: it is not slowed */
+    bool is_counted;           /* as what the follower has: once, however often we look for more */
     /* what the round found */
     enum error err;
     int64_t high_watermark, last_stable_offset, log_start_offset;
@@ -62,7 +64,8 @@ struct part {
     bool must_stop, has_woken;
     int cold_reads_out;
     size_t bytes;
-    bool is_urgent; /* an error, or something else that is answered at once */
+    int64_t throttled_ms; /* the first follower that waits for its throttle goes on then; 0 none does */
+    bool is_urgent;       /* an error, or something else that is answered at once */
     struct loop_message there, back, woken;
 };
 
@@ -125,6 +128,7 @@ static void entry_reset(struct entry *entry)
 {
     release_slice(entry);
     entry->aborted_count = 0;
+    entry->throttle = NULL;
     entry->err = OK;
     forget_offsets(entry);
 }
@@ -240,6 +244,14 @@ static enum error read_one(struct fetch *fetch, struct part *part, struct entry 
     err = check_history(entry, log);
     if (err != OK || entry->diverging.epoch >= 0) return err;
 
+    entry->throttle = fetch->is_follower ? partition_throttle_for(partition, fetch->follower_id) : NULL;
+    int64_t wait_ms = entry->throttle ? throttle_wait_ms(entry->throttle, loop_now_us(part->home)) : 0;
+    if (wait_ms > 0) {
+        /* Not a byte until then, but what it has counts. */
+        if (part->throttled_ms == 0 || wait_ms < part->throttled_ms) part->throttled_ms = wait_ms;
+        return count_progress(fetch, part, entry);
+    }
+
     size_t most = (size_t)entry->max_bytes < room ? (size_t)entry->max_bytes : room;
     struct log_read what = {.offset = entry->fetch_offset,
                             .limit_offset = partition_read_limit(partition, fetch->reader),
@@ -305,6 +317,8 @@ static void arm(struct part *part)
 {
     for (struct entry *entry = part->entries; entry; entry = entry->next) {
         if (!entry->partition || entry->err != OK) continue;
+        /* What is written to it changes nothing for who has to wait. */
+        if (entry->throttle && entry->slice.size == 0 && part->throttled_ms > 0) continue;
         entry->waiter.run = changed;
         entry->waiter.is_replica = part->fetch->is_follower;
         partition_wait_change(entry->partition, &entry->waiter);
@@ -315,6 +329,7 @@ static void part_read(struct part *part)
 {
     struct fetch *fetch = part->fetch;
     part->bytes = 0;
+    part->throttled_ms = 0;
     part->is_urgent = false;
     part->has_woken = false;
     part->cold_reads_out = 1; /* ours, until all were begun */
@@ -530,6 +545,7 @@ static void fill_topics(struct fetch *fetch, partition_answer *answers,
         }
         before = entry;
         fill_answer(fetch, entry, answers++);
+        if (entry->throttle) throttle_charge(entry->throttle, entry->slice.size, loop_now_us(fetch->loop));
         topic->partitions.count++;
         if (entry->slice.size > 0) {
             (*slices)++;
@@ -603,8 +619,12 @@ static void round_over(struct fetch *fetch)
         round_begin(fetch);
     } else {
         fetch->is_waiting = true;
-        if (!loop_timer_running(&fetch->timer))
-            loop_timer_start(fetch->loop, &fetch->timer, fetch->asked->max_wait_ms);
+        int64_t wait_ms = fetch->asked->max_wait_ms;
+        for (struct part *part = fetch->parts; part; part = part->next) {
+            if (part->throttled_ms > 0 && part->throttled_ms < wait_ms) wait_ms = part->throttled_ms;
+        }
+        /* Throttled followers are answered with nothing as soon as they may have more, and ask again. */
+        if (!loop_timer_running(&fetch->timer)) loop_timer_start(fetch->loop, &fetch->timer, wait_ms);
     }
 }
 

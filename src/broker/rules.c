@@ -42,14 +42,28 @@ static int codec_level(const struct topic_config *config)
     }
 }
 
+/* What the topic itself sets, null where it does not. */
+static struct slice override_of(const struct image_config *config, const char *key)
+{
+    for (int32_t i = 0; config && i < (int32_t)config->entry_count; i++) {
+        if (slice_is(config->entries[i].key, key)) return config->entries[i].value;
+    }
+    return SLICE_NULL;
+}
+
 void broker_topic_rules(void *context, struct slice topic, struct topic_rules *rules)
 {
     struct broker_loop *here = this_loop(context);
     const struct settings *settings = here->settings;
     struct topic_config config;
-    resolve(settings, image_config(metadata_view_image(here->view), CONFIG_TOPIC, topic), &config);
+    const struct image_config *own = image_config(metadata_view_image(here->view), CONFIG_TOPIC, topic);
+    resolve(settings, own, &config);
     *rules = (struct topic_rules){
         .min_insync_replicas = config.min_insync_replicas,
+        .throttled_leaders = override_of(own, "leader.replication.throttled.replicas"),
+        .throttled_followers = override_of(own, "follower.replication.throttled.replicas"),
+        .leader_rate = settings_long(settings, SETTING_LEADER_REPLICATION_THROTTLED_RATE),
+        .follower_rate = settings_long(settings, SETTING_FOLLOWER_REPLICATION_THROTTLED_RATE),
         .log = {.segment_bytes = config.segment_bytes,
                 .segment_ms = config.segment_ms,
                 .segment_jitter_ms = config.segment_jitter_ms,

@@ -7,6 +7,7 @@
 
 #include "base/diag.h"
 #include "replica/fetcher_parts.h"
+#include "replica/throttle.h"
 
 enum {
     API_FETCH = 1,
@@ -634,6 +635,12 @@ static int64_t resume(struct fetcher *fetcher)
     LIST_EACH(&fetcher->paused, item)
     {
         struct followed *followed = CONTAINER_OF(item, struct followed, paused);
+        const struct throttle *throttle = followed->partition->throttle_in;
+        bool is_due = followed->brain.resume_ms <= now_ms(fetcher);
+        /* Others have paid meanwhile, or it is a long wait that is looked at again. */
+        if (is_due && throttle && followed->brain.pause_ms == 0)
+            followed->brain.resume_ms =
+                now_ms(fetcher) + throttle_wait_ms(throttle, loop_now_us(fetcher->owner->loop));
         if (followed->brain.resume_ms > now_ms(fetcher)) {
             if (followed->brain.resume_ms < due_ms) due_ms = followed->brain.resume_ms;
             continue;

@@ -1,6 +1,7 @@
 /* fetcher_answer.c: what a leader's answers do to the partitions that asked. */
 #include "base/diag.h"
 #include "replica/fetcher_parts.h"
+#include "replica/throttle.h"
 #include "wire/batch.h"
 
 typedef struct fetch_response_partition_data partition_answer;
@@ -95,6 +96,16 @@ static void await_sync(struct followed *followed)
     followed->fetcher->syncing_count++;
 }
 
+/* KIP-73: who is behind, and on its topic's list, waits until what it took is paid for. */
+static void slow_down(struct followed *followed, size_t bytes, int64_t leader_high_watermark)
+{
+    struct partition *partition = followed->partition;
+    if (!partition->throttle_in || log_end_offset(partition->log) >= leader_high_watermark) return;
+    int64_t now_us = loop_now_us(partition->home);
+    throttle_charge(partition->throttle_in, bytes, now_us);
+    followed->brain.resume_ms = now_ms(followed) + throttle_wait_ms(partition->throttle_in, now_us);
+}
+
 static void take_partition(struct followed *followed, const partition_answer *data)
 {
     struct partition *partition = followed->partition;
@@ -120,6 +131,7 @@ static void take_partition(struct followed *followed, const partition_answer *da
     partition_follow_offsets(partition, data->high_watermark, data->log_start_offset);
     await_sync(followed);
     if (step.act != FOLLOWER_APPEND) return;
+    slow_down(followed, records.size, data->high_watermark);
     /* Others first, where the leader keeps no session for us. */
     list_remove(&followed->link);
     list_push_back(&followed->fetcher->partitions, &followed->link);

@@ -131,6 +131,12 @@ void partition_set_min_insync_replicas(struct partition *partition, int32_t coun
     partition->min_insync_replicas = count;
 }
 
+struct throttle *partition_throttle_for(const struct partition *partition, int32_t follower)
+{
+    if (!partition->throttle_out || isr_holds(&partition->isr, follower)) return NULL;
+    return partition->throttle_out;
+}
+
 void partition_set_sync_before_ack(struct partition *partition, bool is_on)
 {
     partition->sync_before_ack = is_on;

@@ -100,6 +100,10 @@ int64_t partition_epoch_start_offset(const struct partition *partition);
 /* What the topic's configuration says; set again whenever it changes. */
 void partition_set_min_insync_replicas(struct partition *partition, int32_t count);
 void partition_set_sync_before_ack(struct partition *partition, bool is_on); /* flush.messages = 1 */
+/* What this broker hands to followers that are behind is slowed by that; NULL: it is not (replica/throttle.h). Of a follower in
+ * sync always NULL. */
+struct throttle;
+struct throttle *partition_throttle_for(const struct partition *partition, int32_t follower);
 /* min.insync.replicas, but never more than there are replicas. */
 int32_t partition_effective_min_insync(const struct partition *partition);
 int32_t partition_isr_count(const struct partition *partition);

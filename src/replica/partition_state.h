@@ -9,6 +9,7 @@
 #include "replica/peers.h"
 
 struct followed;
+struct throttle;
 
 /* What the partitions of one loop share. */
 struct partition_cluster {
@@ -38,6 +39,7 @@ struct partition {
     int64_t high_watermark;                  /* read by other loops' metrics: relaxed atomic */
     bool sync_before_ack; /* flush.messages = 1: only what log_synced_end_offset covers counts */
     int32_t min_insync_replicas;
+    struct throttle *throttle_out, *throttle_in; /* of what is led, and followed, here; NULL: not slowed */
 
     struct list committed_waiters, change_waiters;
     struct loop_message wake;

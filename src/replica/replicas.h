@@ -34,6 +34,9 @@ struct stop_replica_response;
 struct topic_rules {
     struct log_config log; /* log.flush_messages == 1 asks for a sync before the ack */
     int32_t min_insync_replicas;
+    /* KIP-73: replicas as their topic's lists name them, and this broker's rates; null lists name none. */
+    struct slice throttled_leaders, throttled_followers;
+    int64_t leader_rate, follower_rate;
 };
 
 struct replicas_options {

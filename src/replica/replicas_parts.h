@@ -15,6 +15,7 @@
 #include "replica/partition_state.h"
 #include "replica/replicas.h"
 #include "replica/table.h"
+#include "replica/throttle.h"
 #include "wire/messages.h"
 
 /* What one loop has. Touched by that loop alone, but for `home_closed`. */
@@ -40,6 +41,7 @@ struct replicas {
     struct late_roles late;
     size_t next_home;            /* when they are spread */
     struct replicas_count count; /* relaxed atomics */
+    struct throttle throttle_out, throttle_in;
     struct metadata_listener on_image;
     struct peers peers;          /* as last told to the loops */
     struct alter_isr *alter_isr; /* NULL without a controller to tell */

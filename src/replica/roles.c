@@ -9,10 +9,8 @@ void replica_loop_init(struct replica_loop *here, struct replicas *replicas, str
     here->loop = loop;
     here->lag_timer.run = others_check_lag;
     int64_t lag_max_ms = replicas->options.lag_max_ms > 0 ? replicas->options.lag_max_ms : LAG_MAX_MS;
-    here->cluster = (struct partition_cluster){.lag_max_ms = lag_max_ms,
-                                               .peers.broker_epoch = -1,
-                                               .propose = others_propose,
-                                               .context = here};
+    here->cluster = (struct partition_cluster){
+        .lag_max_ms = lag_max_ms, .peers.broker_epoch = -1, .propose = others_propose, .context = here};
     fetchers_init(&here->fetchers, loop, replicas->options.broker_id, &replicas->options.fetch,
                   &here->cluster.peers);
 }
@@ -44,6 +42,12 @@ void replica_apply_rules(struct replicas *replicas, struct partition *partition)
     replica_count_role(replicas, partition, -1);
     partition_set_min_insync_replicas(partition, rules.min_insync_replicas);
     replica_count_role(replicas, partition, +1);
+    throttle_set_rate(&replicas->throttle_out, rules.leader_rate);
+    throttle_set_rate(&replicas->throttle_in, rules.follower_rate);
+    bool is_slow_out = throttle_names(rules.throttled_leaders, partition->index, partition->self_id);
+    bool is_slow_in = throttle_names(rules.throttled_followers, partition->index, partition->self_id);
+    partition->throttle_out = is_slow_out ? &replicas->throttle_out : NULL;
+    partition->throttle_in = is_slow_in ? &replicas->throttle_in : NULL;
     bool must_sync = rules.log.flush_messages == 1;
     if (must_sync != partition_syncs_before_ack(partition))
         partition_set_sync_before_ack(partition, must_sync);

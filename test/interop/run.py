@@ -52,6 +52,8 @@ TESTS = [
     ("old_python", "old_python.sh", False, 180, []),
     ("wire_door", "wire_door.py", False, 300, []),
     ("takeover", "takeover.py", False, 600, []),
+    ("cluster_operators", "cluster_operators.py ours,ours,ours ours", True, 180, []),
+    ("cluster_operators_apache", "cluster_operators.py apache,apache,apache ours", False, 420, []),
     ("cluster_ours", "cluster_mixed.py ours,ours,ours ours", False, 900, []),
     ("cluster_one_ours", "cluster_mixed.py ours,apache,apache apache", False, 1200, []),
     ("cluster_two_ours", "cluster_mixed.py ours,ours,apache ours", False, 1200, []),
