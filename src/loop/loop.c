@@ -141,7 +141,9 @@ static void set_alarm(struct loop *loop)
  * as it is short and nobody else wants the processor. True: ask the kernel again, the turn has not begun. */
 static bool keep_watch(struct loop *loop)
 {
-    if (!loop->is_watching || loop->is_in_turn) return false;
+    /* Awake: somebody posted, or the loop has been stopped and run again; either is for the turn to see. */
+    bool is_asleep = __atomic_load_n(&loop->is_asleep, __ATOMIC_RELAXED);
+    if (!loop->is_watching || loop->is_in_turn || !is_asleep) return false;
     int64_t now_us = clock_us();
     bool is_crowded = now_us - loop->watch_polled_us > WATCH_CROWDED_US;
     bool is_over = now_us - loop->wait_start_us > WATCH_US;
