@@ -152,6 +152,7 @@ struct controller {
 
     /* registration.c */
     int64_t broker_epoch; /* -1 = not registered */
+    int64_t first_epoch;  /* of this process' registrations; 0 = none yet */
     int64_t last_session; /* the one we registered with before */
     bool is_registering, is_waiting_for_seat;
     int64_t seat_deadline_ms;

@@ -29,6 +29,7 @@ static void seated(struct controller *c, int64_t epoch)
     char path[40];
     c->is_registering = c->is_waiting_for_seat = false;
     c->broker_epoch = epoch;
+    if (c->first_epoch == 0) c->first_epoch = epoch;
     c->last_session = coord_session_id(c->coord);
     coord_unwatch(c->coord, COORD_WATCH_NODE, seat_path(c, path));
     metadata_set_broker_epoch(c->metadata, epoch);
@@ -103,6 +104,7 @@ static void try_seat(struct controller *c)
     char path[40];
     struct text data = {0};
     c->options.registration.timestamp_ms = c->options.rules.wall_ms(c->options.rules.context);
+    c->options.registration.alive_since_zxid = c->first_epoch;
     znode_broker_encode(&c->options.registration, &data);
     if (data.failed) need(NULL);
     struct coord_op ops[] = {
@@ -143,9 +145,10 @@ enum error controller_update_registration(struct controller *c,
     struct text data = {0};
     struct broker_registration said = *registration;
     said.timestamp_ms = c->options.rules.wall_ms(c->options.rules.context);
+    said.alive_since_zxid = c->options.registration.alive_since_zxid;
     znode_broker_encode(&said, &data);
     enum error err = data.failed ? ERR_NOMEM : OK;
-    if (err == OK) err = controller_keep_registration(c, registration);
+    if (err == OK) err = controller_keep_registration(c, &said);
     if (err == OK) coord_set(c->coord, seat_path(c, path), text_slice(&data), COORD_ANY_VERSION, NULL, NULL);
     text_free(&data);
     return err;

@@ -323,11 +323,14 @@ static void tell_brokers(struct controller *c, void *argument)
     batch_send(c);
 }
 
-/* Registered after the state was written: what the state says of it, it says of an earlier life, which may have had more. */
+/* Came to be after the state was written: what the state says of it, it says of an earlier life, which may have had more. Who lost
+ * no more than its session says that it was there all the time. */
 static bool is_reborn(const struct controller *c, const struct cpartition *partition, int32_t broker_id)
 {
     const struct cbroker *broker = context_broker(c, broker_id);
-    return broker && broker->epoch > partition->read_zxid;
+    if (!broker) return false;
+    int64_t since = broker->registration.alive_since_zxid;
+    return (since > 0 ? since : broker->epoch) > partition->read_zxid;
 }
 
 /* A broker that died and came back while nobody was controller has bounced, like one that does so under our eyes: it leaves the

@@ -79,7 +79,10 @@ void znode_broker_encode(const struct broker_registration *broker, struct text *
         text_add_json(out, plain->host);
     else
         text_addz(out, "null");
-    text_addf(out, ",\"version\":5,\"timestamp\":\"%lld\"}", (long long)broker->timestamp_ms);
+    text_addf(out, ",\"version\":5,\"timestamp\":\"%lld\"", (long long)broker->timestamp_ms);
+    if (broker->alive_since_zxid > 0)
+        text_addf(out, ",\"odradek_alive_since\":%lld", (long long)broker->alive_since_zxid);
+    text_addc(out, '}');
 }
 
 /* "LISTENER://host:port", "LISTENER://[v6]:port". */
@@ -168,6 +171,8 @@ enum error znode_broker_decode(struct slice path, struct slice data, struct aren
         json_field_number(&reader, reader.root, "version", 2, 100);
         read.jmx_port = (int32_t)json_field_number(&reader, reader.root, "jmx_port", -1, 65535);
         read.timestamp_ms = read_timestamp(&reader, "timestamp");
+        const json_t *since = json_find(reader.root, "odradek_alive_since");
+        read.alive_since_zxid = json_is_integer(since) ? json_integer_value(since) : 0;
         if (json_find(reader.root, "rack")) read.rack = json_field_text(&reader, reader.root, "rack");
         read_endpoints(&reader, &read);
         read_features(&reader, &read);

@@ -43,6 +43,7 @@ struct broker_registration {
     struct slice rack; /* null = none */
     int32_t jmx_port;  /* -1 */
     int64_t timestamp_ms;
+    int64_t alive_since_zxid; /* ours, 0 = not told: the epoch of this process' first registration */
     const struct broker_feature *features;
     size_t feature_count;
 };
