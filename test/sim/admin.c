@@ -55,6 +55,8 @@ static struct admin *returned(struct call *call)
 static bool is_passing(struct admin *admin, enum error code)
 {
     admin->is_elsewhere |= code == ERR_NOT_CONTROLLER && admin->world->server_count > 1;
+    /* A deposed controller that does not know it yet, nor what others have made since. */
+    if (code == ERR_UNKNOWN_TOPIC_OR_PARTITION && admin->world->server_count > 1) return true;
     return code == ERR_NOT_CONTROLLER || code == ERR_REQUEST_TIMED_OUT ||
            code == ERR_COORDINATOR_NOT_AVAILABLE || code == ERR_UNKNOWN_SERVER_ERROR ||
            code == ERR_KAFKA_STORAGE_ERROR || code == ERR_LEADER_NOT_AVAILABLE ||

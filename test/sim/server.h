@@ -31,10 +31,10 @@ struct server {
     bool is_full, was_starved; /* the disk is full; it was when this life began */
     bool is_disk_sick;         /* its syncs fail */
     bool may_end;              /* it was while this life lasted, so it may end by itself */
-    bool is_hurt;       /* lost what only its disk's cache had; what others have must do */
-    bool is_troubled;   /* cut off or paused: it may have to go without our doing more */
-    int64_t skew_ms;    /* of its wall clock */
-    int64_t ready_ms;   /* since when it is ready */
+    bool is_hurt;              /* lost what only its disk's cache had; what others have must do */
+    bool is_troubled;          /* cut off or paused: it may have to go without our doing more */
+    int64_t skew_ms;           /* of its wall clock */
+    int64_t ready_ms;          /* since when it is ready */
 };
 
 void server_init(struct server *server, struct world *world, const char *host, int id, bool is_keeper);

@@ -23,7 +23,8 @@ struct seat {
     int32_t replicas[MAX_REPLICAS], isr[MAX_REPLICAS];
     int replica_count, isr_count;
     int32_t version, leader, leader_epoch, controller_epoch; /* version -1 = no state yet */
-    bool must_leave[WORLD_MAX_SERVERS];                      /* hurt, and not yet seen out of the ISR since */
+    bool is_recovering;
+    bool must_leave[WORLD_MAX_SERVERS]; /* hurt, and not yet seen out of the ISR since */
 };
 
 struct witness {
@@ -114,14 +115,22 @@ static void judge(struct witness *witness, const struct seat *seat, const struct
         history_fail(history, "%s-%d: leader epoch %d has leaders %d and %d", topic, p, seat->leader_epoch,
                      seat->leader, state->leader);
     }
+    int32_t isr[MAX_REPLICAS];
+    int count = copy(&state->isr, isr);
+    bool is_repeated = is_same_epoch && state->leader == seat->leader && count == seat->isr_count &&
+                       memcmp(isr, seat->isr, (size_t)count * sizeof *isr) == 0 &&
+                       state->controller_epoch == seat->controller_epoch &&
+                       state->is_recovering == seat->is_recovering;
+    if (is_repeated) {
+        history_fail(history, "%s-%d: version %d says again what version %d said", topic, p, version,
+                     seat->version);
+    }
     if (state->isr.count == 0) history_fail(history, "%s-%d: the ISR is empty", topic, p);
     for (size_t i = 0; i < state->isr.count; i++) {
         if (!has(seat->replicas, seat->replica_count, state->isr.items[i])) {
             history_fail(history, "%s-%d: %d is in the ISR and no replica", topic, p, state->isr.items[i]);
         }
     }
-    int32_t isr[MAX_REPLICAS];
-    int count = copy(&state->isr, isr);
     if (state->leader >= 0 && !has(isr, count, state->leader))
         history_fail(history, "%s-%d: the leader %d is not in the ISR", topic, p, state->leader);
 }
@@ -142,6 +151,7 @@ static void see_state(struct witness *witness, struct seat *seat, const struct z
     seat->leader = state.leader;
     seat->leader_epoch = state.leader_epoch;
     seat->controller_epoch = state.controller_epoch;
+    seat->is_recovering = state.is_recovering;
     seat->isr_count = copy(&state.isr, seat->isr);
     char words[64] = "";
     size_t used = 0;

@@ -2,7 +2,7 @@
  *
  *   - the controller epoch never goes back;
  *   - of each partition: state's version, leader epoch and controller epoch never go back, nor is it written by a deposed
- *     controller; a leader epoch has one leader for ever; the ISR is a part of the replicas, never empty, and has the leader;
+ *     controller; a leader epoch has one leader for ever; no change is made twice; the ISR is a part of the replicas, never empty, and has the leader;
  *
  * and, in the end, that the replicas are equal, byte for byte (witness_compare). It also knows what the adversary may do without
  * going beyond what is promised: one machine less than min ISR may lose its memory at a time.
