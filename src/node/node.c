@@ -177,7 +177,7 @@ static enum error join_cluster(struct node *node)
     err = group_coordinators_new(&groups, &node->groups);
     if (err != OK) return err;
 
-    err = network_channel_new(node->control, settings_inter_broker_listener(settings)->name,
+    err = network_channel_new(node->control, settings_control_plane_listener(settings)->name,
                               settings_long(settings, SETTING_CONTROLLER_SOCKET_TIMEOUT_MS), &node->network);
     if (err != OK) return err;
     struct broker_appliers appliers = {node, apply_leader_and_isr, apply_stop_replica};

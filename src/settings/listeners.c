@@ -242,6 +242,24 @@ static void inter_broker_find(struct settings *settings, struct listener_setting
     found->is_inter_broker = true;
 }
 
+/* The controller of other brokers comes in here, ours goes out to theirs. */
+static void control_plane_find(struct settings *settings, struct listener_setting *listeners, size_t count)
+{
+    const char *name = settings_text(settings, SETTING_CONTROL_PLANE_LISTENER_NAME);
+    if (!name || !name[0]) return;
+    struct listener_setting *found =
+        listener_named(listeners, count, upper(&settings->base->arena, slice_of(name)));
+    if (!found || !found->is_advertised)
+        settings_error(settings, SETTING_CONTROL_PLANE_LISTENER_NAME,
+                       "%s is not among the advertised listeners; one of them would be right", name);
+    else if (found->is_inter_broker)
+        settings_error(settings, SETTING_CONTROL_PLANE_LISTENER_NAME,
+                       "%s is the inter-broker listener, which data goes over; another one would be right",
+                       name);
+    else
+        found->is_control_plane = true;
+}
+
 enum error listeners_make(struct settings *settings)
 {
     struct settings_base *base = settings->base;
@@ -259,6 +277,7 @@ enum error listeners_make(struct settings *settings)
     }
     advertised_apply(settings, controllers, listeners, count);
     inter_broker_find(settings, listeners, count);
+    control_plane_find(settings, listeners, count);
     base->listeners = listeners;
     base->listener_count = count;
     return OK;

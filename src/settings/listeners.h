@@ -24,6 +24,7 @@ struct listener_setting {
     uint16_t advertised_port;     /* 0 = the port bound */
     bool is_advertised;           /* a listener missing in a given advertised.listeners is not */
     bool is_inter_broker;
+    bool is_control_plane; /* of control.plane.listener.name */
 };
 
 const char *security_protocol_text(enum security_protocol protocol);

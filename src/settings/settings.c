@@ -568,6 +568,14 @@ const struct listener_setting *settings_inter_broker_listener(const struct setti
     return NULL;
 }
 
+const struct listener_setting *settings_control_plane_listener(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->base->listener_count; i++) {
+        if (settings->base->listeners[i].is_control_plane) return &settings->base->listeners[i];
+    }
+    return settings_inter_broker_listener(settings);
+}
+
 struct setting_list settings_log_dirs(const struct settings *settings)
 {
     return settings->base->log_dirs;

@@ -94,6 +94,8 @@ void settings_origin(const struct settings *settings, enum setting key, struct t
 const struct listener_setting *settings_listeners(const struct settings *settings, size_t *count);
 /* Where brokers meet; every broker has the listener of this name. Never NULL in settings without errors. */
 const struct listener_setting *settings_inter_broker_listener(const struct settings *settings);
+/* Where brokers hear their controller: control.plane.listener.name, or else the same. */
+const struct listener_setting *settings_control_plane_listener(const struct settings *settings);
 /* log.dirs, else log.dir. */
 struct setting_list settings_log_dirs(const struct settings *settings);
 /* node.id, else broker.id; -1 = let it be generated. */

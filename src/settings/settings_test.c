@@ -341,6 +341,22 @@ static void listeners_know_what_they_tell(void **state)
     assert_int_equal(listeners[2].host.size, 0);
     settings_free(&settings);
 
+    /* Controllers may have a way of their own. */
+    const char *control = "listeners=PLAINTEXT://:9092,CONTROL://:9093\ncontrol.plane.listener.name=control\n"
+                          "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROL:PLAINTEXT\n";
+    settings = load(control, NULL, 0, OK);
+    assert_true(slice_is(settings_inter_broker_listener(settings)->name, "PLAINTEXT"));
+    assert_true(slice_is(settings_control_plane_listener(settings)->name, "CONTROL"));
+    settings_free(&settings);
+    settings = load("listeners=PLAINTEXT://:9092\ncontrol.plane.listener.name=NONE\n", NULL, 0, ERR_CONFIG);
+    settings_free(&settings);
+    settings =
+        load("listeners=PLAINTEXT://:9092\ncontrol.plane.listener.name=PLAINTEXT\n", NULL, 0, ERR_CONFIG);
+    settings_free(&settings);
+    settings = load("listeners=PLAINTEXT://:9092\n", NULL, 0, OK);
+    assert_true(slice_is(settings_control_plane_listener(settings)->name, "PLAINTEXT"));
+    settings_free(&settings);
+
     /* No name given, but only one can be meant. */
     settings = load("listeners=A://:9092\nlistener.security.protocol.map=A:PLAINTEXT\n", NULL, 0, OK);
     listeners = settings_listeners(settings, &count);
