@@ -1,4 +1,4 @@
-"""cluster_tools VERSION [KINDS] [KEEPER]: what people do to a cluster with Apache's own tools of 3.9.2 or 4.3.1, and what must come of it.
+"""cluster_tools VERSION [KINDS] [KEEPER] [PARTS]: what people do to a cluster with Apache's own tools of 3.9.2 or 4.3.1, and what must come of it.
 
 Topics with assignments, reassignments (generate, execute under a throttle, list, verify, cancel), preferred and unclean elections,
 configs, log directories; the replica verification of 3.9.2; a reassignment of 1,000 partitions under load.
@@ -17,6 +17,7 @@ from cluster_load import Load
 VERSION = sys.argv[1] if len(sys.argv) > 1 else "3.9.2"
 KINDS = sys.argv[2].split(",") if len(sys.argv) > 2 else ["ours", "ours", "ours"]
 KEEPER = sys.argv[3] if len(sys.argv) > 3 else "ours"
+PARTS = sys.argv[4].split(",") if len(sys.argv) > 4 else ["reassign", "elections", "looks", "many"]
 MANY = 1000
 
 
@@ -200,10 +201,8 @@ with Cluster(KINDS, KEEPER, {"offsets.topic.replication.factor": 3, "min.insync.
     cluster.start()
     topics(cluster)
     fill(cluster, 30)
-    reassign(cluster)
-    elections(cluster)
-    looks(cluster)
-    many(cluster)
+    for part in PARTS:
+        globals()[part](cluster)
     cluster.wait_in_sync()
     cluster.stop()
     print(f"{cluster.same_bytes()} bytes the same on all replicas")
