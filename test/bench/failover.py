@@ -96,7 +96,10 @@ class Kraft(Cluster):
 
 
 def kl(system, what, *words, begin=False, **options):
-    command = [str(BIN / "kl"), what, "--bootstrap", system.bootstrap, *words]
+    # It creates topics at the first broker: the controller, for the others only say that they are not.
+    controller = node_of(system, system.controller()) if what == "topic" else system.nodes[0]
+    servers = f"{controller.host}:{controller.port},{system.bootstrap}"
+    command = [str(BIN / "kl"), what, "--bootstrap", servers, *words]
     for key, value in options.items():
         command += ["--" + key.replace("_", "-"), str(value)]
     if begin:
