@@ -95,6 +95,7 @@ static void await_sync(struct followed *followed)
     log_flush(partition->log); /* what recovery or a cut left nobody has asked to be synced */
     followed->is_syncing = true;
     followed->fetcher->syncing_count++;
+    log_flush(partition->log); /* what recovery found may not be synced, and nobody asked for it yet */
 }
 
 /* KIP-73: who is behind, and on its topic's list, waits until what it took is paid for. */
