@@ -212,6 +212,8 @@ static void take(struct channel *channel)
     }
     list_push_back(&channel->requests, &request->link);
     channel->request_count++;
+    struct request *head = CONTAINER_OF(channel->requests.next, struct request, link);
+    if (head != request && head->state == REQUEST_RUNNING && head->hurry) head->hurry(head);
     advance(channel);
 }
 

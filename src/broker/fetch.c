@@ -628,6 +628,12 @@ static void round_over(struct fetch *fetch)
     }
 }
 
+/* A follower's next fetch is behind this one: it follows more by now, which must not wait until there is something new here. */
+static void hurried(struct request *request)
+{
+    late(&((struct fetch *)request->work)->timer);
+}
+
 /* The connection is gone. */
 static void cancelled(struct request *request)
 {
@@ -789,6 +795,7 @@ void handle_fetch(struct request *request, void *body)
         return;
     }
     request->cancel = cancelled;
+    if (fetch->is_follower) request->hurry = hurried;
     fetch->timer.run = late;
     round_begin(fetch);
 }

@@ -113,7 +113,7 @@ static void begin_session(struct fetcher *fetcher)
     forget_all(fetcher);
     fetcher->session_epoch = 0;
     fetcher->session_count = 0;
-    fetcher->must_restart = fetcher->is_busy;
+    fetcher->must_restart = fetcher->flight_count > 0;
     LIST_EACH(&fetcher->partitions, item)
     {
         struct followed *followed = CONTAINER_OF(item, struct followed, link);
@@ -148,7 +148,7 @@ static void forget_later(struct followed *followed)
     if (!followed->is_in_session) return;
     followed->is_in_session = false;
     fetcher->session_count--;
-    if (fetcher->session_epoch == 0 && !fetcher->is_busy) return;
+    if (fetcher->session_epoch == 0 && fetcher->flight_count == 0) return;
     struct slice topic = partition_topic(followed->partition);
     struct forgotten *forgotten = calloc(1, sizeof *forgotten + topic.size);
     if (!forgotten) {
@@ -344,8 +344,10 @@ void fetchers_peers_changed(struct fetchers *fetchers)
 /* Nothing is in flight any more, and the next connection begins with a full fetch. */
 static void lost(struct fetcher *fetcher)
 {
-    fetcher->is_busy = false;
+    fetcher->is_asking = false;
     fetcher->asking_count = 0;
+    fetcher->flight_count = 0;
+    for (int i = 0; i < FETCHER_FLIGHTS; i++) fetcher->flights[i].is_out = false;
     begin_session(fetcher);
 }
 
@@ -421,7 +423,7 @@ static void offsets_done(struct call *call, enum error err, int16_t version, con
     (void)version;
     struct fetcher *fetcher = call->context;
     if (err != OK) return; /* the connection is gone, or will be told to be */
-    fetcher->is_busy = false;
+    fetcher->is_asking = false;
     fetcher->is_in_answer = true;
     fetcher_take_offsets(fetcher, response);
     for (size_t i = 0; i < fetcher->asking_count; i++) {
@@ -475,45 +477,50 @@ static bool ask_offsets(struct fetcher *fetcher)
                                   .max_version = LIST_OFFSETS_VERSION,
                                   .timeout_ms = fetcher->owner->rules->socket_timeout_ms};
     enum error err = connection_send(fetcher->connection, API_LIST_OFFSETS, &request, &fetcher->call);
-    fetcher->is_busy = err == OK;
+    fetcher->is_asking = err == OK;
     if (err != OK) failed(fetcher, err);
     return true;
 }
 
 /* --- fetches --- */
 
-static void fetch_done(struct call *call, enum error err, int16_t version, const void *answer)
+/* What is wrong with the answer as a whole. False: nothing. */
+static bool is_refused(struct fetcher *fetcher, const struct fetch_response *response)
 {
-    (void)version;
-    struct fetcher *fetcher = call->context;
-    if (err != OK) return; /* the connection is gone, or will be told to be */
-    const struct fetch_response *response = answer;
-    fetcher->is_busy = false;
     switch (response->error_code == 0 ? OK : error_from_kafka(response->error_code)) {
-    case OK: break;
+    case OK: return false;
     case ERR_FETCH_SESSION_ID_NOT_FOUND: fetcher->session_id = 0; /* fall through */
     case ERR_INVALID_FETCH_SESSION_EPOCH:
     case ERR_FETCH_SESSION_TOPIC_ID_ERROR:
         begin_session(fetcher);
         pump(fetcher);
-        return;
-    default: failed(fetcher, error_from_kafka(response->error_code)); return;
+        return true;
+    default: failed(fetcher, error_from_kafka(response->error_code)); return true;
     }
+}
+
+static void fetch_done(struct call *call, enum error err, int16_t version, const void *answer)
+{
+    (void)version;
+    struct fetch_flight *flight = call->context;
+    struct fetcher *fetcher = flight->fetcher;
+    if (err != OK) return; /* the connection is gone, or will be told to be */
+    const struct fetch_response *response = answer;
+    flight->is_out = false;
+    fetcher->flight_count--;
+    if (is_refused(fetcher, response)) return;
     if (fetcher->has_warned) diag_info("fetching from broker %d again", fetcher->leader);
     fetcher->has_warned = false;
     fetcher->retry_pause_ms = 0;
-    bool was_full = fetcher->session_epoch == 0;
-    if (was_full) fetcher->session_id = response->session_id;
-    if (fetcher->session_id == 0 || fetcher->must_restart)
-        fetcher->session_epoch = 0;
-    else
-        fetcher->session_epoch = fetcher->session_epoch == INT32_MAX ? 1 : fetcher->session_epoch + 1;
+    if (flight->is_full) {
+        fetcher->session_id = response->session_id;
+        if (fetcher->session_id != 0 && !fetcher->must_restart) fetcher->session_epoch = 1;
+    }
     fetcher->is_in_answer = true;
-    fetcher_take_answer(fetcher, response);
+    fetcher_take_answer(fetcher, flight->sequence, response);
     fetcher->is_in_answer = false;
-    fetcher->must_restart = false;
-    if (fetcher->session_epoch == 0)
-        begin_session(fetcher); /* the leader has no room for one, or we want another */
+    /* The leader has no room for a session, or we want another one. */
+    if (fetcher->session_epoch == 0) begin_session(fetcher);
     pump(fetcher);
 }
 
@@ -554,6 +561,7 @@ static bool name_changes(struct fetcher *fetcher, struct fetch_request *request)
         }
         struct follower_log log = followed_log(followed);
         followed->sent = follower_next(&followed->brain, &log);
+        followed->sent_in = fetcher->last_sequence;
         if (!followed->is_in_session) {
             remember_again(followed);
             fetcher->session_count++;
@@ -595,12 +603,23 @@ static bool name_forgotten(struct fetcher *fetcher, struct fetch_request *reques
     return true;
 }
 
+static struct fetch_flight *free_flight(struct fetcher *fetcher)
+{
+    for (int i = 0; i < FETCHER_FLIGHTS; i++) {
+        if (!fetcher->flights[i].is_out) return &fetcher->flights[i];
+    }
+    return NULL;
+}
+
 static void send_fetch(struct fetcher *fetcher)
 {
     const struct fetch_rules *rules = fetcher->owner->rules;
+    struct fetch_flight *flight = free_flight(fetcher);
+    if (!flight) return;
     struct fetch_request request;
     fetch_request_init(&request);
     arena_reset(&fetcher->arena);
+    fetcher->last_sequence++;
     bool is_whole = name_changes(fetcher, &request) && name_forgotten(fetcher, &request);
     if (is_whole && fetcher->session_count == 0)
         return; /* nobody fetches; the session can wait for that news */
@@ -615,15 +634,27 @@ static void send_fetch(struct fetcher *fetcher)
     request.max_bytes = rules->response_max_bytes;
     request.session_id = fetcher->session_id;
     request.session_epoch = fetcher->session_epoch;
-    fetcher->call = (struct call){.done = fetch_done,
-                                  .context = fetcher,
-                                  .max_version = fetcher->uses_ids ? FETCH_VERSION : FETCH_VERSION_BY_NAME,
-                                  .timeout_ms = rules->socket_timeout_ms + rules->wait_max_ms};
+    *flight = (struct fetch_flight){
+        .fetcher = fetcher,
+        .call = {.done = fetch_done,
+                 .context = flight,
+                 .max_version = fetcher->uses_ids ? FETCH_VERSION : FETCH_VERSION_BY_NAME,
+                 .timeout_ms = rules->socket_timeout_ms + rules->wait_max_ms * FETCHER_FLIGHTS},
+        .sequence = fetcher->last_sequence,
+        .is_full = fetcher->session_epoch == 0};
     enum error err =
-        is_whole ? connection_send(fetcher->connection, API_FETCH, &request, &fetcher->call) : ERR_NOMEM;
+        is_whole ? connection_send(fetcher->connection, API_FETCH, &request, &flight->call) : ERR_NOMEM;
     forget_all(fetcher);
-    fetcher->is_busy = err == OK;
-    if (err != OK) failed(fetcher, err);
+    if (err != OK) {
+        failed(fetcher, err);
+        return;
+    }
+    flight->is_out = true;
+    fetcher->flight_count++;
+    if (fetcher->session_epoch == INT32_MAX)
+        fetcher->session_epoch = 1;
+    else if (fetcher->session_epoch > 0)
+        fetcher->session_epoch++;
 }
 
 /* --- what is next --- */
@@ -664,15 +695,34 @@ static void look_at_syncs(struct fetcher *fetcher)
     }
 }
 
+/* Somebody who may fetch is not in what the leader knows. */
+static bool has_news(const struct fetcher *fetcher)
+{
+    LIST_EACH(&fetcher->changed, item)
+    {
+        if (may_fetch(CONTAINER_OF(item, struct followed, changed))) return true;
+    }
+    return false;
+}
+
+static bool may_send(struct fetcher *fetcher)
+{
+    if (fetcher->is_asking || fetcher->is_in_answer || fetcher->syncing_count > 0) return false;
+    if (fetcher->flight_count == 0) return true;
+    /* Beside one that waits: only increments of a session that the leader has told us of. */
+    return fetcher->flight_count < FETCHER_FLIGHTS && fetcher->session_epoch > 0 && !fetcher->must_restart &&
+           has_news(fetcher);
+}
+
 static void pump(struct fetcher *fetcher)
 {
     int64_t due_ms = resume(fetcher);
     if (fetcher->syncing_count > 0) look_at_syncs(fetcher);
     bool is_held = fetcher->syncing_count > 0;
     if (is_held && now_ms(fetcher) + SYNC_LOOK_MS < due_ms) due_ms = now_ms(fetcher) + SYNC_LOOK_MS;
-    if (!fetcher->is_busy && !is_held && !fetcher->is_in_answer && is_connected(fetcher) &&
-        !ask_offsets(fetcher)) {
-        send_fetch(fetcher);
+    if (may_send(fetcher) && is_connected(fetcher)) {
+        if (fetcher->flight_count == 0) fetcher->must_restart = false;
+        if (fetcher->flight_count > 0 || !ask_offsets(fetcher)) send_fetch(fetcher);
     }
     if (!fetcher->connection && now_ms(fetcher) < fetcher->retry_ms && fetcher->retry_ms < due_ms)
         due_ms = fetcher->retry_ms;

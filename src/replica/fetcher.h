@@ -1,7 +1,7 @@
-/* fetcher.h: the followers of one loop: for each broker they follow one connection, one fetch at a time.
+/* fetcher.h: the followers of one loop: for each broker they follow one connection and a fetch that waits there.
  *
  *     follow --> changed --.                              .--> append, high watermark --> changed
- *                          +--> one Fetch in flight --> answer --> cut, ask offsets, pause
+ *                          +--> Fetch in flight ------> answer --> cut, ask offsets, pause
  *     a pause is over -----'                              '--> (nothing new: the same again)
  *
  * A fetch is at once the acknowledgement of everything before its offset, so the next one goes out as soon as an answer has been
@@ -9,6 +9,8 @@
  *
  * Sessions  (KIP-227) the leader remembers what we follow; a fetch names only what changed since the one before. Who pauses is
  *           forgotten by the session, for else its records would come again and again.
+ * Haste     the leader holds a fetch until there is news. Who begins to follow meanwhile is named by a second one behind it,
+ *           upon which our leaders answer the first at once.
  * Version   Fetch 17, 12 while a partition has no topic id; ListOffsets 9. Nothing is negotiated (facts/cluster.md 4.1).
  * Which     fetcher of a partition is decided by its leader alone: a loop needs no second connection to the same broker.
  * Owner     the loop. Source: facts/cluster.md 5.1, 5.2.

@@ -139,7 +139,7 @@ static void take_partition(struct followed *followed, const partition_answer *da
     list_push_back(&followed->fetcher->partitions, &followed->link);
 }
 
-void fetcher_take_answer(struct fetcher *fetcher, const struct fetch_response *response)
+void fetcher_take_answer(struct fetcher *fetcher, int64_t sequence, const struct fetch_response *response)
 {
     for (int32_t t = 0; t < response->responses.count; t++) {
         const struct fetch_response_fetchable_topic_response *topic = &response->responses.items[t];
@@ -147,7 +147,7 @@ void fetcher_take_answer(struct fetcher *fetcher, const struct fetch_response *r
             const partition_answer *data = &topic->partitions.items[i];
             struct followed *followed =
                 fetcher_find(fetcher, &topic->topic_id, topic->topic, data->partition_index);
-            if (!followed || !followed->is_in_session) continue;
+            if (!followed || !followed->is_in_session || followed->sent_in > sequence) continue;
             take_partition(followed, data);
             fetcher_note(followed);
         }

@@ -9,7 +9,7 @@
 #include "replica/partition_state.h"
 #include "wire/messages.h"
 
-enum { FETCHER_ASKS_AT_ONCE = 64 };
+enum { FETCHER_ASKS_AT_ONCE = 64, FETCHER_FLIGHTS = 2 };
 
 /* One partition that follows. */
 struct followed {
@@ -19,7 +19,8 @@ struct followed {
     struct fetcher *fetcher;
     struct partition *partition;
     struct follower brain;
-    struct follower_fetch sent; /* as the session knows it */
+    struct follower_fetch sent; /* as the session knows it ... */
+    int64_t sent_in;            /* ... since this fetch */
     bool is_in_session, is_syncing;
 };
 
@@ -40,23 +41,32 @@ struct fetcher {
     struct list partitions, changed, paused, forgotten;
     struct map by_key; /* of all partitions: topic id (or name) and index to struct followed */
     size_t count, nameless_count /* without a topic id */, session_count, syncing_count;
-    bool uses_ids; /* how by_key and the session name topics */
-    bool is_busy;  /* a fetch or a question for offsets is in flight */
+    bool uses_ids;  /* how by_key and the session name topics */
+    bool is_asking; /* a question for offsets is in flight */
     bool is_in_answer;
     bool must_restart; /* the session, after what is in flight */
     int32_t session_id, session_epoch;
     int64_t retry_ms, retry_pause_ms; /* of the connection */
     bool has_warned;
     struct loop_timer timer;
-    struct call call;
+    /* One, which the leader holds until there is news; and a second one when it must hear of more than that one said. */
+    struct fetch_flight {
+        struct fetcher *fetcher;
+        struct call call;
+        int64_t sequence;
+        bool is_out, is_full;
+    } flights[FETCHER_FLIGHTS];
+    size_t flight_count;
+    int64_t last_sequence;
+    struct call call; /* of the question */
     struct arena arena;
     /* the question for offsets in flight */
     struct followed *asking[FETCHER_ASKS_AT_ONCE]; /* NULL: answered, or followed no more */
     size_t asking_count;
 };
 
-/* Of a fetch's answer, in which nothing is wrong as a whole. */
-void fetcher_take_answer(struct fetcher *fetcher, const struct fetch_response *response);
+/* Of the answer to the fetch `sequence`, in which nothing is wrong as a whole. */
+void fetcher_take_answer(struct fetcher *fetcher, int64_t sequence, const struct fetch_response *response);
 /* Of the question for offsets. */
 void fetcher_take_offsets(struct fetcher *fetcher, const struct list_offsets_response *response);
 
