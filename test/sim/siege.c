@@ -351,6 +351,37 @@ static void prefer_leader(struct siege *siege)
     if (partition) shell_elect_preferred(siege->shell, partition->topic, partition->index);
 }
 
+/* A leader that can reach neither one of its in-sync followers nor the controllers, while one that was away comes back to it: it
+ * must not count what only that one has. Then it dies, and who it did not reach leads. */
+static void tear(struct siege *siege)
+{
+    struct world *world = siege->world;
+    const struct history_partition *partition = some_partition(siege);
+    int32_t ids[WORLD_MAX_SERVERS + 1];
+    int count = partition ? witness_isr(world->witness, partition->topic, partition->index, ids) : 0;
+    if (count < 3) return;
+    struct server *leader = &world->servers[ids[0]], *reached = &world->servers[ids[1]],
+                  *away = &world->servers[ids[2]];
+    bool may = leader->state == SERVER_READY && away->state == SERVER_READY &&
+               witness_may_lose(world->witness, away) && witness_may_lose(world->witness, leader);
+    if (!may || leader->is_troubled || reached->is_troubled) return;
+    siege->up_ms[away->id] = world_now_ms(world) + world->plan.lag_ms / 2;
+    server_kill(away);
+    pass(siege, world->plan.lag_ms / 2 - 50);
+    int64_t ms = world_between(world, 500, 2500);
+    world_note(world, "%s reaches only %s for %lld ms", leader->host, away->host, (long long)ms);
+    for (int i = 0; i < world->server_count; i++) {
+        struct server *other = &world->servers[i];
+        if (other != leader && other != away)
+            cut_between(siege, leader, leader->machine, other->machine, ms + 500);
+    }
+    pass(siege, ms);
+    if (world_has_failed(world) || leader->state == SERVER_DOWN) return;
+    if (!witness_may_lose(world->witness, leader)) return;
+    plan_start(siege, leader);
+    server_kill(leader);
+}
+
 /* --- the schedule --- */
 
 static const struct {
@@ -360,7 +391,7 @@ static const struct {
     {kill_one, 6},      {cut_power, 5},  {cut_power_at_write, 3}, {stop_one, 3},       {blackout, 1},
     {hit_keeper, 3},    {cut_off, 6},    {pause_one, 4},          {fill_disk, 2},      {slow_disk, 2},
     {jump_clock, 2},    {reset_some, 3}, {slow_net, 1},           {force_election, 2}, {move_partition, 3},
-    {prefer_leader, 1},
+    {prefer_leader, 1}, {tear, 3},
 };
 
 static void strike(struct siege *siege)

@@ -296,6 +296,21 @@ void witness_look(struct witness *witness)
     }
 }
 
+int witness_isr(const struct witness *witness, const char *topic, int32_t index, int32_t *ids)
+{
+    int count = 0;
+    for (size_t i = 0; i < witness->count; i++) {
+        const struct seat *seat = &witness->seats[i];
+        if (!seat->is_there || seat->index != index || strcmp(seat->topic, topic) != 0) continue;
+        if (seat->leader < 0) return 0;
+        ids[count++] = seat->leader;
+        for (int k = 0; k < seat->isr_count; k++) {
+            if (seat->isr[k] != seat->leader) ids[count++] = seat->isr[k];
+        }
+    }
+    return count;
+}
+
 int64_t witness_changes(const struct witness *witness)
 {
     return witness->changes;

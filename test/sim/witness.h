@@ -25,6 +25,9 @@ void witness_look(struct witness *witness);
 /* States written so far. */
 int64_t witness_changes(const struct witness *witness);
 
+/* Who leads the partition and who else is in its ISR, by the znodes: ids[0] is the leader; 0 = nobody leads. */
+int witness_isr(const struct witness *witness, const char *topic, int32_t index, int32_t *ids);
+
 /* The broker's machine is about to lose what was not synced: it is hurt until it has left every ISR and come back. */
 void witness_hurt(struct witness *witness, const struct server *server);
 /* May the broker go away (die, be stopped, be cut off) without making one that is hurt the last in some ISR? */
