@@ -112,6 +112,9 @@ void channel_close(struct channel *channel)
     list_remove(&channel->begun_link);
     list_remove(&channel->link);
     home->channel_count--;
+    /* The last one that the end gave some time has taken less. */
+    if (loop_timer_running(&home->ending) && list_empty(&home->channels))
+        loop_timer_start(home->loop, &home->ending, 0);
     while (!list_empty(&channel->requests)) {
         struct request *request = CONTAINER_OF(channel->requests.next, struct request, link);
         list_remove(&request->link);
