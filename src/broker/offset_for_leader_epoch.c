@@ -38,7 +38,10 @@ static void done(struct by_home *by_home)
 static enum error place(struct epochs *epochs, struct entry *entry, struct slice topic, int32_t index)
 {
     struct request *request = epochs->by_home.request;
-    if (!request_may(request, ACL_DESCRIBE, ACL_TOPIC, topic)) return ERR_TOPIC_AUTHORIZATION_FAILED;
+    if (!request_may(request, ACL_CLUSTER_ACTION, ACL_CLUSTER, ACL_CLUSTER_NAME) &&
+        !request_may(request, ACL_DESCRIBE, ACL_TOPIC, topic)) {
+        return ERR_TOPIC_AUTHORIZATION_FAILED;
+    }
     struct partition *partition =
         replicas_find(request_broker(request)->parts.replicas, request->home->loop, topic, index);
     if (!partition) return partition_absence(request_image(request), topic, index);

@@ -147,8 +147,8 @@ void partition_set_sync_before_ack(struct partition *partition, bool is_on)
 
 int64_t partition_local_end(const struct partition *partition)
 {
-    return partition->sync_before_ack ? log_synced_end_offset(partition->log)
-                                      : log_end_offset(partition->log);
+    return partition_must_sync(partition) ? log_synced_end_offset(partition->log)
+                                          : log_end_offset(partition->log);
 }
 
 void partition_wake(struct partition *partition, unsigned changes)
@@ -295,7 +295,7 @@ static enum error may_append(const struct partition *partition, int16_t required
 /* The log is longer. */
 static void appended_more(struct partition *partition)
 {
-    if (partition->sync_before_ack) log_flush(partition->log);
+    if (partition_must_sync(partition)) log_flush(partition->log);
     partition_advance_high_watermark(partition);
     partition_wake(partition, CHANGE_END);
 }

@@ -26,6 +26,13 @@ static int64_t lag_ms(const struct partition *partition)
 
 /* --- the high watermark --- */
 
+bool partition_must_sync(const struct partition *partition)
+{
+    bool stands_alone = partition->role == PARTITION_LEADER && partition->isr.assigned_count > 1 &&
+                        isr_maximal_count(&partition->isr) == 1;
+    return partition->sync_before_ack || stands_alone;
+}
+
 int32_t partition_effective_min_insync(const struct partition *partition)
 {
     int32_t assigned = partition->isr.assigned_count;
@@ -56,7 +63,7 @@ static void synced(void *context, struct log *log)
 {
     struct partition *partition = context;
     if (partition->followed) fetchers_synced(partition);
-    if (!partition->sync_before_ack) return;
+    if (!partition_must_sync(partition)) return;
     if (!list_empty(&partition->committed_waiters)) partition_wake(partition, 0);
     partition_advance_high_watermark(partition);
 }
@@ -100,6 +107,7 @@ enum isr_outcome partition_isr_answered(struct partition *partition, int32_t ask
     enum isr_outcome outcome =
         isr_answered(&partition->isr, asked_leader_epoch, asked_partition_epoch, answer);
     if (outcome == ISR_CHANGED || outcome == ISR_BACK) {
+        if (partition_must_sync(partition)) log_flush(partition->log);
         partition_advance_high_watermark(partition);
         if (!list_empty(&partition->committed_waiters)) partition_wake(partition, 0);
     }
@@ -225,7 +233,7 @@ enum error partition_become_leader(struct partition *partition, const struct par
     enum error err = take_assignment(partition, assignment, is_new_epoch);
     if (err != OK) return err;
     partition->role = PARTITION_LEADER;
-    if (partition->sync_before_ack) log_flush(partition->log);
+    if (partition_must_sync(partition)) log_flush(partition->log);
     partition_advance_high_watermark(partition);
     partition_wake(partition, CHANGE_ROLE);
     return OK;

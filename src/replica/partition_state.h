@@ -44,7 +44,7 @@ struct partition {
     struct list committed_waiters, change_waiters;
     struct loop_message wake;
     bool is_wake_deferred;
-    unsigned changes; /* enum partition_change: since the last wake-up */
+    unsigned changes;                               /* enum partition_change: since the last wake-up */
     struct partition_append *appends, *last_append; /* of this turn, to be written at its end */
     struct loop_message write;
     /* Set once nobody can find it any more; called on the home loop when nothing is deferred: it may be freed. */
@@ -88,8 +88,11 @@ void partition_remove(struct partition *partition,
 
 /* --- partition.c and partition_progress.c to each other --- */
 void partition_wake(struct partition *partition, unsigned changes);
-/* Bytes that a power cut would take count for nothing where the topic wants them synced. */
+/* Up to where our own log counts: to what a power cut would leave, where partition_must_sync. */
 int64_t partition_local_end(const struct partition *partition);
+/* Only what is synced counts: where the topic says so, and where of several replicas this one alone is left in the ISR. Nobody
+ * else could lead, so what a power cut took from it would be gone, acknowledged or not (KIP-966 has no other way for ZooKeeper). */
+bool partition_must_sync(const struct partition *partition);
 void partition_advance_high_watermark(struct partition *partition);
 
 /* --- as leader: replicas.c's --- */
