@@ -372,7 +372,8 @@ static void a_taken_seat_is_waited_for_and_then_given_up(void **state)
     struct test_broker *twin = w->brokers[1];
     w->brokers[1] = NULL;
     struct test_broker *second = test_broker_start(w, 1);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(second->is_fatal, i >= 27);
         fake_keeper_advance(w->fake, 1000);
         controller_tick(second->controller);
     }

@@ -7,6 +7,8 @@
 
 #include "controller/inside.h"
 
+enum { SEAT_PATIENCE_LEAST_MS = 27000 };
+
 static void try_seat(struct controller *c);
 
 /* --- the seat --- */
@@ -55,8 +57,11 @@ static void seat_removed(void *context, const struct coord_reply *reply)
 static void wait_for_seat(struct controller *c, int64_t owner)
 {
     if (!c->is_waiting_for_seat) {
-        /* Its session ends at most one timeout after its process did, and the keeper may be late by a tick. */
-        c->seat_deadline_ms = controller_now_ms(c) + coord_session_timeout_ms(c->coord) * 3 / 2;
+        /* Its session ends at most one timeout after its process did, and the keeper may be late by a tick. An earlier life may
+         * have had a longer timeout than we have, Kafka's 18 s before somebody chose a shorter one. */
+        int64_t patience_ms = (int64_t)coord_session_timeout_ms(c->coord) * 3 / 2;
+        if (patience_ms < SEAT_PATIENCE_LEAST_MS) patience_ms = SEAT_PATIENCE_LEAST_MS;
+        c->seat_deadline_ms = controller_now_ms(c) + patience_ms;
         diag_warn("broker id %d is taken by session 0x%llx, waiting for it to end", c->id,
                   (unsigned long long)owner);
     }
