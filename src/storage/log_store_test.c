@@ -543,6 +543,7 @@ static void a_restart_after_a_failed_sync_writes_again(void **state)
     assert_int_equal(log_synced_end_offset(log), 21);
 
     sim_machine_crash(world.machine);
+    log_store_abandon(world.store, true);
     world.disk = world.options.disk = sim_machine_disk(world.machine);
     assert_int_equal(sim_loop_new(world.machine, &world.loop), OK);
     world.options.loop = world.loop;
