@@ -284,9 +284,11 @@ static int by_bytes(const void *a, const void *b)
     return x->at - y->at;
 }
 
-/* Straight moves from brokers with more than `above` to brokers with less than `below`, small replicas first. This does
- * most of the work in one pass where brokers are much alike; chains do the rest. */
-static void move_straight(struct balance *balance, const struct replica *replicas, size_t count,
+enum { ANY_RACK = -1 };
+
+/* Straight moves from brokers with more than `above` to brokers with less than `below`, small replicas first; within one
+ * rack, or anywhere. */
+static void move_straight(struct balance *balance, const struct replica *replicas, size_t count, int32_t rack,
                           int32_t above, int32_t below)
 {
     for (size_t r = 0; r < count; r++) {
@@ -294,8 +296,10 @@ static void move_straight(struct balance *balance, const struct replica *replica
         int32_t from = partition->after[replicas[r].at], best = -1;
         if (balance->brokers[from].role != BALANCE_TAKES || balance->brokers[from].replicas_after <= above)
             continue;
+        if (rack != ANY_RACK && balance->brokers[from].rack != rack) continue;
         for (int32_t to = 0; to < (int32_t)balance->broker_count; to++) {
             if (!is_open(balance, to) || balance->brokers[to].replicas_after >= below) continue;
+            if (rack != ANY_RACK && balance->brokers[to].rack != rack) continue;
             if (balance->brokers[to].replicas_after + 2 > balance->brokers[from].replicas_after) continue;
             if (best >= 0 && balance->brokers[to].replicas_after >= balance->brokers[best].replicas_after)
                 continue;
@@ -305,16 +309,34 @@ static void move_straight(struct balance *balance, const struct replica *replica
     }
 }
 
+/* Towards the mean of a rack, or of all. This does most of the work in few passes; chains do the rest. */
+static void move_to_mean(struct balance *balance, const struct replica *replicas, size_t count, int32_t rack)
+{
+    int32_t total = 0, takers = 0;
+    for (size_t b = 0; b < balance->broker_count; b++) {
+        if (balance->brokers[b].role != BALANCE_TAKES) continue;
+        if (rack != ANY_RACK && balance->brokers[b].rack != rack) continue;
+        takers++;
+        total += balance->brokers[b].replicas_after;
+    }
+    if (takers < 2) return;
+    int32_t floor = total / takers, ceiling = (total + takers - 1) / takers;
+    move_straight(balance, replicas, count, rack, ceiling, floor);
+    move_straight(balance, replicas, count, rack, ceiling, ceiling);
+    move_straight(balance, replicas, count, rack, floor, floor);
+}
+
+static bool is_first_of_rack(const struct balance *balance, size_t broker)
+{
+    for (size_t b = 0; b < broker; b++) {
+        if (balance->brokers[b].rack == balance->brokers[broker].rack) return false;
+    }
+    return true;
+}
+
 static enum error spread_replicas(struct balance *balance, struct arena *arena)
 {
-    size_t n = balance->broker_count, total = 0, takers = 0, count = 0;
-    for (size_t b = 0; b < n; b++) {
-        if (balance->brokers[b].role != BALANCE_TAKES) continue;
-        takers++;
-        total += (size_t)balance->brokers[b].replicas_after;
-    }
-    if (takers < 2) return OK;
-    size_t most = 0;
+    size_t n = balance->broker_count, count = 0, most = 0;
     for (size_t p = 0; p < balance->partition_count; p++) most += (size_t)balance->partitions[p].after_count;
     struct replica *replicas = arena_array(arena, most + 1, sizeof *replicas);
     struct edge *edges = arena_array(arena, n * n, sizeof *edges);
@@ -331,10 +353,10 @@ static enum error spread_replicas(struct balance *balance, struct arena *arena)
         }
     }
     qsort(replicas, count, sizeof *replicas, by_bytes);
-    int32_t floor = (int32_t)(total / takers), ceiling = (int32_t)((total + takers - 1) / takers);
-    move_straight(balance, replicas, count, ceiling, floor);
-    move_straight(balance, replicas, count, ceiling, ceiling);
-    move_straight(balance, replicas, count, floor, floor);
+    move_to_mean(balance, replicas, count, ANY_RACK);
+    for (size_t b = 0; b < n; b++) {
+        if (is_first_of_rack(balance, b)) move_to_mean(balance, replicas, count, balance->brokers[b].rack);
+    }
     do {
         find_edges(balance, edges);
     } while (find_chain(balance, edges, cost, before, &chain) && apply_chain(balance, edges, &chain));
