@@ -4,8 +4,10 @@
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/diag.h"
+#include "base/vec.h"
 #include "storage/log_parts.h"
 #include "wire/record.h"
 
@@ -37,6 +39,8 @@ struct group {
     int64_t end_offset; /* where the log will end */
     int64_t now_ms;
     bool has_producer;
+    struct epoch_cache epochs_before; /* where the group brings an epoch */
+    bool has_epochs_before;
 };
 
 static void refuse(struct log_appended *appended, int32_t record_index, const char *text)
@@ -228,14 +232,39 @@ static enum error write_failed(struct log *log, enum error err)
     return ERR_KAFKA_STORAGE_ERROR;
 }
 
-static enum error assign_epochs(struct log *log, struct slice rest)
+/* An epoch brought by records that are not written after all would, told again, move its own beginning (and with it that of
+ * records that are there): so a group that fails puts back what was. */
+static enum error keep_epochs(struct group *group)
 {
+    const struct epoch_cache *epochs = &group->log->epochs;
+    struct epoch_cache *before = &group->epochs_before;
+    if (group->has_epochs_before) return OK;
+    if (!VEC_RESERVE(before->entries, epochs->count, before->capacity)) return ERR_NOMEM;
+    if (epochs->count > 0) memcpy(before->entries, epochs->entries, epochs->count * sizeof *epochs->entries);
+    before->count = epochs->count;
+    group->has_epochs_before = true;
+    return OK;
+}
+
+static void put_epochs_back(struct group *group)
+{
+    if (!group->has_epochs_before) return;
+    epoch_cache_free(&group->log->epochs);
+    group->log->epochs = group->epochs_before;
+    group->epochs_before = (struct epoch_cache){0};
+    group->has_epochs_before = false;
+}
+
+static enum error assign_epochs(struct group *group, struct slice rest)
+{
+    struct log *log = group->log;
     struct batch_header header;
     struct slice batch;
     enum error err = OK;
     while (err == OK && batches_next(&rest, &header, &batch) == OK) {
         if (header.partition_leader_epoch >= 0) {
-            err = log_epoch_assign(log, header.partition_leader_epoch, header.base_offset);
+            if (header.partition_leader_epoch != log_latest_epoch(log)) err = keep_epochs(group);
+            if (err == OK) err = log_epoch_assign(log, header.partition_leader_epoch, header.base_offset);
         } else if (header.magic < 2 && log->epochs.count > 0) {
             /* Written by a leader that knew no epochs: what we know no longer tells who wrote the end. */
             log->epochs.count = 0;
@@ -315,6 +344,8 @@ static void group_begin(struct group *group, size_t first)
     group->size = group->records = 0;
     group->end_offset = group->log->end_offset;
     group->has_producer = false;
+    epoch_cache_free(&group->epochs_before);
+    group->has_epochs_before = false;
 }
 
 static void index_part(struct log *log, struct slice rest, int64_t position)
@@ -360,7 +391,10 @@ static enum error group_flush(struct group *group)
     enum error err = OK;
     if (group->part_count > 0) {
         err = group_put(group);
-        if (err == OK) group_publish(group);
+        if (err == OK)
+            group_publish(group);
+        else
+            put_epochs_back(group);
     }
     for (size_t i = group->first; err != OK && i < group->next; i++) {
         if (group->items[i].err == OK) group->items[i].err = err;
@@ -408,7 +442,7 @@ static enum error group_take(struct group *group, struct log_append_item *item)
         rolled = err == OK;
     }
     struct slice all = {run.batches, run.size};
-    if (err == OK) err = assign_epochs(log, all);
+    if (err == OK) err = assign_epochs(group, all);
     if (err != OK) return err;
 
     group->now_ms = how->now_ms;
@@ -424,6 +458,7 @@ static enum error group_take(struct group *group, struct log_append_item *item)
             else
                 err = take_back(log, err);
         }
+        if (err != OK) put_epochs_back(group);
         group_begin(group, group->next);
     } else {
         err = apply_producers(log, &run);
