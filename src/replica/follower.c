@@ -67,7 +67,7 @@ struct follower_step follower_answered(struct follower *follower, const struct f
     switch (answer->err) {
     case OK:
         if (answer->diverging.end_offset >= 0) return cut_by_epoch(log, answer->diverging, own);
-        follower_went_on(follower);
+        if (!answer->has_records) follower_went_on(follower); /* else when they are in */
         return answer->has_records ? (struct follower_step){FOLLOWER_APPEND, log->end_offset} : nothing;
     case ERR_OFFSET_OUT_OF_RANGE: follower->state = FOLLOWER_ASKS_LATEST; return nothing;
     case ERR_FENCED_LEADER_EPOCH: follower->state = FOLLOWER_FAILED; return nothing;
