@@ -35,7 +35,7 @@ struct admin {
     struct loop *loop;
     struct endpoint endpoints[MAX_ENDPOINTS];
     size_t endpoint_count;
-    int64_t patience_ms;
+    int64_t patience_ms, answer_ms;
     bool is_interrupted;
     struct node bootstrap; /* id NODE_ANY */
     struct node **nodes;
@@ -165,7 +165,7 @@ enum error admin_ask(struct admin *admin, int32_t id, int16_t api_key, int16_t m
     struct question question = {
         .call = {.done = answered,
                  .max_version = max_version,
-                 .timeout_ms = admin->cli->timeout_ms ? admin->cli->timeout_ms : ANSWER_MS},
+                 .timeout_ms = admin->cli->timeout_ms ? admin->cli->timeout_ms : admin->answer_ms},
         .admin = admin,
         .api = api_of(api_key),
     };
@@ -291,6 +291,11 @@ enum error admin_stay(struct admin *admin, int64_t patience_ms)
     return loop_on_signals(admin->loop, on_signal, admin);
 }
 
+void admin_hurry(struct admin *admin, int64_t answer_ms)
+{
+    admin->answer_ms = answer_ms;
+}
+
 bool admin_is_interrupted(const struct admin *admin)
 {
     return admin->is_interrupted;
@@ -334,6 +339,7 @@ int admin_open(const struct cli *cli, struct admin **admin)
     made->cli = cli;
     made->controller = -1;
     made->patience_ms = PATIENCE_MS;
+    made->answer_ms = ANSWER_MS;
     made->bootstrap.id = NODE_ANY;
     arena_init(&made->arena, 0);
     made->descriptors = descriptors_new(0);

@@ -48,6 +48,8 @@ struct arena *admin_arena(struct admin *admin);
 /* --- for commands that stay: watching, waiting until something is done --- */
 /* SIGINT and SIGTERM end waiting instead of the process; the controller is looked for that long. */
 MUST_USE enum error admin_stay(struct admin *admin, int64_t patience_ms);
+/* Who takes longer than this to answer is not waited for, unless --timeout says otherwise. */
+void admin_hurry(struct admin *admin, int64_t answer_ms);
 /* False when it was interrupted. */
 bool admin_wait(struct admin *admin, int64_t ms);
 bool admin_is_interrupted(const struct admin *admin);

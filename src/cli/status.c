@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "cli/move.h"
 
-enum { MOST_LINES = 15, SAMPLE_MS = 1000, WATCH_PATIENCE_MS = 0 };
+enum { MOST_LINES = 15, SAMPLE_MS = 1000, WATCH_PATIENCE_MS = 0, WATCH_ANSWER_MS = 2000 };
 
 static json_t *list(struct ids ids)
 {
@@ -321,6 +321,7 @@ static int watch(struct cli *cli, struct admin *admin, int64_t interval_ms)
     bool is_page = cli->is_terminal && cli->output == OUTPUT_TABLE;
     enum error err = admin_stay(admin, WATCH_PATIENCE_MS);
     int status = admin_exit(err);
+    admin_hurry(admin, WATCH_ANSWER_MS); /* a broker that is paused must not stop the page */
     while (err == OK) {
         json_t *item = NULL;
         enum error seen = admin_refresh(admin);

@@ -36,6 +36,23 @@ o group delete readers -y >/dev/null
 o topic grow orders -p 5 >/dev/null
 [ "$(o topic describe orders -o tsv | wc -l)" = 5 ]
 o cluster describe -o json >/dev/null
+
+# What a cluster needs works on a cluster of one, too.
+o cluster status --check | grep -q 'all is well'
+o cluster status -o json | python3 -c 'import json,sys; i=json.load(sys.stdin)["items"]; assert len(i)==1 and i[0]["healthy"] and i[0]["brokers"][0]["leads"]==i[0]["partitions"], i'
+id=$(o broker list -o name)
+o topic create placed --assignment "$id,$id" >/dev/null
+[ "$(o topic describe placed -o tsv | wc -l)" = 2 ]
+o topic create bad --assignment "$id:$id" 2>err && exit 1
+grep -q twice err
+[ "$(o cluster balance -o json)" = '{"kind":"ClusterBalance","version":1,"items":[],"errors":[]}' ]
+[ "$(o cluster elect -o tsv)" = "" ]
+[ "$(o cluster reassignments -o tsv)" = "" ]
+code=0; o broker drain "$id" --dry-run 2>err || code=$?
+[ $code = 1 ] && grep -q 'only 0 brokers' err
+o topic alter placed --partitions 3 >/dev/null
+[ "$(o topic describe placed --trouble -o tsv)" = "" ]
+o topic delete placed -y >/dev/null
 o topic delete orders copy -y >/dev/null
 o topic list -o name | grep -qx orders && exit 1
 
