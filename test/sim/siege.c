@@ -108,6 +108,14 @@ static void plan_start(struct siege *siege, const struct server *server)
     siege->up_ms[server->id] = world_now_ms(world) + away_ms;
 }
 
+/* What takes sessions at random may take them from those who have what one that is hurt has lost. */
+static bool is_any_hurt(const struct siege *siege)
+{
+    bool is_any = false;
+    for (int i = 0; i < siege->world->server_count; i++) is_any |= siege->world->servers[i].is_hurt;
+    return is_any;
+}
+
 /* --- blows --- */
 
 static void kill_one(struct siege *siege)
@@ -178,7 +186,7 @@ static void blackout(struct siege *siege)
 static void hit_keeper(struct siege *siege)
 {
     struct world *world = siege->world;
-    if (world->keeper.state == SERVER_DOWN) return;
+    if (world->keeper.state == SERVER_DOWN || is_any_hurt(siege)) return;
     int64_t away_ms = world_chance(world, 2) ? world_between(world, 0, 500)
                                              : world_between(world, 500, 3 * world->plan.keeper_session_ms);
     siege->keeper_up_ms = world_now_ms(world) + away_ms;
@@ -243,6 +251,7 @@ static void pause_one(struct siege *siege)
     int64_t ms = world_chance(world, 2) ? world_between(world, 20, 800)
                                         : world_between(world, session_ms, 3 * session_ms);
     if (world_chance(world, 6)) {
+        if (is_any_hurt(siege)) return;
         world_note(world, "the %s is paused for %lld ms", "keeper", (long long)ms);
         sim_machine_pause(world->keeper.machine, ms);
         return;
@@ -270,6 +279,7 @@ static void slow_disk(struct siege *siege)
     struct world *world = siege->world;
     struct server *server = world_chance(world, 4) ? &world->keeper : somebody(siege);
     int64_t delay_ms = world_between(world, 5, 500), count = world_between(world, 1, 30);
+    if (server->is_keeper && is_any_hurt(siege)) return;
     world_note(world, "%s: the next %lld syncs take %lld ms", server->host, (long long)count,
                (long long)delay_ms);
     sim_disk_slow(server->machine, delay_ms, (int)count);
@@ -291,6 +301,7 @@ static void reset_some(struct siege *siege)
 {
     struct world *world = siege->world;
     int64_t count = world_between(world, 1, 8);
+    if (is_any_hurt(siege)) return;
     world_note(world, "%lld connections are reset", (long long)count);
     for (int64_t i = 0; i < count; i++) sim_net_reset_one(world->sim);
 }
