@@ -18,7 +18,7 @@
 /* Hands `asked`, of the request's API, to the controller; it fills `answer`. Then done(call) on the connection's loop, with
  * call->context the request. `asked` and `answer` live in the request's arena. False without memory: nothing was begun. */
 bool admin_submit(struct request *request, int16_t version, const void *asked, void *answer,
-               void (*done)(struct controller_call *call));
+                  void (*done)(struct controller_call *call));
 
 /* What happened to one item. */
 struct admin_verdict {

@@ -64,8 +64,8 @@ struct request {
 
     void (*cancel)(struct request *request);
     void (*hurry)(struct request *request); /* another one came behind it: what only waits may end now */
-    void *work;                            /* the handler's */
-    void (*step)(struct request *request); /* request_run_on's */
+    void *work;                             /* the handler's */
+    void (*step)(struct request *request);  /* request_run_on's */
     struct loop_message message;
 };
 

@@ -277,7 +277,8 @@ static void the_last_replica_standing_syncs(void **state)
     assert_int_equal(lead(partition, 0, three, 3, three, 1), OK);
     struct log_appended appended;
     assert_int_equal(append(partition, -1, &appended), OK);
-    assert_int_equal(log_synced_end_offset(partition->log), 1); /* asked for; without a loop it is done at once */
+    assert_int_equal(log_synced_end_offset(partition->log),
+                     1); /* asked for; without a loop it is done at once */
     assert_int_equal(partition_high_watermark(partition), 1);
     /* With two of them the other one's memory is as good. */
     assert_int_equal(lead(partition, 1, three, 3, three, 2), OK);
