@@ -27,16 +27,24 @@ struct siege {
     int64_t paused_ms[WORLD_MAX_SERVERS];   /* until when it stands still */
     int64_t patience_ms[WORLD_MAX_SERVERS]; /* when one that is stopping is killed */
     int64_t keeper_up_ms;
+    int64_t shaky_ms; /* until when anybody's session may still end for what was done */
 };
 
 /* --- time --- */
 
+static void shake(struct siege *siege, int64_t ms)
+{
+    int64_t until_ms = world_now_ms(siege->world) + ms + siege->world->plan.keeper_session_ms + 1000;
+    if (until_ms > siege->shaky_ms) siege->shaky_ms = until_ms;
+}
+
 static void mark_troubled(struct siege *siege)
 {
     struct world *world = siege->world;
+    bool is_shaky = world_now_ms(world) < siege->shaky_ms;
     for (int i = 0; i < world->server_count; i++)
         world->servers[i].is_troubled =
-            siege->paused_ms[i] > world_now_ms(world) || world->servers[i].is_full;
+            siege->paused_ms[i] > world_now_ms(world) || world->servers[i].is_full || is_shaky;
     for (int i = 0; i < MAX_CUTS; i++) {
         struct cut *cut = &siege->cuts[i];
         if (cut->until_ms && cut->troubled) cut->troubled->is_troubled = true;
@@ -50,6 +58,7 @@ static void heal_cuts(struct siege *siege, bool is_all)
         struct cut *cut = &siege->cuts[i];
         if (!cut->until_ms || (!is_all && world_now_ms(world) < cut->until_ms)) continue;
         cut->until_ms = 0;
+        shake(siege, 0);
         sim_net_cut(world->sim, cut->a, cut->b, false);
         world_note(world, "a cut is healed");
     }
@@ -190,6 +199,7 @@ static void hit_keeper(struct siege *siege)
     int64_t away_ms = world_chance(world, 2) ? world_between(world, 0, 500)
                                              : world_between(world, 500, 3 * world->plan.keeper_session_ms);
     siege->keeper_up_ms = world_now_ms(world) + away_ms;
+    shake(siege, away_ms);
     if (world_chance(world, 4))
         server_ask_stop(&world->keeper);
     else if (world->plan.has_power_cuts && world_chance(world, 2))
@@ -252,6 +262,7 @@ static void pause_one(struct siege *siege)
                                         : world_between(world, session_ms, 3 * session_ms);
     if (world_chance(world, 6)) {
         if (is_any_hurt(siege)) return;
+        shake(siege, ms);
         world_note(world, "the %s is paused for %lld ms", "keeper", (long long)ms);
         sim_machine_pause(world->keeper.machine, ms);
         return;
@@ -261,6 +272,7 @@ static void pause_one(struct siege *siege)
     world_note(world, "%s is paused for %lld ms", server->host, (long long)ms);
     sim_machine_pause(server->machine, ms);
     siege->paused_ms[server->id] = world_now_ms(world) + ms;
+    shake(siege, ms);
     mark_troubled(siege);
 }
 
@@ -280,6 +292,7 @@ static void slow_disk(struct siege *siege)
     struct server *server = world_chance(world, 4) ? &world->keeper : somebody(siege);
     int64_t delay_ms = world_between(world, 5, 500), count = world_between(world, 1, 30);
     if (server->is_keeper && is_any_hurt(siege)) return;
+    if (server->is_keeper) shake(siege, count * delay_ms);
     world_note(world, "%s: the next %lld syncs take %lld ms", server->host, (long long)count,
                (long long)delay_ms);
     sim_disk_slow(server->machine, delay_ms, (int)count);
@@ -302,6 +315,8 @@ static void reset_some(struct siege *siege)
     struct world *world = siege->world;
     int64_t count = world_between(world, 1, 8);
     if (is_any_hurt(siege)) return;
+    shake(siege, 0);
+    mark_troubled(siege);
     world_note(world, "%lld connections are reset", (long long)count);
     for (int64_t i = 0; i < count; i++) sim_net_reset_one(world->sim);
 }
