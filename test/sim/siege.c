@@ -343,7 +343,15 @@ static void force_election(struct siege *siege)
 {
     struct world *world = siege->world;
     struct patience patience = {world->witness, witness_changes(world->witness)};
-    /* In the middle of a controller's work, more often than not. */
+    /* A broker that dies while the keeper is slow gives a controller much to write, and time to be deposed meanwhile. */
+    struct server *server = world_chance(world, 3) || is_any_hurt(siege) ? NULL : victim(siege);
+    if (server) {
+        sim_disk_slow(world->keeper.machine, world_between(world, 50, 300), 8);
+        shake(siege, 3000);
+        plan_start(siege, server);
+        server_kill(server);
+    }
+    /* In the middle of its work, more often than not. */
     if (!world_chance(world, 3)) world_run_until(world, has_changed, &patience, 2000);
     shell_force_election(siege->shell);
 }
@@ -416,7 +424,7 @@ static const struct {
 } blows[] = {
     {kill_one, 6},      {cut_power, 5},  {cut_power_at_write, 3}, {stop_one, 3},       {blackout, 1},
     {hit_keeper, 3},    {cut_off, 6},    {pause_one, 4},          {fill_disk, 2},      {slow_disk, 2},
-    {jump_clock, 2},    {reset_some, 3}, {slow_net, 1},           {force_election, 2}, {move_partition, 3},
+    {jump_clock, 2},    {reset_some, 3}, {slow_net, 1},           {force_election, 5}, {move_partition, 3},
     {prefer_leader, 1}, {tear, 3},
 };
 
