@@ -14,6 +14,7 @@ struct fetch_place {
     int64_t position;
     int32_t leader_epoch;   /* as the metadata says; -1 = any */
     int64_t high_watermark; /* of the last answer, -1 = none yet */
+    int out_of_range;       /* answers in a row that said so */
 };
 
 enum { FETCH_MAX_PLACES = 32 };

@@ -5,6 +5,9 @@ enum {
     FETCH_VERSION = 12, /* the last with topic names */
     CALL_MS = 4000,
     WAIT_MS = 200,
+    /* A leader that does not know yet that it is none has less than others have read, and old metadata leads to it (KIP-320).
+     * It lasts as long as that leader is cut off: some 20 s. */
+    DEPOSED_ANSWERS = 300,
 };
 
 static void fetched(struct call *call, enum error err, int16_t version, const void *response)
@@ -20,7 +23,9 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         struct fetch_place *place = &member->places[intake->asked[i]];
         if (place->position != intake->from[i]) continue; /* another broker has led it meanwhile */
         enum fetch_verdict verdict = fetch_take(member->world, response, place, NULL, NULL);
-        if (verdict == FETCH_OUT_OF_RANGE) {
+        place->out_of_range = verdict == FETCH_OUT_OF_RANGE ? place->out_of_range + 1 : 0;
+        bool may_be_deposed = member->world->server_count > 1 && place->out_of_range < DEPOSED_ANSWERS;
+        if (verdict == FETCH_OUT_OF_RANGE && !may_be_deposed) {
             history_out_of_range(&member->world->history, member->group, place->partition);
             place->position = 0; /* auto.offset.reset=earliest */
         }
