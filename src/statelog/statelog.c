@@ -177,13 +177,23 @@ static void load_cold(struct statelog *log, const struct log_read *what)
     lane_submit(log->config.lane, log->loop, &job->job);
 }
 
+/* All is read. What an earlier life wrote and did not sync must be on the disk before anybody hears of it, where the topic wants
+ * its records there: the next power cut would take it back. */
+static void load_reached(struct statelog *log)
+{
+    bool is_safe = !partition_syncs_before_ack(log->partition) ||
+                   log_synced_end_offset(partition_log(log->partition)) >= log->next_offset;
+    if (is_safe) return load_end(log, OK);
+    if (!log->waiter.is_waiting) partition_wait_durable(log->partition, &log->waiter, log->next_offset);
+}
+
 static void load_read(struct statelog *log)
 {
     struct log *storage = partition_log(log->partition);
     if (!storage) return load_end(log, ERR_KAFKA_STORAGE_ERROR);
     int64_t end_offset = log_end_offset(storage);
     if (log->next_offset < log_start_offset(storage)) log->next_offset = log_start_offset(storage);
-    if (log->next_offset >= end_offset) return load_end(log, OK);
+    if (log->next_offset >= end_offset) return load_reached(log);
 
     size_t size = log->config.load_buffer_bytes;
     if (size == 0 || size > READ_SIZE) size = READ_SIZE;

@@ -110,7 +110,7 @@ def retention_by_size():
             for batch in range(20):
                 produce(node.port, topic, [b"%d " % i + b"x" * 500 for i in range(batch * 50, batch * 50 + 50)])
         wait_for("old segments deleted", lambda: earliest(node, "cut") > 0, 15)
-        wait_for("files deleted", lambda: 100_000 <= sum(f.stat().st_size for f in segments(work, "cut")) < 160_000, 15)
+        wait_for("files deleted", lambda: 100_000 <= sum(f.stat().st_size for f in segments(work, "cut")) < 120_000, 15)
         found = [int(line.split()[0]) for line in consume(node.port, "cut")]
         assert found == list(range(earliest(node, "cut"), 1000)), (found[:1], len(found))
         # Read or not, what no rule takes away stays.
