@@ -88,6 +88,16 @@ static void load_end(struct statelog *log, enum error err)
     log->user->loaded(log->state, err);
 }
 
+/* All is read. What an earlier life wrote and did not sync must be on the disk before anybody hears of it, where the topic wants
+ * its records there: the next power cut would take it back. */
+static void load_reached(struct statelog *log)
+{
+    bool is_safe = !partition_syncs_before_ack(log->partition) ||
+                   log_synced_end_offset(partition_log(log->partition)) >= log->next_offset;
+    if (is_safe) return load_end(log, OK);
+    if (!log->waiter.is_waiting) partition_wait_durable(log->partition, &log->waiter, log->next_offset);
+}
+
 /* Another turn of this loop, after others had theirs. */
 static void load_again(struct statelog *log)
 {
@@ -158,7 +168,7 @@ static void load_worked(struct lane_job *lane_job)
     log->job = NULL;
     if (err == ERR_AGAIN) return load_again(log);
     if (err != OK) return load_end(log, err);
-    if (slice.size == 0) return load_end(log, OK);
+    if (slice.size == 0) return load_reached(log);
     load_take(log, &slice);
 }
 
@@ -175,16 +185,6 @@ static void load_cold(struct statelog *log, const struct log_read *what)
     job->job = (struct lane_job){.work = load_work, .done = load_worked};
     log->job = job;
     lane_submit(log->config.lane, log->loop, &job->job);
-}
-
-/* All is read. What an earlier life wrote and did not sync must be on the disk before anybody hears of it, where the topic wants
- * its records there: the next power cut would take it back. */
-static void load_reached(struct statelog *log)
-{
-    bool is_safe = !partition_syncs_before_ack(log->partition) ||
-                   log_synced_end_offset(partition_log(log->partition)) >= log->next_offset;
-    if (is_safe) return load_end(log, OK);
-    if (!log->waiter.is_waiting) partition_wait_durable(log->partition, &log->waiter, log->next_offset);
 }
 
 static void load_read(struct statelog *log)
@@ -208,7 +208,7 @@ static void load_read(struct statelog *log)
     }
     if (err == ERR_AGAIN) err = log_read_blocking(storage, &what, &slice);
     if (err != OK) return load_end(log, err);
-    if (slice.size == 0) return load_end(log, OK);
+    if (slice.size == 0) return load_reached(log);
     load_take(log, &slice);
 }
 
