@@ -334,6 +334,7 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
                        const struct quorum_events *events, void *context, struct quorum **quorum)
 {
     assert(machine->apply && machine->restore && machine->restored && events->ready);
+    if (config->id != 0 && !quorum_can_have_members()) return ERR_UNSUPPORTED;
     struct quorum *opened = calloc(1, sizeof *opened);
     if (!opened) return ERR_NOMEM;
     *opened = (struct quorum){

@@ -1,4 +1,4 @@
-/* quorum.h: a replicated log that feeds a state machine. Of one member now; several will stand behind the same functions.
+/* quorum.h: a replicated log that feeds a state machine: of one member, or of several on Raft behind the same functions.
  *
  *     append --> pending --(one worker job: write, fdatasync)--> committed --> machine.apply, in index order
  *
@@ -25,12 +25,45 @@ struct loop;
 struct lane;
 struct disk;
 
+enum {
+    QUORUM_MEMBERS_MAX = 16,
+    QUORUM_MEMBER_TEXT_MAX = 1024,       /* of a host or an about */
+    QUORUM_UNSENT_BYTES_MAX = 16 << 20,  /* of the machine's messages to one member */
+    QUORUM_MESSAGE_BYTES_MAX = 64 << 20, /* one message of the machine */
+};
+
+enum quorum_part { QUORUM_VOTER, QUORUM_OBSERVER };
+
+struct quorum_member {
+    int32_t id; /* 1..254 */
+    enum quorum_part part;
+    const char *host; /* where its links are accepted */
+    uint16_t port;
+    const char *about; /* travels with the membership; not read here */
+};
+
+enum quorum_office { QUORUM_LOOKING, QUORUM_FOLLOWING, QUORUM_LEADING };
+
+struct quorum_standing {
+    enum quorum_office office;
+    int32_t leader; /* 0: unknown */
+    uint64_t term;
+};
+
 struct quorum_config {
     const char *dir;    /* made when absent */
     const char *prefix; /* of each file's name, "keeper-" */
     bool force_sync;
     int64_t segment_bytes;     /* a log file is left at about this size; 0: 64 MiB */
     int64_t max_pending_bytes; /* appended and not yet committed; 0: 64 MiB */
+
+    /* several members */
+    int32_t id; /* of this member; 0: a log of one, without links and without the library */
+    const struct quorum_member
+        *founders; /* who founds the quorum: read only while the log is empty; the same on each founder */
+    int founder_count;
+    const char *listen_host;           /* "" or NULL: the host of our own line */
+    int32_t heartbeat_ms, election_ms; /* 0: 100, 500 */
 };
 
 /* What is replicated. Entries and chunks are loans. */
@@ -41,6 +74,10 @@ struct quorum_machine {
     enum error (*restored)(void *context, uint64_t index);
     /* Entry `index` is committed. An error (entries of a format we do not know) refuses the start; after the start it is a bug. */
     enum error (*apply)(void *context, uint64_t index, uint64_t term, struct slice entry);
+    /* Several members only, on the loop; both may be NULL. Between them a snapshot of the leader's replaces what the machine holds: restore and
+     * restored are called on the worker meanwhile, and nothing else of the machine may be used. */
+    void (*installing)(void *context);
+    void (*installed)(void *context);
 };
 
 struct quorum_events {
@@ -54,6 +91,18 @@ struct quorum_events {
     void (*snapshot_done)(void *context, enum error err);
     /* The snapshot's writer has caught up: more may be written. */
     void (*snapshot_room)(void *context);
+
+    /* Several members only; each may be NULL. */
+    /* Office, leader or term changed. LEADING is told only once everything of earlier terms is committed and applied here, so that what the
+     * machine appends next is the first thing of its own in this term. When LEADING ends, entries appended and not yet
+     * applied have an unknown outcome. */
+    void (*standing)(void *context, const struct quorum_standing *standing);
+    /* A message of the machine's own from member `from` (quorum_send). In order within one life of a link. A loan. */
+    void (*message)(void *context, int32_t from, struct slice bytes);
+    /* The link to a member came up or went down. After down, nothing sent before arrives any more on either side. */
+    void (*link)(void *context, int32_t id, bool is_up);
+    /* A membership was committed; quorum_members tells it. */
+    void (*members)(void *context);
 };
 
 /* Begins recovery on `work`; ready comes later. `sync` runs the log's writes. `machine`, `events` are copied; everything else
@@ -66,7 +115,8 @@ MUST_USE enum error quorum_open(const struct quorum_config *config, struct loop 
 void quorum_close(struct quorum **quorum, void (*closed)(void *context), void *context);
 
 /* Copies the parts, one after another, as one entry and says which index it will have. It goes to the disk at the end of
- * this turn. ERR_AGAIN: too much is pending, `room` will be called. ERR_IO: the log has failed. ERR_NOMEM. */
+ * this turn. ERR_AGAIN: too much is pending, `room` will be called. ERR_IO: the log has failed. ERR_NOMEM. With several members
+ * ERR_NOT_LEADER unless LEADING. Indexes rise but need not be dense: some entries are the quorum's own. */
 MUST_USE enum error quorum_append(struct quorum *quorum, const struct slice *parts, int count,
                                   uint64_t *index);
 
@@ -90,3 +140,21 @@ struct quorum_stats {
     bool has_failed, is_disk_full;
 };
 void quorum_stats(const struct quorum *quorum, struct quorum_stats *stats);
+
+/* --- several members --- */
+
+/* False: built without the Raft library. quorum_open then refuses an id other than 0 with ERR_UNSUPPORTED. */
+bool quorum_can_have_members(void);
+void quorum_standing(const struct quorum *quorum, struct quorum_standing *standing);
+/* ERR_CLOSED: there is no link. ERR_AGAIN: too much is unsent. Copies. Messages share the link with Raft's own, which go first
+ * at a turn's end. */
+MUST_USE enum error quorum_send(struct quorum *quorum, int32_t to, const struct slice *parts, int count);
+/* As committed, and the index of the entry that made it. A loan until the next `members` event; none with a log of one. */
+const struct quorum_member *quorum_members(const struct quorum *quorum, int *count, uint64_t *index);
+/* Leader only: brings the membership to `members` by single-server changes, newcomers catching up before they vote; done comes once,
+ * after the last was committed (or the first failed). ERR_BUSY: one is under way; ERR_NOT_LEADER; ERR_CONFIG: no such
+ * membership can be. Copies. */
+MUST_USE enum error quorum_change(struct quorum *quorum, const struct quorum_member *members, int count,
+                                  void (*done)(void *context, enum error err), void *context);
+/* Leader only: hands office to the voter `to` (0: whoever is furthest). ERR_NOT_LEADER, ERR_BUSY, ERR_NOT_FOUND. */
+MUST_USE enum error quorum_transfer(struct quorum *quorum, int32_t to);
