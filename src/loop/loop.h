@@ -40,7 +40,7 @@ bool loop_is_current(const struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop);
 int64_t loop_now_us(const struct loop *loop);
 int64_t loop_wall_ms(const struct loop *loop);
-/* Reads the monotonic clock now, for stage times within a turn. */
+/* Reads the monotonic clock now, for stage times within a turn. Any thread. */
 int64_t loop_clock_us(const struct loop *loop);
 /* Secrets-grade in production, seeded in the simulator. */
 void loop_random(struct loop *loop, void *out, size_t size);

@@ -167,14 +167,6 @@ void metrics_collector(struct metrics *metrics, void (*write)(void *context, str
 
 /* --- histograms --- */
 
-static size_t bucket_of(uint64_t value)
-{
-    if (value < 4) return (size_t)value;
-    int power = 63 - __builtin_clzll(value);
-    size_t index = (size_t)(power - 1) * 4 + (value >> (power - 2) & 3);
-    return index < HISTOGRAM_BUCKETS ? index : HISTOGRAM_BUCKETS - 1;
-}
-
 /* Largest value of a bucket. */
 static uint64_t bucket_top(size_t index)
 {
@@ -187,7 +179,7 @@ static uint64_t bucket_top(size_t index)
 void histogram_record(struct histogram *histogram, int64_t value_us)
 {
     uint64_t value = value_us > 0 ? (uint64_t)value_us : 0;
-    __atomic_fetch_add(&histogram->buckets[bucket_of(value)], 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&histogram->buckets[histogram_bucket_of(value)], 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&histogram->sum, value, __ATOMIC_RELAXED);
 }
 

@@ -10,6 +10,7 @@
  * need no check.
  */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/text.h"
@@ -63,6 +64,13 @@ static inline uint64_t counter_get(const struct counter *counter)
     return __atomic_load_n(&counter->value, __ATOMIC_RELAXED);
 }
 
+static inline size_t histogram_bucket_of(uint64_t value)
+{
+    if (value < 4) return (size_t)value;
+    int power = 63 - __builtin_clzll(value);
+    size_t index = (size_t)(power - 1) * 4 + (value >> (power - 2) & 3);
+    return index < HISTOGRAM_BUCKETS ? index : HISTOGRAM_BUCKETS - 1;
+}
 void histogram_record(struct histogram *histogram, int64_t value_us);
 uint64_t histogram_count(const struct histogram *histogram);
 /* Upper bound of the bucket that holds the q-quantile (0 < q <= 1), in microseconds; 0 when empty. */

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "base/test.h"
 #include "metrics/metrics.h"
+#include "metrics/summary.h"
 
 static double answer(void *context)
 {
@@ -54,11 +55,27 @@ static void quantiles_are_within_a_quarter(void **state)
     metrics_free(m);
 }
 
+static void a_summary_tells_the_exact_ends(void **state)
+{
+    struct summary summary = {0};
+    assert_int_equal(summary_quantile(&summary, 0.5), 0);
+    for (int i = 1000; i >= 10; i--) summary_record(&summary, i);
+    summary_record(&summary, -3);
+    assert_true(summary.count == 992 && summary.least == 0 && summary.greatest == 1000);
+    assert_int_equal(summary_sum(&summary), (10 + 1000) * 991 / 2);
+    assert_int_equal(summary_quantile(&summary, 1), 1000); /* never beyond what was seen */
+    uint64_t median = summary_quantile(&summary, 0.5);
+    assert_true(median >= 500 && median <= 640);
+    summary_reset(&summary);
+    assert_int_equal(summary.count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_series_is_the_same_counter),
         cmocka_unit_test(quantiles_are_within_a_quarter),
+        cmocka_unit_test(a_summary_tells_the_exact_ends),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }

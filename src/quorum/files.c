@@ -113,6 +113,24 @@ enum error quorum_files_list(struct disk *disk, const char *dir, const char *pre
     return OK;
 }
 
+enum error quorum_files_bytes(struct disk *disk, const char *dir, const char *prefix, const char *kind,
+                              int64_t *bytes)
+{
+    struct disk_entry *entries;
+    size_t count;
+    enum error err = disk_list(disk, dir, &entries, &count);
+    if (err != OK) return err;
+    int64_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t index;
+        if (!entries[i].is_dir && quorum_name_parse(entries[i].name, prefix, kind, &index))
+            sum += entries[i].size;
+    }
+    disk_list_free(entries, count);
+    *bytes = sum;
+    return OK;
+}
+
 /* --- reading a log --- */
 
 /* Makes [position, position + size) available, as far as the file goes. */

@@ -62,6 +62,10 @@ bool quorum_name_parse(const char *name, const char *prefix, const char *kind, u
 MUST_USE enum error quorum_files_list(struct disk *disk, const char *dir, const char *prefix,
                                       const char *kind, uint64_t **indexes, size_t *count);
 
+/* What they take up. */
+MUST_USE enum error quorum_files_bytes(struct disk *disk, const char *dir, const char *prefix,
+                                       const char *kind, int64_t *bytes);
+
 /* --- reading a log file, record by record --- */
 struct quorum_scan {
     struct file *file;

@@ -28,7 +28,7 @@ struct quorum_write {
     /* results */
     enum error err;
     bool failed_in_sync;
-    int64_t begun_us;
+    int64_t begun_us, sync_us; /* sync_us -1: there was none */
 };
 
 /* A snapshot on its way to its file. */
@@ -41,15 +41,18 @@ struct quorum_snapshot {
     uint32_t crc;
     struct file *file;
     int64_t position;
-    bool job_begins, job_ends;
+    bool job_begins, job_ends, job_purges;
+    int64_t begun_us;
     enum error err;     /* the first that happened; the loop's */
     enum error job_err; /* the job's, in and out */
 };
 
 struct quorum {
-    char *dir, *prefix;
-    bool force_sync;
-    int64_t segment_bytes, max_pending_bytes;
+    char *dir, *log_dir, *prefix;
+    bool force_sync, has_log_dir; /* log_dir is not dir */
+    int64_t segment_bytes, max_pending_bytes, room_step_bytes, slow_sync_ms;
+    int64_t purge_interval_ms, purged_ms;
+    size_t snapshots_kept;
     struct loop *loop;
     struct disk *disk;
     struct lane *sync, *work;
@@ -86,16 +89,21 @@ struct quorum {
     struct lane_job recovery;
     bool is_recovering;
     enum error recovery_err;
-    struct disk_lock *lock;
+    struct disk_lock *lock, *log_lock;
 
     struct quorum_stats stats;
+    struct quorum_times times;
+    uint64_t published_index; /* 0: no snapshot in this life */
+    int64_t published_wall_ms;
 };
 
 /* Room for `size` more bytes; NULL without memory. */
 uint8_t *quorum_batch_reserve(struct quorum_batch *batch, size_t size);
 
-/* quorum.c, on a worker: makes the names of a new file, and of the directories made for it, last. */
+/* quorum.c, on a worker: makes the names of a new log file, and of the directories made for it, last. */
 MUST_USE enum error quorum_sync_names(struct quorum *quorum);
+/* The same for `dir` and whatever is above it. */
+MUST_USE enum error quorum_sync_path(struct quorum *quorum, const char *dir);
 /* recovery.c, on a worker: fills in indexes and the open file. Says itself what is wrong. */
 MUST_USE enum error quorum_recover(struct quorum *quorum);
 /* snapshot.c, on a worker: removes what two snapshots make superfluous. */

@@ -13,6 +13,7 @@ enum {
         256 << 10, /* a log file grows by this much at once, so that most syncs change no metadata */
     BATCH_KEPT_BYTES = 1 << 20, /* a batch's memory above this is given back */
     RETRY_DELAY_MS = 1000,      /* of a write that found the disk full */
+    SNAPSHOTS_KEPT = 2,
 };
 
 uint8_t *quorum_batch_reserve(struct quorum_batch *batch, size_t size)
@@ -41,7 +42,7 @@ static void quorum_fail(struct quorum *quorum, const char *what, enum error err)
     quorum->state = QUORUM_FAILED;
     quorum->stats.has_failed = true;
     diag_error("could not %s the log in \"%s\": %s; nothing more is written until a restart", what,
-               quorum->dir, error_text(err));
+               quorum->log_dir, error_text(err));
     if (quorum->events.failed) quorum->events.failed(quorum->context, err);
 }
 
@@ -51,7 +52,7 @@ static enum error write_make_file(struct quorum *quorum)
 {
     char path[QUORUM_PATH_SIZE];
     struct file *file = NULL;
-    if (!quorum_path(path, quorum->dir, quorum->prefix, "log", quorum->writing.first_index))
+    if (!quorum_path(path, quorum->log_dir, quorum->prefix, "log", quorum->writing.first_index))
         return ERR_TOO_LARGE;
     enum error err = file_open(quorum->disk, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
     if (err != OK) return err;
@@ -68,20 +69,26 @@ static enum error write_make_file(struct quorum *quorum)
     return OK;
 }
 
-enum error quorum_sync_names(struct quorum *quorum)
+enum error quorum_sync_path(struct quorum *quorum, const char *dir)
 {
-    enum error err = disk_sync_dir(quorum->disk, quorum->dir);
-    if (err != OK || quorum->is_dir_known) return err;
-    /* The first file of all: whoever made the directories above (we, or a process killed since) need not have synced them. */
+    enum error err = disk_sync_dir(quorum->disk, dir);
     char path[QUORUM_PATH_SIZE];
-    slice_text(slice_of(quorum->dir), path, sizeof path);
+    slice_text(slice_of(dir), path, sizeof path);
     for (size_t size = strlen(path); size > 0 && err == OK;) {
         while (size > 0 && path[size - 1] == '/') size--;
         while (size > 0 && path[size - 1] != '/') size--;
         path[size] = 0;
-        err = disk_sync_dir(quorum->disk, size > 0 ? path : quorum->dir[0] == '/' ? "/" : ".");
+        err = disk_sync_dir(quorum->disk, size > 0 ? path : dir[0] == '/' ? "/" : ".");
         if (err == ERR_DENIED) err = OK; /* not ours: it was there before us */
     }
+    return err;
+}
+
+enum error quorum_sync_names(struct quorum *quorum)
+{
+    if (quorum->is_dir_known) return disk_sync_dir(quorum->disk, quorum->log_dir);
+    /* The first file of all: whoever made the directories above (we, or a process killed since) need not have synced them. */
+    enum error err = quorum_sync_path(quorum, quorum->log_dir);
     quorum->is_dir_known = err == OK;
     return err;
 }
@@ -117,7 +124,7 @@ static void write_work(struct lane_job *job)
     if (err == OK) {
         int64_t end = quorum->file_end + (int64_t)batch->size;
         if (end > quorum->file_room) {
-            int64_t room = (end / ROOM_STEP_BYTES + 1) * ROOM_STEP_BYTES;
+            int64_t room = (end / quorum->room_step_bytes + 1) * quorum->room_step_bytes;
             /* A file system that cannot, or has no room, tells us in the write itself. */
             if (file_allocate(quorum->file, room) == OK) quorum->file_room = room;
         }
@@ -125,8 +132,11 @@ static void write_work(struct lane_job *job)
         if (err != OK && file_truncate(quorum->file, quorum->file_end) == OK)
             quorum->file_room = quorum->file_end;
     }
+    write->sync_us = -1;
     if (err == OK && (quorum->force_sync || write->makes_file)) {
+        int64_t begun_us = loop_clock_us(quorum->loop);
         err = file_sync(quorum->file);
+        write->sync_us = loop_clock_us(quorum->loop) - begun_us;
         if (err == OK && write->makes_file) err = quorum_sync_names(quorum);
         write->failed_in_sync = err != OK;
     }
@@ -195,6 +205,23 @@ static void apply_batch(struct quorum *quorum)
     quorum->log_bytes += (int64_t)batch->size;
 }
 
+static void note_write(struct quorum *quorum)
+{
+    struct quorum_stats *stats = &quorum->stats;
+    int64_t write_us = loop_clock_us(quorum->loop) - quorum->write.begun_us;
+    stats->bytes_written += (int64_t)quorum->writing.size;
+    stats->sync_us_sum += write_us;
+    if (write_us > stats->sync_us_max) stats->sync_us_max = write_us;
+    int64_t sync_us = quorum->write.sync_us;
+    if (sync_us < 0) return;
+    stats->syncs++;
+    summary_record(&quorum->times.sync_us, sync_us);
+    if (quorum->slow_sync_ms <= 0 || sync_us / 1000 <= quorum->slow_sync_ms) return;
+    stats->slow_syncs++;
+    diag_warn("a sync of the log in \"%s\" took %lld ms; every write waited for it", quorum->log_dir,
+              (long long)sync_us / 1000);
+}
+
 static void write_done(struct lane_job *job)
 {
     struct quorum *quorum = CONTAINER_OF(job, struct quorum, write.job);
@@ -206,7 +233,7 @@ static void write_done(struct lane_job *job)
     }
     if (write->err == ERR_DISK_FULL && !write->failed_in_sync) {
         if (!quorum->stats.is_disk_full) {
-            diag_error("no space for the log in \"%s\": writes wait until there is", quorum->dir);
+            diag_error("no space for the log in \"%s\": writes wait until there is", quorum->log_dir);
         }
         quorum->stats.is_disk_full = true;
         loop_timer_start(quorum->loop, &quorum->retry, RETRY_DELAY_MS);
@@ -216,16 +243,14 @@ static void write_done(struct lane_job *job)
         quorum_fail(quorum, write->failed_in_sync ? "sync" : "write", write->err);
         return;
     }
-    if (quorum->stats.is_disk_full) diag_info("the log in \"%s\" has space again", quorum->dir);
+    if (quorum->stats.is_disk_full) diag_info("the log in \"%s\" has space again", quorum->log_dir);
     quorum->stats.is_disk_full = false;
-    int64_t sync_us = loop_clock_us(quorum->loop) - write->begun_us;
-    quorum->stats.syncs += quorum->force_sync || write->makes_file;
-    quorum->stats.bytes_written += (int64_t)quorum->writing.size;
-    quorum->stats.sync_us_sum += sync_us;
-    if (sync_us > quorum->stats.sync_us_max) quorum->stats.sync_us_max = sync_us;
+    note_write(quorum);
     write->makes_file = false;
 
+    uint64_t applied = quorum->applied_index;
     apply_batch(quorum);
+    summary_record(&quorum->times.sync_entries, (int64_t)(quorum->applied_index - applied));
     if (quorum->is_closing) return;
     if (quorum->force_sync) quorum->durable_end = quorum->applied_index + 1;
     quorum->writing.size = 0;
@@ -295,6 +320,25 @@ void quorum_stats(const struct quorum *quorum, struct quorum_stats *stats)
     *stats = quorum->stats;
 }
 
+struct quorum_times *quorum_times(struct quorum *quorum)
+{
+    return &quorum->times;
+}
+
+bool quorum_last_snapshot(const struct quorum *quorum, uint64_t *index, int64_t *wall_ms)
+{
+    *index = quorum->published_index;
+    *wall_ms = quorum->published_wall_ms;
+    return quorum->published_index > 0;
+}
+
+enum error quorum_disk_bytes(const struct quorum *quorum, int64_t *snapshots, int64_t *logs)
+{
+    enum error err = quorum_files_bytes(quorum->disk, quorum->dir, quorum->prefix, "snapshot", snapshots);
+    if (err == OK) err = quorum_files_bytes(quorum->disk, quorum->log_dir, quorum->prefix, "log", logs);
+    return err;
+}
+
 /* --- the ways in and out --- */
 
 static void recovery_work(struct lane_job *job)
@@ -320,11 +364,13 @@ static void quorum_free(struct quorum *quorum)
     file_release(&quorum->file);
     file_release(&quorum->snapshot.file);
     if (quorum->lock) disk_unlock(&quorum->lock);
+    if (quorum->log_lock) disk_unlock(&quorum->log_lock);
     batch_free(&quorum->gathering);
     batch_free(&quorum->writing);
     batch_free(&quorum->snapshot.gathering);
     batch_free(&quorum->snapshot.writing);
     free(quorum->dir);
+    free(quorum->log_dir);
     free(quorum->prefix);
     free(quorum);
 }
@@ -339,10 +385,17 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
     if (!opened) return ERR_NOMEM;
     *opened = (struct quorum){
         .dir = slice_dup(slice_of(config->dir)),
+        .log_dir = slice_dup(slice_of(config->log_dir ? config->log_dir : config->dir)),
+        .has_log_dir = config->log_dir && strcmp(config->log_dir, config->dir) != 0,
         .prefix = slice_dup(slice_of(config->prefix)),
         .force_sync = config->force_sync,
         .segment_bytes = config->segment_bytes > 0 ? config->segment_bytes : 64 << 20,
         .max_pending_bytes = config->max_pending_bytes > 0 ? config->max_pending_bytes : 64 << 20,
+        .room_step_bytes = config->room_step_bytes > 0 ? config->room_step_bytes : ROOM_STEP_BYTES,
+        .slow_sync_ms = config->slow_sync_ms,
+        .snapshots_kept = config->snapshots_kept > 0 ? (size_t)config->snapshots_kept : SNAPSHOTS_KEPT,
+        .purge_interval_ms = config->purge_interval_ms,
+        .purged_ms = loop_now_ms(loop),
         .loop = loop,
         .disk = disk,
         .sync = sync,
@@ -358,7 +411,7 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
         .flush.run = flush_run,
         .retry.run = retry_run,
     };
-    if (!opened->dir || !opened->prefix) {
+    if (!opened->dir || !opened->log_dir || !opened->prefix) {
         quorum_free(opened);
         return ERR_NOMEM;
     }

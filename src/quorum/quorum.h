@@ -6,7 +6,8 @@
  * and a thousand writers share it. An entry is applied only after its sync, so what was ever seen is never lost.
  *
  * Files    PREFIXlog-N (N = first index) and PREFIXsnapshot-N (N = last index it holds), drawn in files.h. A log file
- *          is made by the first append, so an empty start syncs nothing.
+ *          is made by the first append, so an empty start syncs nothing. Logs that lie in a directory of their own are named in
+ *          PREFIXlogdir, so that nobody starts without them.
  * Recovery the newest snapshot, then the log after it. A torn last write is cut; damage anywhere else is refused with
  *          its place named, for what follows it was acknowledged.
  * Threads  the loop's, except that recovery calls machine.restore and machine.apply on a worker, before `ready`.
@@ -19,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "metrics/summary.h"
 
 struct quorum;
 struct loop;
@@ -51,11 +53,16 @@ struct quorum_standing {
 };
 
 struct quorum_config {
-    const char *dir;    /* made when absent */
-    const char *prefix; /* of each file's name, "keeper-" */
+    const char *dir;     /* made when absent */
+    const char *log_dir; /* of the log files; NULL: dir */
+    const char *prefix;  /* of each file's name, "keeper-" */
     bool force_sync;
     int64_t segment_bytes;     /* a log file is left at about this size; 0: 64 MiB */
     int64_t max_pending_bytes; /* appended and not yet committed; 0: 64 MiB */
+    int64_t room_step_bytes;   /* by which a log file grows at once; 0: 256 KiB */
+    int64_t slow_sync_ms;      /* a sync that takes longer is told to the operator, and counted; 0: none is */
+    int snapshots_kept;        /* by a purge, at least 1; 0: 2 */
+    int64_t purge_interval_ms; /* from one purge to the next; 0: after each snapshot */
 
     /* several members */
     int32_t id; /* of this member; 0: a log of one, without links and without the library */
@@ -135,11 +142,21 @@ bool quorum_snapshot_write(struct quorum *quorum, struct slice chunk);
 void quorum_snapshot_end(struct quorum *quorum);
 
 struct quorum_stats {
-    int64_t syncs, bytes_written, snapshots;
+    int64_t syncs, slow_syncs, bytes_written, snapshots;
     int64_t sync_us_sum, sync_us_max;
     bool has_failed, is_disk_full;
 };
 void quorum_stats(const struct quorum *quorum, struct quorum_stats *stats);
+/* How long syncs took, how many entries each had, how long snapshots took from begin to end. The quorum's own: read them,
+ * or set them back with summary_reset. */
+struct quorum_times {
+    struct summary sync_us, sync_entries, snapshot_us;
+};
+struct quorum_times *quorum_times(struct quorum *quorum);
+/* The snapshot that was published last in this life: the entry it ends with, and when; false: none was. */
+bool quorum_last_snapshot(const struct quorum *quorum, uint64_t *index, int64_t *wall_ms);
+/* Bytes of files in the directories; asks the file system. */
+MUST_USE enum error quorum_disk_bytes(const struct quorum *quorum, int64_t *snapshots, int64_t *logs);
 
 /* --- several members --- */
 

@@ -29,7 +29,9 @@ struct world {
     struct sim_machine *machine;
     struct random *random;
     uint64_t seed;
-    int64_t segment_bytes;
+    int64_t segment_bytes, room_step_bytes, slow_sync_ms, purge_interval_ms;
+    int snapshots_kept;
+    const char *log_dir;
     bool force_sync;
     /* what was appended, by index - 1; the tail may be lost by a crash */
     uint64_t appended[ENTRIES_MAX];
@@ -142,8 +144,13 @@ static struct life *born(struct world *world)
     assert_int_equal(lane_new(life->loop, "work", 1, &life->work), OK);
     struct quorum_config config = {.dir = "/data",
                                    .prefix = "keeper-",
+                                   .log_dir = world->log_dir,
                                    .force_sync = world->force_sync,
-                                   .segment_bytes = world->segment_bytes};
+                                   .segment_bytes = world->segment_bytes,
+                                   .room_step_bytes = world->room_step_bytes,
+                                   .slow_sync_ms = world->slow_sync_ms,
+                                   .snapshots_kept = world->snapshots_kept,
+                                   .purge_interval_ms = world->purge_interval_ms};
     assert_int_equal(quorum_open(&config, life->loop, sim_machine_disk(world->machine), life->sync,
                                  life->work, &machine, &events, life, &life->quorum),
                      OK);
@@ -217,6 +224,9 @@ static uint64_t live(uint64_t seed, bool force_sync)
     assert_int_equal(sim_new(seed, &world->sim), OK);
     world->random = sim_random(world->sim);
     world->segment_bytes = random_below(world->random, 2) ? 4096 : 1 << 20;
+    world->room_step_bytes = random_below(world->random, 2) ? 0 : 4096;
+    world->log_dir = random_below(world->random, 2) ? NULL : "/logs/deep";
+    world->snapshots_kept = (int)random_below(world->random, 4);
     assert_int_equal(sim_machine_new(world->sim, "10.0.0.1", &world->machine), OK);
     for (int round = 0; round < ROUNDS; round++) {
         struct life *life = born(world);
@@ -406,6 +416,123 @@ static void an_empty_start_syncs_nothing_and_many_writers_share(void **state)
     free(world);
 }
 
+static struct world *world_of(uint64_t seed)
+{
+    struct world *world = calloc(1, sizeof *world);
+    world->force_sync = true;
+    assert_int_equal(sim_new(seed, &world->sim), OK);
+    world->random = sim_random(world->sim);
+    assert_int_equal(sim_machine_new(world->sim, "10.0.0.1", &world->machine), OK);
+    return world;
+}
+
+static void world_end(struct world *world)
+{
+    sim_free(world->sim);
+    free(world);
+}
+
+static size_t files_in(struct world *world, const char *dir, const char *prefix)
+{
+    struct disk_entry *entries;
+    size_t count, found = 0;
+    assert_int_equal(disk_list(sim_machine_disk(world->machine), dir, &entries, &count), OK);
+    for (size_t i = 0; i < count; i++) found += strncmp(entries[i].name, prefix, strlen(prefix)) == 0;
+    disk_list_free(entries, count);
+    return found;
+}
+
+static void a_log_elsewhere_is_not_left_behind(void **state)
+{
+    struct world *world = world_of(5);
+    world->log_dir = "/logs";
+    struct life *life = born(world);
+    append(life);
+    assert_true(sim_run_until(world->sim, has_applied, life, 10000));
+    int64_t snapshots = 0, logs = 0;
+    assert_int_equal(quorum_disk_bytes(life->quorum, &snapshots, &logs), OK);
+    assert_true(snapshots == 0 && logs > 0);
+    end(life, false);
+    assert_int_equal(files_in(world, "/data", "keeper-log-"), 0);
+    assert_int_equal(files_in(world, "/logs", "keeper-log-"), 1);
+    const char *elsewhere[] = {NULL, "/other"};
+    for (int i = 0; i < 2; i++) { /* it would be an empty one */
+        world->log_dir = elsewhere[i];
+        life = born(world);
+        assert_int_equal(life->ready_err, ERR_CONFIG);
+        end(life, false);
+    }
+    world->log_dir = "/logs";
+    life = born(world);
+    assert_int_equal(life->ready_err, OK);
+    assert_int_equal(life->count, 1);
+    end(life, false);
+    world_end(world);
+
+    world = world_of(6); /* the other way round: it was in /data */
+    life = born(world);
+    append(life);
+    assert_true(sim_run_until(world->sim, has_applied, life, 10000));
+    end(life, false);
+    world->log_dir = "/logs";
+    life = born(world);
+    assert_int_equal(life->ready_err, ERR_CONFIG);
+    end(life, false);
+    world_end(world);
+}
+
+static bool has_saved(void *context)
+{
+    struct life *life = context;
+    return !life->is_saving;
+}
+
+static void purges_keep_what_they_are_told(void **state)
+{
+    struct world *world = world_of(7);
+    world->snapshots_kept = 3;
+    world->purge_interval_ms = 3600000;
+    struct life *life = born(world);
+    for (int i = 0; i < 8; i++) {
+        if (i == 7) sim_run_ms(world->sim, 3600000);
+        append(life);
+        assert_true(sim_run_until(world->sim, has_applied, life, 10000));
+        save(life);
+        assert_true(sim_run_until(world->sim, has_saved, life, 10000));
+        if (i == 6) assert_int_equal(files_in(world, "/data", "keeper-snapshot-"), 7); /* not yet */
+    }
+    assert_int_equal(files_in(world, "/data", "keeper-snapshot-"), 3);
+    uint64_t index;
+    int64_t wall_ms;
+    assert_true(quorum_last_snapshot(life->quorum, &index, &wall_ms));
+    assert_int_equal(index, 8);
+    assert_int_equal(quorum_times(life->quorum)->snapshot_us.count, 8);
+    end(life, false);
+    world_end(world);
+}
+
+static void a_slow_sync_is_counted(void **state)
+{
+    struct world *world = world_of(8);
+    world->slow_sync_ms = 20;
+    struct life *life = born(world);
+    append(life);
+    assert_true(sim_run_until(world->sim, has_applied, life, 10000));
+    struct quorum_stats stats;
+    quorum_stats(life->quorum, &stats);
+    assert_int_equal(stats.slow_syncs, 0);
+    sim_disk_slow(world->machine, 50, 1);
+    for (int i = 0; i < 3; i++) append(life);
+    assert_true(sim_run_until(world->sim, has_applied, life, 10000));
+    quorum_stats(life->quorum, &stats);
+    assert_int_equal(stats.slow_syncs, 1);
+    const struct quorum_times *times = quorum_times(life->quorum);
+    assert_true(times->sync_us.greatest >= 50000 && times->sync_us.count == 2);
+    assert_true(times->sync_entries.greatest == 3 && times->sync_entries.least == 1);
+    end(life, false);
+    world_end(world);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) first_seed = strtoull(argv[1], NULL, 10);
@@ -418,6 +545,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(damage_is_refused_and_never_forgotten),
         cmocka_unit_test(a_newer_format_is_refused_by_name),
         cmocka_unit_test(an_empty_start_syncs_nothing_and_many_writers_share),
+        cmocka_unit_test(a_log_elsewhere_is_not_left_behind),
+        cmocka_unit_test(purges_keep_what_they_are_told),
+        cmocka_unit_test(a_slow_sync_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ static enum error settle(struct quorum *quorum, struct file *file, int64_t from,
 static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool is_last)
 {
     char path[QUORUM_PATH_SIZE];
-    if (!quorum_path(path, quorum->dir, quorum->prefix, "log", name_index)) return ERR_TOO_LARGE;
+    if (!quorum_path(path, quorum->log_dir, quorum->prefix, "log", name_index)) return ERR_TOO_LARGE;
     struct quorum_scan scan = {0};
     enum error err = quorum_scan_open(quorum->disk, path, name_index, &scan);
     if (err == ERR_TRUNCATED && is_last) {
@@ -145,7 +145,7 @@ static enum error recover_logs(struct recovery *recovery)
         bool follows = is_first ? first <= quorum->applied_index + 1 : first == quorum->last_index + 1;
         is_first = false;
         if (!follows) {
-            diag_error("in \"%s\" the log goes from entry %llu to %llu: files are missing", quorum->dir,
+            diag_error("in \"%s\" the log goes from entry %llu to %llu: files are missing", quorum->log_dir,
                        (unsigned long long)quorum->last_index, (unsigned long long)first);
             return ERR_CORRUPT;
         }
@@ -160,25 +160,63 @@ static enum error recover_logs(struct recovery *recovery)
     return OK;
 }
 
+static enum error open_dir(struct quorum *quorum, const char *dir, struct disk_lock **lock)
+{
+    char path[QUORUM_PATH_SIZE];
+    int size = snprintf(path, sizeof path, "%s/%slock", dir, quorum->prefix);
+    if (size >= (int)sizeof path) return ERR_TOO_LARGE;
+    enum error err = disk_exists(quorum->disk, dir) ? OK : disk_mkdir(quorum->disk, dir);
+    if (err == OK) err = disk_lock(quorum->disk, path, lock);
+    if (err != OK) diag_error("cannot open the keeper's directory \"%s\": %s", dir, error_text(err));
+    return err;
+}
+
+/* The log is what it was before, or the start is refused: a snapshot without the log after it would be a step back in time. */
+static enum error check_log_dir(struct quorum *quorum)
+{
+    char path[QUORUM_PATH_SIZE];
+    int size = snprintf(path, sizeof path, "%s/%slogdir", quorum->dir, quorum->prefix);
+    if (size >= (int)sizeof path) return ERR_TOO_LARGE;
+    struct slice wanted = slice_of(quorum->log_dir);
+    struct bytes *known = NULL;
+    enum error err = disk_read_file(quorum->disk, path, QUORUM_PATH_SIZE, &known);
+    if (err == OK) {
+        if (!slice_equal(bytes_slice(known), wanted)) {
+            diag_error("the log of \"%s\" is in \"%.*s\", not in \"%s\": set dataLogDir to that, or move its "
+                       "files and "
+                       "remove \"%s\"",
+                       quorum->dir, SLICE_ARG(bytes_slice(known)), quorum->log_dir, path);
+            err = ERR_CONFIG;
+        }
+        bytes_release(&known);
+        return err;
+    }
+    if (err != ERR_NOT_FOUND || !quorum->has_log_dir) return err == ERR_NOT_FOUND ? OK : err;
+    int64_t bytes = 0;
+    err = quorum_files_bytes(quorum->disk, quorum->dir, quorum->prefix, "log", &bytes);
+    if (err == OK && bytes > 0) {
+        diag_error("there is a log in \"%s\", but dataLogDir is \"%s\": move the files %slog-* there",
+                   quorum->dir, quorum->log_dir, quorum->prefix);
+        return ERR_CONFIG;
+    }
+    return err == OK ? disk_write_file_atomic(quorum->disk, path, wanted) : err;
+}
+
 enum error quorum_recover(struct quorum *quorum)
 {
     struct recovery recovery = {.quorum = quorum};
-    enum error err = disk_exists(quorum->disk, quorum->dir) ? OK : disk_mkdir(quorum->disk, quorum->dir);
+    enum error err = open_dir(quorum, quorum->dir, &quorum->lock);
+    if (err == OK && quorum->has_log_dir) err = open_dir(quorum, quorum->log_dir, &quorum->log_lock);
+    if (err == OK) err = check_log_dir(quorum);
+    if (err != OK) return err;
+    err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &recovery.snapshots,
+                            &recovery.snapshot_count);
     if (err == OK) {
-        char path[QUORUM_PATH_SIZE];
-        int size = snprintf(path, sizeof path, "%s/%slock", quorum->dir, quorum->prefix);
-        err = size < (int)sizeof path ? disk_lock(quorum->disk, path, &quorum->lock) : ERR_TOO_LARGE;
-    }
-    if (err == OK) {
-        err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &recovery.snapshots,
-                                &recovery.snapshot_count);
-    }
-    if (err == OK) {
-        err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "log", &recovery.logs,
+        err = quorum_files_list(quorum->disk, quorum->log_dir, quorum->prefix, "log", &recovery.logs,
                                 &recovery.log_count);
     }
-    if (err != OK) diag_error("cannot open the keeper's directory \"%s\": %s", quorum->dir, error_text(err));
-    quorum->is_dir_known = recovery.snapshot_count > 0;
+    if (err != OK) diag_error("cannot read the keeper's directory \"%s\": %s", quorum->dir, error_text(err));
+    quorum->is_dir_known = !quorum->has_log_dir && recovery.snapshot_count > 0;
     if (err == OK && recovery.snapshot_count > 0) {
         err = recover_snapshot(quorum, recovery.snapshots[recovery.snapshot_count - 1]);
     }

@@ -9,7 +9,7 @@
 #include "quorum/inside.h"
 #include "wire/crc32c.h"
 
-enum { SNAPSHOT_JOB_BYTES = 256 << 10, SNAPSHOT_PENDING_BYTES = 4 << 20, SNAPSHOTS_KEPT = 2 };
+enum { SNAPSHOT_JOB_BYTES = 256 << 10, SNAPSHOT_PENDING_BYTES = 4 << 20 };
 
 static bool temporary_path(const struct quorum *quorum, char path[QUORUM_PATH_SIZE])
 {
@@ -24,20 +24,21 @@ void quorum_purge(struct quorum *quorum)
     char path[QUORUM_PATH_SIZE];
     if (quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &snapshots,
                           &snapshot_count) != OK ||
-        quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "log", &logs, &log_count) != OK) {
+        quorum_files_list(quorum->disk, quorum->log_dir, quorum->prefix, "log", &logs, &log_count) != OK) {
         goto out;
     }
-    size_t dropped = snapshot_count > SNAPSHOTS_KEPT ? snapshot_count - SNAPSHOTS_KEPT : 0;
+    size_t kept = quorum->snapshots_kept, dropped = snapshot_count > kept ? snapshot_count - kept : 0;
     enum error err = OK;
     for (size_t i = 0; i < dropped && err == OK; i++) {
         if (quorum_path(path, quorum->dir, quorum->prefix, "snapshot", snapshots[i])) {
             err = disk_unlink(quorum->disk, path);
         }
     }
-    /* With a single snapshot the whole log is kept, so that an operator can always go one snapshot back. */
-    uint64_t oldest = snapshot_count >= SNAPSHOTS_KEPT ? snapshots[dropped] : 0;
+    /* The log goes with the snapshots: until there are as many as are kept, all of it stays, so that an operator can go back
+     * to any of them. */
+    uint64_t oldest = snapshot_count >= kept ? snapshots[dropped] : 0;
     for (size_t i = 0; i + 1 < log_count && err == OK && logs[i + 1] <= oldest + 1; i++) {
-        if (quorum_path(path, quorum->dir, quorum->prefix, "log", logs[i]))
+        if (quorum_path(path, quorum->log_dir, quorum->prefix, "log", logs[i]))
             err = disk_unlink(quorum->disk, path);
     }
     if (err != OK) diag_warn("could not purge \"%s\": %s", path, error_text(err));
@@ -54,8 +55,10 @@ static enum error job_publish(struct quorum *quorum, const char *temporary)
     enum error err = file_sync(snapshot->file);
     if (err == OK) err = disk_rename(quorum->disk, temporary, path);
     if (err == OK) file_renamed(snapshot->file, path);
-    if (err == OK) err = disk_sync_dir(quorum->disk, quorum->dir);
-    if (err == OK) quorum_purge(quorum);
+    if (err == OK && quorum->has_log_dir)
+        err = quorum_sync_path(quorum, quorum->dir); /* the log's is another */
+    if (err == OK && !quorum->has_log_dir) err = disk_sync_dir(quorum->disk, quorum->dir);
+    if (err == OK && snapshot->job_purges) quorum_purge(quorum);
     return err;
 }
 
@@ -109,6 +112,10 @@ static void job_done(struct lane_job *job)
                   error_text(err));
     } else {
         quorum->stats.snapshots++;
+        quorum->published_index = snapshot->index;
+        quorum->published_wall_ms = loop_wall_ms(quorum->loop);
+        summary_record(&quorum->times.snapshot_us, loop_clock_us(quorum->loop) - snapshot->begun_us);
+        if (snapshot->job_purges) quorum->purged_ms = loop_now_ms(quorum->loop);
     }
     file_release(&snapshot->file);
     free(snapshot->gathering.data);
@@ -126,6 +133,7 @@ static void job_start(struct quorum *quorum)
     snapshot->gathering = emptied;
     snapshot->gathering.size = 0;
     snapshot->job_ends = snapshot->is_ended;
+    snapshot->job_purges = loop_now_ms(quorum->loop) - quorum->purged_ms >= quorum->purge_interval_ms;
     snapshot->job_err = snapshot->err;
     snapshot->is_running = true;
     snapshot->job.work = job_work;
@@ -138,8 +146,11 @@ enum error quorum_snapshot_begin(struct quorum *quorum)
     struct quorum_snapshot *snapshot = &quorum->snapshot;
     if (quorum->state != QUORUM_OPEN || quorum->is_closing) return ERR_CLOSED;
     if (snapshot->is_open) return ERR_BUSY;
-    *snapshot = (struct quorum_snapshot){
-        .is_open = true, .index = quorum->applied_index, .term = quorum->term, .job_begins = true};
+    *snapshot = (struct quorum_snapshot){.is_open = true,
+                                         .index = quorum->applied_index,
+                                         .term = quorum->term,
+                                         .job_begins = true,
+                                         .begun_us = loop_clock_us(quorum->loop)};
     uint8_t *header = quorum_batch_reserve(&snapshot->gathering, QUORUM_FILE_HEADER_SIZE);
     if (!header) {
         *snapshot = (struct quorum_snapshot){0};
