@@ -8,6 +8,7 @@
  * machines' hosts, and "localhost" or a loopback address is the machine itself.
  */
 #include "loop/sim_net_inside.h"
+#include "loop/tls.h"
 
 enum {
     PIPE_BYTES = 128 * 1024,
@@ -699,4 +700,27 @@ enum error stream_attach(struct loop *loop, struct detached_stream **detached, s
     arriving->loop = loop;
     *stream = arriving;
     return OK;
+}
+
+/* --- TLS: there is none --- */
+
+enum error stream_start_tls(struct stream *stream, struct tls_context *context, const struct tls_start *start)
+{
+    (void)stream;
+    (void)context;
+    (void)start;
+    return ERR_UNSUPPORTED;
+}
+
+bool stream_is_tls(const struct stream *stream)
+{
+    (void)stream;
+    return false;
+}
+
+bool stream_tls_peer(const struct stream *stream, struct text *subject)
+{
+    (void)stream;
+    (void)subject;
+    return false;
 }

@@ -4,8 +4,9 @@
  * wants. It is polled for writing only while a write would block. What a turn queued is sent at its end: runs of bytes
  * and small file slices (read into the loop's scratch) by one sendmsg, large slices by sendfile.
  *
- * transport_read, transport_send and transport_send_file are the only places that touch the bytes of the socket: TLS goes
- * there and nowhere else.
+ * transport_read, transport_send and transport_send_file are the only places that touch the bytes of the socket. A stream
+ * with TLS (tls.c) gives them to its session there; besides, it shakes hands before anything else, and may hold bytes to
+ * read that the socket will not announce again: it then asks for a flush, which comes in every turn.
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,7 +18,9 @@
 
 #include <arpa/inet.h>
 
+#include "base/diag.h"
 #include "loop/inside.h"
+#include "loop/tls_inside.h"
 
 enum {
     MAX_PARTS = 64,               /* of one sendmsg */
@@ -41,6 +44,7 @@ struct stream {
     struct piece_queue queue;
     struct list in_flush;          /* loop->flush */
     struct last_words *last_words; /* only after stream_close_after_sending */
+    struct tls *tls;               /* NULL: plain */
     int fd;
     enum error ended; /* why on_closed is or was called; OK while it lives */
     uint8_t polled;   /* UV_READABLE | UV_WRITABLE as libuv knows it */
@@ -50,6 +54,8 @@ struct stream {
     bool is_told, is_closed;
     bool is_in_readable,
         is_dry;          /* within on_readable a short read was the last: no need to ask the kernel again */
+    bool is_shaking;     /* TLS: not yet ready for bytes */
+    bool has_input;      /* TLS: unread bytes that the socket does not know of */
     uint8_t peer_family; /* of the socket address below */
     uint16_t peer_port;
     uint8_t peer_ip[16];
@@ -65,6 +71,7 @@ enum error net_error(int number)
 
 static enum error transport_read(struct stream *stream, void *into, size_t capacity, size_t *got)
 {
+    if (stream->tls) return stream->is_shaking ? ERR_AGAIN : tls_read(stream->tls, into, capacity, got);
     for (;;) {
         ssize_t n = recv(stream->fd, into, capacity, 0);
         if (n > 0) {
@@ -80,6 +87,7 @@ static enum error transport_read(struct stream *stream, void *into, size_t capac
 static enum error transport_send(struct stream *stream, struct iovec *parts, int count, bool has_more,
                                  size_t *sent)
 {
+    if (stream->tls) return tls_send(stream->tls, parts, count, sent);
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
     int flags = MSG_NOSIGNAL | (has_more ? MSG_MORE : 0);
     for (;;) {
@@ -95,10 +103,24 @@ static enum error transport_send(struct stream *stream, struct iovec *parts, int
     }
 }
 
+static enum error tls_send_file(struct stream *stream, struct file *file, int64_t position, size_t size,
+                                size_t *sent)
+{
+    uint8_t *scratch = loop_scratch(stream->loop);
+    if (!scratch) return ERR_NOMEM;
+    struct iovec part = {scratch, size < SCRATCH_BYTES ? size : SCRATCH_BYTES};
+    size_t got = 0;
+    enum error err = file_pread(file, scratch, part.iov_len, position, &got);
+    *sent = 0;
+    if (err == OK && got < part.iov_len) err = ERR_EOF;
+    return err == OK ? tls_send(stream->tls, &part, 1, sent) : err;
+}
+
 /* The same for a range of a file; ERR_EOF when the file ends before it. */
 static enum error transport_send_file(struct stream *stream, struct file *file, int64_t position, size_t size,
                                       size_t *sent)
 {
+    if (stream->tls) return tls_send_file(stream, file, position, size, sent);
     int fd;
     enum error err = file_pin(file, &fd);
     if (err != OK) return err;
@@ -131,7 +153,8 @@ static void poll_for(struct stream *stream, int events)
 static int wanted_events(const struct stream *stream)
 {
     if (stream->ended != OK && !stream->is_peer_done) return 0;
-    bool wants_reading = !stream->is_peer_done && (stream->is_reading || stream->is_shut);
+    bool wants_reading =
+        !stream->is_peer_done && (stream->is_reading || stream->is_shut || stream->is_shaking);
     return (wants_reading ? UV_READABLE : 0) | (stream->is_blocked ? UV_WRITABLE : 0);
 }
 
@@ -155,6 +178,45 @@ static void end(struct stream *stream, enum error err)
     if (stream->is_closed || stream->is_told) return;
     if (stream->ended == OK) stream->ended = err;
     to_flush(stream);
+}
+
+/* Goes on shaking hands. False: there is nothing to read or write yet. */
+static bool shake(struct stream *stream)
+{
+    if (!stream->is_shaking) return true;
+    enum error err;
+    switch (tls_handshake(stream->tls, &err)) {
+    case TLS_STEP_READY: break;
+    case TLS_STEP_PLAIN: tls_free(&stream->tls); break;
+    case TLS_STEP_READ: poll_more(stream); return false;
+    case TLS_STEP_WRITE:
+        stream->is_blocked = true;
+        poll_more(stream);
+        return false;
+    default:
+        if (err == ERR_TLS) {
+            struct address peer;
+            stream_peer(stream, &peer);
+            diag_info("no TLS with %s:%u: %s", peer.host, peer.port, tls_reason(stream->tls));
+        }
+        pieces_drop_all(&stream->queue, &stream->loop->spare_pieces);
+        if (!stream->is_closed) end(stream, err);
+        return false;
+    }
+    stream->is_shaking = false;
+    if (stream->queue.first || stream->is_finishing) to_flush(stream);
+    return true;
+}
+
+static void deliver(struct stream *stream)
+{
+    stream->is_in_readable = true;
+    stream->is_dry = false;
+    stream->events.on_readable(stream->context);
+    stream->is_in_readable = false;
+    if (!stream->tls || stream->is_closed) return;
+    stream->has_input = stream->is_reading && stream->ended == OK && tls_has_input(stream->tls);
+    if (stream->has_input) to_flush(stream);
 }
 
 static void discard_input(struct stream *stream)
@@ -194,11 +256,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
         to_flush(stream); /* afterwards polling for writing ends unless it blocks again */
     }
     if (events & UV_READABLE) {
-        if (stream->is_reading && stream->ended == OK) {
-            stream->is_in_readable = true;
-            stream->is_dry = false;
-            stream->events.on_readable(stream->context);
-            stream->is_in_readable = false;
+        if (!shake(stream)) {
+            /* later */
+        } else if (stream->is_reading && stream->ended == OK) {
+            deliver(stream);
         } else if (stream->is_shut) {
             discard_input(stream);
         }
@@ -262,6 +323,7 @@ void stream_close(struct stream **stream)
     *stream = NULL;
     if (!closed || closed->is_closed) return;
     leave_loop(closed);
+    tls_free(&closed->tls);
     close(closed->fd);
     descriptors_put_socket(closed->loop->descriptors);
 }
@@ -277,7 +339,12 @@ void stream_set_reading(struct stream *stream, bool is_reading)
 {
     assert(!is_reading || stream->events.on_readable);
     stream->is_reading = is_reading;
-    if (is_reading) poll_more(stream);
+    if (!is_reading) return;
+    poll_more(stream);
+    if (stream->tls && !stream->is_in_readable && tls_has_input(stream->tls)) {
+        stream->has_input = true;
+        to_flush(stream);
+    }
 }
 
 enum error stream_read(struct stream *stream, void *into, size_t capacity, size_t *got)
@@ -287,7 +354,7 @@ enum error stream_read(struct stream *stream, void *into, size_t capacity, size_
     if (stream->is_peer_done) return ERR_EOF;
     if (stream->is_in_readable && stream->is_dry) return ERR_AGAIN;
     enum error err = transport_read(stream, into, capacity, got);
-    if (err == OK) stream->is_dry = *got < capacity;
+    if (err == OK) stream->is_dry = *got < capacity && !stream->tls; /* TLS gives a record at a time */
     if (err == OK || err == ERR_AGAIN) return err;
     if (err == ERR_EOF) stream->is_peer_done = true;
     end(stream, err);
@@ -415,6 +482,15 @@ static size_t send_large(struct stream *stream)
 /* Everything that may be done for one stream at the end of a turn. */
 static void flush(struct stream *stream)
 {
+    if (stream->is_shaking && (stream->is_blocked || !shake(stream)) && stream->ended == OK) {
+        poll_for(stream, wanted_events(stream));
+        return;
+    }
+    if (stream->has_input) {
+        stream->has_input = false;
+        if (stream->is_reading && stream->ended == OK) deliver(stream);
+        if (stream->is_closed) return;
+    }
     size_t budget = MAX_FLUSH_BYTES;
     while (stream->queue.first && !stream->is_blocked) {
         if (budget == 0) {
@@ -430,6 +506,7 @@ static void flush(struct stream *stream)
         stream->is_blocked = false;
         if (stream->is_finishing && !stream->is_shut && (stream->ended == OK || stream->is_peer_done)) {
             stream->is_shut = true;
+            if (stream->tls) tls_shutdown(stream->tls);
             shutdown(stream->fd, SHUT_WR);
         }
     }
@@ -464,6 +541,28 @@ void streams_flush(struct loop *loop)
         list_remove(&stream->in_flush);
         flush(stream);
     }
+}
+
+/* --- TLS --- */
+
+enum error stream_start_tls(struct stream *stream, struct tls_context *context, const struct tls_start *start)
+{
+    assert(!stream->tls && !stream->queue.first && !stream->is_finishing);
+    enum error err = tls_new(context, start, stream->fd, &stream->tls);
+    if (err != OK) return err;
+    stream->is_shaking = true;
+    to_flush(stream); /* a client speaks first */
+    return OK;
+}
+
+bool stream_is_tls(const struct stream *stream)
+{
+    return stream->tls != NULL;
+}
+
+bool stream_tls_peer(const struct stream *stream, struct text *subject)
+{
+    return stream->tls && tls_peer(stream->tls, subject);
 }
 
 /* --- closing in peace --- */
@@ -571,6 +670,8 @@ void stream_local(const struct stream *stream, struct address *address)
 
 struct detached_stream {
     int fd;
+    bool is_shaking;
+    struct tls *tls;
     struct descriptors *descriptors;
     struct sockaddr_storage peer;
 };
@@ -583,6 +684,9 @@ enum error stream_detach(struct stream **stream, struct detached_stream **result
     struct detached_stream *detached = calloc(1, sizeof *detached);
     if (!detached) return ERR_NOMEM;
     detached->fd = leaving->fd;
+    detached->tls = leaving->tls;
+    detached->is_shaking = leaving->is_shaking;
+    leaving->tls = NULL;
     detached->descriptors = leaving->loop->descriptors;
     detached->peer.ss_family = leaving->peer_family;
     if (leaving->peer_family == AF_INET6) {
@@ -604,7 +708,12 @@ enum error stream_attach(struct loop *loop, struct detached_stream **detached, s
 {
     struct detached_stream *arriving = *detached;
     enum error err = stream_on_socket(loop, arriving->fd, (struct sockaddr *)&arriving->peer, stream);
-    if (err != OK) { /* there is no way back: the connection ends here */
+    if (err == OK) {
+        (*stream)->tls = arriving->tls;
+        (*stream)->is_shaking = arriving->is_shaking;
+        if ((*stream)->is_shaking) to_flush(*stream);
+    } else { /* there is no way back: the connection ends here */
+        tls_free(&arriving->tls);
         close(arriving->fd);
         descriptors_put_socket(arriving->descriptors);
     }

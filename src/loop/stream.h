@@ -7,8 +7,7 @@
  * sendfile for large ones; through a buffer for TLS). closing   stream_close at any time, also from within a
  * callback; no callback comes after it. Queued bytes are dropped.
  *
- *   transport plain TCP today. The bytes of a stream pass through three functions of stream.c; TLS goes there, and users of
- *             this header will not notice.
+ *   transport TCP, or TLS on it (loop/tls.h): users of this header do not notice.
  *   ends      a peer that has finished sending (ERR_EOF) may still listen: what is queued by then is sent before on_closed
  *             comes, and may be added to afterwards. stream_read tells the end first, on_closed follows at the end of the turn
  *             unless the stream was closed. With reading off, an end is noticed only when writing or when reading goes on.
