@@ -41,10 +41,10 @@ static inline enum error bench_apply(struct bench *bench, int32_t op, int64_t se
                           .time_ms = ++bench->time_ms,
                           .session = session,
                           .cxid = ++bench->cxid};
-    uint8_t header[ENTRY_HEADER_SIZE];
-    entry_header(&entry, header);
+    uint8_t header[ENTRY_HEADER_MAX];
+    size_t header_size = entry_header(&entry, header);
     text_reset(&bench->entry);
-    text_add(&bench->entry, (struct slice){header, sizeof header});
+    text_add(&bench->entry, (struct slice){header, header_size});
     text_add(&bench->entry, text_slice(&bench->ids));
     text_add(&bench->entry, body);
     enum error err = machine_apply(&bench->machine, text_slice(&bench->entry));

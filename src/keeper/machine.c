@@ -9,68 +9,11 @@
 #include "keeper/machine_inside.h"
 #include "keeper/path.h"
 
-enum { ENTRY_FORMAT = 1 };
-
-bool op_is_write(int32_t op)
-{
-    switch (op) {
-    case OP_CREATE:
-    case OP_DELETE:
-    case OP_SET_DATA:
-    case OP_SET_ACL:
-    case OP_MULTI:
-    case OP_CREATE2:
-    case OP_RECONFIG:
-    case OP_CREATE_CONTAINER:
-    case OP_DELETE_CONTAINER:
-    case OP_CREATE_TTL:
-    case OP_CLOSE_SESSION: return true;
-    default: return false;
-    }
-}
-
-void entry_header(const struct entry *entry, uint8_t out[ENTRY_HEADER_SIZE])
-{
-    out[0] = ENTRY_FORMAT;
-    out[1] = entry->flags;
-    put_be32(out + 2, (uint32_t)entry->op);
-    put_be64(out + 6, (uint64_t)entry->time_ms);
-    put_be64(out + 14, (uint64_t)entry->session);
-    put_be32(out + 22, (uint32_t)entry->cxid);
-}
-
-enum error entry_parse(struct slice bytes, struct entry *entry)
-{
-    if (bytes.size < 1) return ERR_CORRUPT;
-    if (bytes.data[0] != ENTRY_FORMAT) return ERR_UNSUPPORTED_VERSION;
-    if (bytes.size < ENTRY_HEADER_SIZE) return ERR_CORRUPT;
-    struct slice rest = {bytes.data + ENTRY_HEADER_SIZE, bytes.size - ENTRY_HEADER_SIZE};
-    size_t ids_size;
-    if (!auth_measure(rest, &ids_size)) return ERR_CORRUPT;
-    *entry = (struct entry){
-        .flags = bytes.data[1],
-        .op = (int32_t)get_be32(bytes.data + 2),
-        .time_ms = (int64_t)get_be64(bytes.data + 6),
-        .session = (int64_t)get_be64(bytes.data + 14),
-        .cxid = (int32_t)get_be32(bytes.data + 22),
-        .ids = {{rest.data, ids_size}},
-        .body = {rest.data + ids_size, rest.size - ids_size},
-    };
-    return OK;
-}
-
 void machine_init(struct machine *machine, uint8_t server_id)
 {
     *machine = (struct machine){.server_id = server_id};
     list_init(&machine->session_list);
     tree_init(&machine->tree);
-}
-
-static void sessions_free(struct machine *machine)
-{
-    LIST_EACH(&machine->session_list, item) free(CONTAINER_OF(item, struct session, all));
-    list_init(&machine->session_list);
-    map_free(&machine->sessions);
 }
 
 void machine_forget_events(struct machine *machine)
@@ -84,19 +27,7 @@ void machine_forget_events(struct machine *machine)
     text_reset(&outcome->paths);
 }
 
-struct session *machine_session(const struct machine *machine, int64_t id)
-{
-    return map_get_number(&machine->sessions, (uint64_t)id);
-}
-
 /* --- one operation --- */
-
-struct apply {
-    struct machine *machine;
-    const struct entry *entry;
-    int64_t zxid;
-    uint32_t order; /* of creation within this zxid */
-};
 
 /* The requests' records, as far as one operation needs them. */
 struct request {
@@ -107,8 +38,8 @@ struct request {
     bool was_ttl; /* a createTTL in a multi whose flags make it something else */
 };
 
-static void event_add(struct apply *apply, enum event_type type, struct slice path, uint32_t acl,
-                      uint32_t parent_acl)
+void apply_event(struct apply *apply, enum event_type type, struct slice path, uint32_t acl,
+                 uint32_t parent_acl)
 {
     struct machine *machine = apply->machine;
     struct machine_outcome *outcome = &machine->outcome;
@@ -231,7 +162,7 @@ static enum error apply_create(struct apply *apply, const struct request *reques
         wanted.ephemerals = &machine_session(machine, apply->entry->session)->ephemerals;
     }
     struct znode *node = tree_create(tree, parent, &wanted);
-    event_add(apply, EVENT_CREATED, text_slice(path), node->acl, parent->acl);
+    apply_event(apply, EVENT_CREATED, text_slice(path), node->acl, parent->acl);
     jute_add_bytes(out, text_slice(path));
     if (request->op != OP_CREATE) add_stat(node, out);
     return OK;
@@ -259,7 +190,7 @@ static enum error apply_delete(struct apply *apply, const struct request *reques
     if (!node) return ERR_ZK_NO_NODE;
     if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
     if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
-    event_add(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
+    apply_event(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
     tree_delete(tree, node, apply->zxid);
     return OK;
 }
@@ -274,7 +205,7 @@ static enum error apply_delete_container(struct apply *apply, const struct reque
     if (!node) return ERR_ZK_NO_NODE;
     if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
     if (znode_owner_kind(node) == OWNER_SESSION) return ERR_ZK_BAD_VERSION;
-    event_add(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
+    apply_event(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
     tree_delete(tree, node, apply->zxid);
     return OK;
 }
@@ -288,7 +219,7 @@ static enum error apply_set_data(struct apply *apply, const struct request *requ
     if (!permits(apply, node, ACL_WRITE)) return ERR_ZK_NO_AUTH;
     if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
     tree_set_data(tree, node, request->data, apply->zxid, apply->entry->time_ms);
-    event_add(apply, EVENT_DATA_CHANGED, request->path, node->acl, node->acl);
+    apply_event(apply, EVENT_DATA_CHANGED, request->path, node->acl, node->acl);
     add_stat(node, out);
     return OK;
 }
@@ -498,65 +429,14 @@ static enum error apply_multi(struct apply *apply, struct text *out)
     return OK;
 }
 
-/* --- sessions --- */
-
-/* Ids look like ZooKeeper's (server id, then milliseconds, then a count) and rise for ever, whatever the clock does. */
-static int64_t next_session_id(const struct machine *machine, int64_t time_ms)
-{
-    uint64_t id = (uint64_t)time_ms << 24 >> 8 | (uint64_t)machine->server_id << 56;
-    return (int64_t)id > machine->last_session ? (int64_t)id : machine->last_session + 1;
-}
-
-struct session *machine_session_add(struct machine *machine, int64_t id)
-{
-    struct session *session = calloc(1, sizeof *session);
-    assert(session);
-    session->id = id;
-    enum error err = map_put_number(&machine->sessions, (uint64_t)id, session);
-    assert(err == OK);
-    list_push_back(&machine->session_list, &session->all);
-    return session;
-}
-
-static enum error apply_create_session(struct apply *apply)
-{
-    struct machine *machine = apply->machine;
-    struct slice body = apply->entry->body;
-    if (body.size != CREATE_SESSION_BODY_SIZE) return ERR_ZK_MARSHALLING;
-    struct session *session = machine_session_add(machine, next_session_id(machine, apply->entry->time_ms));
-    machine->last_session = session->id;
-    session->timeout_ms = (int32_t)get_be32(body.data);
-    memcpy(session->password, body.data + 4, PASSWORD_SIZE);
-    session->is_local_door = apply->entry->flags & ENTRY_LOCAL_DOOR;
-    machine->outcome.session = session->id;
-    return OK;
-}
-
-static enum error apply_close_session(struct apply *apply)
-{
-    struct machine *machine = apply->machine;
-    struct session *session = machine_session(machine, apply->entry->session);
-    if (!session) return OK; /* closed twice: by its client and by time */
-    while (session->ephemerals.first) {
-        struct znode *node = session->ephemerals.first;
-        text_reset(&machine->path);
-        tree_path(node, &machine->path);
-        event_add(apply, EVENT_DELETED, text_slice(&machine->path), node->acl, node->parent->acl);
-        tree_delete(&machine->tree, node, apply->zxid);
-    }
-    map_remove_number(&machine->sessions, (uint64_t)session->id);
-    list_remove(&session->all);
-    free(session);
-    return OK;
-}
-
 /* --- an entry --- */
 
 static enum error apply_client(struct apply *apply, struct text *out)
 {
     const struct entry *entry = apply->entry;
-    if (entry->session != 0 && !machine_session(apply->machine, entry->session))
-        return ERR_ZK_SESSION_EXPIRED;
+    const struct session *session = machine_session(apply->machine, entry->session);
+    if (entry->session != 0 && !session) return ERR_ZK_SESSION_EXPIRED;
+    if (session_has_moved(session, entry)) return ERR_ZK_SESSION_MOVED;
     if (entry->op == OP_MULTI) return apply_multi(apply, out);
     if (entry->op == OP_RECONFIG) return ERR_ZK_RECONFIG_DISABLED;
     struct jute in = jute_of(entry->body);
@@ -564,6 +444,61 @@ static enum error apply_client(struct apply *apply, struct text *out)
     if (!request_take(&in, entry->op, &request)) return ERR_ZK_MARSHALLING;
     if (entry->session == 0 && request.op != OP_DELETE_CONTAINER) return ERR_ZK_SESSION_EXPIRED;
     return apply_request(apply, &request, out);
+}
+
+/* --- do all members have the same? --- */
+
+static void note_mark(struct machine *machine)
+{
+    machine->marks[machine->mark_count++ % MARKS_KEPT] =
+        (struct machine_mark){machine->zxid, machine_running_digest(machine)};
+}
+
+/* What the leader had at a mark: whoever has something else has parted from it. A mark we do not have (we began behind it)
+ * says nothing. */
+static enum error apply_digest(struct machine *machine, struct slice body)
+{
+    if (body.size != DIGEST_BODY_SIZE) return ERR_ZK_MARSHALLING;
+    int64_t zxid = (int64_t)get_be64(body.data);
+    for (size_t i = 0; i < MARKS_KEPT && i < machine->mark_count; i++) {
+        if (machine->marks[i].zxid != zxid) continue;
+        if (machine->marks[i].digest == get_be64(body.data + 8)) return OK;
+        machine->has_parted = true;
+        return ERR_CORRUPT;
+    }
+    return OK;
+}
+
+bool machine_last_mark(const struct machine *machine, struct machine_mark *mark)
+{
+    if (machine->mark_count == 0) return false;
+    *mark = machine->marks[(machine->mark_count - 1) % MARKS_KEPT];
+    return true;
+}
+
+uint64_t machine_running_digest(const struct machine *machine)
+{
+    return machine->tree.digest * 31 + machine->session_digest;
+}
+
+/* --- an entry --- */
+
+/* What the members say to each other: no client asked for it, it takes no zxid. */
+static bool apply_without_zxid(struct apply *apply, enum error *err)
+{
+    struct machine *machine = apply->machine;
+    switch (apply->entry->op) {
+    case OP_NEW_EPOCH:
+        /* The lower half begins anew, so that zxids of two leaders never meet. */
+        machine->zxid = (int64_t)((((uint64_t)machine->zxid >> 32) + 1) << 32);
+        note_mark(machine);
+        *err = OK;
+        return true;
+    case OP_ATTACH: *err = apply_attach(apply); return true;
+    case OP_DIGEST: *err = apply_digest(machine, apply->entry->body); return true;
+    case OP_SYNC: *err = OK; return true;
+    default: return false;
+    }
 }
 
 enum error machine_apply(struct machine *machine, struct slice bytes)
@@ -576,14 +511,15 @@ enum error machine_apply(struct machine *machine, struct slice bytes)
     text_reset(&outcome->body);
     outcome->op = entry.op;
     outcome->session = entry.session;
+    outcome->origin = entry.origin;
+    outcome->life = entry.life;
+    outcome->sequence = entry.sequence;
     struct apply apply = {.machine = machine, .entry = &entry};
-    if (entry.op == OP_NEW_EPOCH) {
-        /* The lower half begins anew, so that zxids of two leaders never meet. */
-        machine->zxid = (int64_t)((((uint64_t)machine->zxid >> 32) + 1) << 32);
+    if (apply_without_zxid(&apply, &outcome->err)) {
         outcome->zxid = machine->zxid;
-        outcome->err = OK;
         return OK;
     }
+    /* From the last of a count the zxid goes to the next epoch by itself. */
     apply.zxid = outcome->zxid = ++machine->zxid;
     switch (entry.op) {
     case OP_CREATE_SESSION: outcome->err = apply_create_session(&apply); break;
@@ -592,6 +528,7 @@ enum error machine_apply(struct machine *machine, struct slice bytes)
     }
     if (outcome->err != OK) text_reset(&outcome->body);
     assert(!outcome->body.failed);
+    if (machine->zxid % MARK_EVERY == 0) note_mark(machine);
     return OK;
 }
 
@@ -600,7 +537,7 @@ void machine_free(struct machine *machine)
     machine_forget_events(machine);
     machine_saver_free(machine);
     tree_free(&machine->tree);
-    sessions_free(machine);
+    machine_sessions_free(machine);
     text_free(&machine->outcome.body);
     text_free(&machine->outcome.paths);
     free(machine->outcome.events);
@@ -615,10 +552,7 @@ uint64_t machine_digest(const struct machine *machine)
     LIST_EACH(&machine->session_list, item)
     {
         const struct session *session = CONTAINER_OF(item, struct session, all);
-        uint64_t numbers[3] = {(uint64_t)session->id, (uint64_t)session->timeout_ms,
-                               session->ephemerals.count};
-        sum = sum * 31 + hash_bytes(numbers, sizeof numbers) +
-              hash_bytes(session->password, PASSWORD_SIZE) * 7 + session->is_local_door;
+        sum = sum * 31 + session_digest(session) + session->ephemerals.count;
     }
     return sum + hash_bytes(&machine->zxid, sizeof machine->zxid) * 3 + (uint64_t)machine->last_session;
 }

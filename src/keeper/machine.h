@@ -1,10 +1,16 @@
 /* machine.h: the state machine: what a keeper's members agree on. Znodes, sessions, the zxid.
  *
- *     entry:  format u8, flags u8, op i32, time_ms i64, session i64, cxid i32, auth ids (acl.h), the request's body
+ *     entry:  format u8, flags u8, op i32, time_ms i64, session i64, cxid i32,
+ *             in format 2: origin u8, life u32, sequence u32, attachment u32;
+ *             auth ids (acl.h), the request's body
  *
  * An entry is a client's request as it came, with the leader's time and what its connection had proved. It is checked when
- * it is applied, on every member alike: no clock, no randomness, no order of a hash. Every entry takes the next zxid
- * (epoch in the upper half, a count in the lower), also one that fails.
+ * it is applied, on every member alike: no clock, no randomness, no order of a hash. Every request takes the next zxid
+ * (epoch in the upper half, a count in the lower), also one that fails; what members say to each other takes none.
+ *
+ * Format 1 is what a keeper alone writes, format 2 what an ensemble does. There, (origin, life, sequence) says which
+ * member waits for the entry to answer it, in which of its lives. A session's attachment counts how often its client came
+ * back: an entry with another one (but 0) is void, so a client that moved is never overtaken by what it sent before.
  *
  * apply leaves its outcome in `outcome`: the error or the body of the answer, and what happened to which znode, so that
  * watches can fire. Reads ask the same tree and change nothing.
@@ -56,7 +62,10 @@ enum keeper_op {
     OP_WHO_AM_I = 107,
     OP_CREATE_SESSION = -10,
     OP_CLOSE_SESSION = -11,
-    OP_NEW_EPOCH = -100, /* ours: a leader takes office */
+    /* Ours, without a zxid. */
+    OP_NEW_EPOCH = -100, /* a leader takes office */
+    OP_ATTACH = -101,    /* a client is back; the body is createSession's */
+    OP_DIGEST = -102,    /* what the leader's machine was at a mark: zxid i64, digest u64 */
 };
 
 /* Goes through the log. */
@@ -80,21 +89,27 @@ struct entry {
     int32_t op;
     int64_t time_ms, session;
     int32_t cxid;
+    uint8_t origin; /* 0: a keeper alone, and nothing of the next three */
+    uint32_t life, sequence;
+    uint32_t attachment; /* 0: not checked */
     struct auth_ids ids; /* encoded; null: none */
     struct slice body;
 };
-enum { ENTRY_HEADER_SIZE = 26 };
-/* The fixed part; ids and body follow as they are. */
-void entry_header(const struct entry *entry, uint8_t out[ENTRY_HEADER_SIZE]);
+enum { ENTRY_HEADER_MAX = 39 };
+/* The fixed part, and its size; ids and body follow as they are. */
+size_t entry_header(const struct entry *entry, uint8_t out[ENTRY_HEADER_MAX]);
+/* What only the leader knows, put into a header that is made already. */
+void entry_stamp(uint8_t header[ENTRY_HEADER_MAX], uint8_t flags, int64_t time_ms);
 MUST_USE enum error entry_parse(struct slice bytes, struct entry *entry);
 
 /* Bodies of the entries that no client sends as such. createSession: timeout and password. */
-enum { CREATE_SESSION_BODY_SIZE = 4 + PASSWORD_SIZE };
+enum { CREATE_SESSION_BODY_SIZE = 4 + PASSWORD_SIZE, DIGEST_BODY_SIZE = 16 };
 
 struct session {
     struct list all; /* machine.session_list, in order of creation */
     int64_t id;
     int32_t timeout_ms;
+    uint32_t attachment; /* how often its client came, the first time counted */
     uint8_t password[PASSWORD_SIZE];
     bool is_local_door;
     struct ephemerals ephemerals;
@@ -113,12 +128,22 @@ struct machine_outcome {
     enum error err;
     int64_t zxid;
     int32_t op;
-    int64_t session;  /* of the entry; of a createSession, the new one */
+    int64_t session;     /* of the entry; of a createSession, the new one */
+    uint32_t attachment; /* of a session made or attached */
+    uint8_t origin;      /* 0: of a keeper alone */
+    uint32_t life, sequence;
     struct text body; /* of the answer, when err is OK */
     struct machine_event *events;
     size_t event_count, event_capacity;
     struct text paths;
 };
+
+/* What the machine was right after `zxid`. Members compare. */
+struct machine_mark {
+    int64_t zxid;
+    uint64_t digest;
+};
+enum { MARK_EVERY = 1024, MARKS_KEPT = 64 };
 
 struct machine_saver;
 
@@ -128,14 +153,20 @@ struct machine {
     struct list session_list;
     int64_t zxid;
     int64_t last_session;
-    uint8_t server_id; /* the upper byte of new session ids; members must give the same */
-    bool wants_events; /* off while recovering */
+    uint8_t server_id;       /* the upper byte of new session ids; members must give the same */
+    bool wants_events;       /* off while recovering */
+    uint64_t session_digest; /* a sum over the sessions */
+    struct machine_mark marks[MARKS_KEPT];
+    size_t mark_count; /* all that were ever made */
+    bool has_parted;   /* the leader had something else at a mark: what is here must not be served */
     struct machine_outcome outcome;
     struct text scratch, path;
     struct machine_saver *saver;
     struct machine_restoring {
         bool is_running;
+        int32_t format;
         int64_t znode_count, session_count;
+        uint64_t digest; /* of the tree */
     } restoring;
 };
 
@@ -153,6 +184,8 @@ static inline struct slice machine_event_path(const struct machine_outcome *outc
 void machine_forget_events(struct machine *machine);
 
 struct session *machine_session(const struct machine *machine, int64_t id);
+/* Given out already: it never will be again. */
+bool session_id_is_given(const struct machine *machine, int64_t id);
 
 enum read_watch { READ_WATCH_DATA, READ_WATCH_CHILDREN };
 struct read_request {
@@ -185,5 +218,8 @@ bool machine_snapshot_step(struct machine *machine, size_t slots);
 MUST_USE enum error machine_restore(struct machine *machine, struct slice chunk);
 MUST_USE enum error machine_restored(struct machine *machine);
 
-/* Everything that members must agree on, summed up. */
+/* Everything that members must agree on, summed up: walks all of it. */
 uint64_t machine_digest(const struct machine *machine);
+/* The same of znodes and sessions, kept up to date by each entry. The newest mark; false: there is none yet. */
+uint64_t machine_running_digest(const struct machine *machine);
+bool machine_last_mark(const struct machine *machine, struct machine_mark *mark);

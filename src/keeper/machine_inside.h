@@ -1,6 +1,28 @@
-/* machine_inside.h: what machine.c and machine_snapshot.c share. */
+/* machine_inside.h: what the machine's files share. */
 #pragma once
 #include "keeper/machine.h"
 
+/* One entry at work. */
+struct apply {
+    struct machine *machine;
+    const struct entry *entry;
+    int64_t zxid;
+    uint32_t order; /* of creation within this zxid */
+};
+
+/* machine.c */
+void apply_event(struct apply *apply, enum event_type type, struct slice path, uint32_t acl,
+                 uint32_t parent_acl);
+
+/* machine_session.c */
+void machine_sessions_free(struct machine *machine);
+struct session *machine_session_add(struct machine *machine, const struct session *fields);
+uint64_t session_digest(const struct session *session);
+/* Did its client attach elsewhere since this was sent? */
+bool session_has_moved(const struct session *session, const struct entry *entry);
+enum error apply_create_session(struct apply *apply);
+enum error apply_close_session(struct apply *apply);
+enum error apply_attach(struct apply *apply);
+
+/* machine_snapshot.c */
 void machine_saver_free(struct machine *machine);
-struct session *machine_session_add(struct machine *machine, int64_t id);

@@ -2,6 +2,7 @@
  * their whole paths, copied whole before each multi. And snapshots taken in the middle of such lives. */
 #include "base/random.h"
 #include "keeper/bench.h"
+#include "wire/crc32c.h"
 
 enum { NODES_MAX = 400, SESSIONS = 3, STEPS = 3000 };
 
@@ -237,6 +238,34 @@ static void restore_and_compare(struct chunks *chunks, uint64_t want)
     chunks->count = 0;
 }
 
+/* ZooKeeper's digest as its definition says it, from nothing. */
+static void digest_is_that_of_every_znode(const struct tree *tree)
+{
+    uint64_t sum = 0;
+    struct text bytes = {0};
+    for (size_t i = 0; i < tree->slot_count; i++) {
+        const struct znode *node = tree->slots[i];
+        if (!node) continue;
+        text_reset(&bytes);
+        tree_path(node, &bytes);
+        if (bytes.size > 11 && memcmp(bytes.data, "/zookeeper/", 11) == 0) continue;
+        if (!node->parent) text_reset(&bytes); /* the root's path is empty */
+        text_add(&bytes, znode_data(node));
+        text_add_be64(&bytes, (uint64_t)node->czxid);
+        text_add_be64(&bytes, (uint64_t)node->mzxid);
+        text_add_be64(&bytes, (uint64_t)node->pzxid);
+        text_add_be64(&bytes, (uint64_t)node->ctime_ms);
+        text_add_be64(&bytes, (uint64_t)node->mtime_ms);
+        text_add_be32(&bytes, (uint32_t)node->version);
+        text_add_be32(&bytes, (uint32_t)node->cversion);
+        text_add_be32(&bytes, (uint32_t)node->aversion);
+        text_add_be64(&bytes, (uint64_t)node->owner);
+        sum += crc32_legacy(0, bytes.data, bytes.size);
+    }
+    text_free(&bytes);
+    assert_true(sum == tree->digest);
+}
+
 static void live(uint64_t seed)
 {
     struct random random;
@@ -283,6 +312,7 @@ static void live(uint64_t seed)
             }
         }
         if (step % 16 == 0) compare(&bench, &model, seed, step);
+        if (step % 64 == 0) digest_is_that_of_every_znode(&bench.machine.tree);
 
         if (!is_saving && random_below(&random, 50) == 0) {
             saved_digest = machine_digest(&bench.machine);

@@ -8,7 +8,8 @@
 
 /* A chunk is one kind of record, several of them: the kind, then the records to the chunk's end. */
 enum chunk_kind { CHUNK_HEADER = 'H', CHUNK_ACLS = 'A', CHUNK_SESSIONS = 'S', CHUNK_ZNODES = 'Z' };
-enum { SNAPSHOT_FORMAT = 1, CHUNK_BYTES = 64 << 10 };
+/* Format 2 adds the tree's digest to the header and its attachment to each session. */
+enum { SNAPSHOT_FORMAT = 2, CHUNK_BYTES = 64 << 10 };
 
 struct machine_saver {
     void (*write)(void *context, struct slice chunk);
@@ -64,6 +65,7 @@ void machine_snapshot_begin(struct machine *machine, void (*write)(void *context
     text_add_be64(out, tree->slot_count);
     text_add_be64(out, (uint64_t)tree->count);
     text_add_be64(out, machine->sessions.count);
+    text_add_be64(out, tree->digest);
     for (uint32_t i = 0; i < tree->acls.count; i++) {
         if (!tree->acls.lists[i].bytes) continue;
         out = saver_record(saver, CHUNK_ACLS);
@@ -78,6 +80,7 @@ void machine_snapshot_begin(struct machine *machine, void (*write)(void *context
         text_add_be32(out, (uint32_t)session->timeout_ms);
         text_add(out, (struct slice){session->password, PASSWORD_SIZE});
         text_addc(out, (char)session->is_local_door);
+        text_add_be32(out, session->attachment);
     }
     saver_flush(saver);
     tree_snapshot_begin(tree, save_znode, saver);
@@ -94,7 +97,8 @@ bool machine_snapshot_step(struct machine *machine, size_t slots)
 
 static enum error restore_header(struct machine *machine, struct jute *in)
 {
-    if (jute_int(in) != SNAPSHOT_FORMAT) return ERR_UNSUPPORTED_VERSION;
+    int32_t format = jute_int(in);
+    if (format < 1 || format > SNAPSHOT_FORMAT) return ERR_UNSUPPORTED_VERSION;
     uint8_t server_id = machine->server_id;
     bool wants_events = machine->wants_events;
     machine_free(machine);
@@ -103,25 +107,31 @@ static enum error restore_header(struct machine *machine, struct jute *in)
     machine->zxid = jute_long(in);
     machine->last_session = jute_long(in);
     jute_long(in); /* slots in use then: of interest to people only */
-    machine->restoring = (struct machine_restoring){
-        .is_running = true, .znode_count = jute_long(in), .session_count = jute_long(in)};
+    struct machine_restoring *restoring = &machine->restoring;
+    *restoring = (struct machine_restoring){.is_running = true, .format = format};
+    restoring->znode_count = jute_long(in);
+    restoring->session_count = jute_long(in);
+    if (format >= 2) restoring->digest = (uint64_t)jute_long(in);
     tree_restore_begin(&machine->tree, machine->zxid);
-    return in->is_bad || machine->zxid < 0 || machine->last_session < 0 ? ERR_CORRUPT : OK;
+    bool is_spent = session_id_is_given(machine, -1); /* no id is left: nobody gets that far */
+    return in->is_bad || machine->zxid < 0 || is_spent ? ERR_CORRUPT : OK;
 }
 
 static enum error restore_session(struct machine *machine, struct jute *in)
 {
-    int64_t id = jute_long(in);
-    int32_t timeout_ms = jute_int(in);
+    struct session read = {.attachment = 1};
+    read.id = jute_long(in);
+    read.timeout_ms = jute_int(in);
     const uint8_t *password = jute_take(in, PASSWORD_SIZE);
-    bool is_local_door = jute_bool(in);
+    read.is_local_door = jute_bool(in);
+    if (machine->restoring.format >= 2) read.attachment = (uint32_t)jute_int(in);
     /* One that is still to be given out would be there twice some day. */
-    if (in->is_bad || id <= 0 || id > machine->last_session || machine_session(machine, id))
+    if (in->is_bad || read.id == 0 || read.attachment == 0 || !session_id_is_given(machine, read.id) ||
+        machine_session(machine, read.id)) {
         return ERR_CORRUPT;
-    struct session *session = machine_session_add(machine, id);
-    session->timeout_ms = timeout_ms;
-    memcpy(session->password, password, PASSWORD_SIZE);
-    session->is_local_door = is_local_door;
+    }
+    memcpy(read.password, password, PASSWORD_SIZE);
+    machine_session_add(machine, &read);
     return OK;
 }
 
@@ -166,6 +176,8 @@ enum error machine_restored(struct machine *machine)
         (int64_t)machine->sessions.count != machine->restoring.session_count) {
         return ERR_CORRUPT;
     }
+    if (machine->restoring.format >= 2 && machine->tree.digest != machine->restoring.digest)
+        return ERR_CORRUPT;
     machine->restoring.is_running = false;
     return OK;
 }

@@ -76,10 +76,10 @@ enum error request_submit(struct keeper *keeper, struct conn *conn, enum request
     static const uint8_t no_ids[2];
     struct request *request = request_new(conn, kind, xid, entry->op, SLICE_NULL);
     if (!request) return ERR_NOMEM;
-    uint8_t header[ENTRY_HEADER_SIZE];
-    entry_header(entry, header);
+    uint8_t header[ENTRY_HEADER_MAX];
+    size_t header_size = entry_header(entry, header);
     struct slice ids = entry->ids.bytes.size ? entry->ids.bytes : (struct slice){no_ids, sizeof no_ids};
-    struct slice parts[] = {{header, sizeof header}, ids, entry->body};
+    struct slice parts[] = {{header, header_size}, ids, entry->body};
     enum error err = quorum_append(keeper->quorum, parts, 3, &request->index);
     if (err != OK) {
         free(request);

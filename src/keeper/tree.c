@@ -273,12 +273,24 @@ static void undo_push(struct tree *tree, struct undo undo)
     tree->undos[tree->undo_count++] = undo;
 }
 
-/* Every change of a znode begins here. */
-static void touch(struct tree *tree, struct znode *node)
+static void save_now(struct tree *tree, struct znode *node)
 {
     if (!tree->is_saving || node->is_saved == tree->saved_mark) return;
     tree->save(tree->save_context, node);
     node->is_saved = tree->saved_mark;
+}
+
+/* Every change of a znode begins here ... */
+static void touch(struct tree *tree, struct znode *node)
+{
+    save_now(tree, node);
+    tree->digest -= znode_digest(node);
+}
+
+/* ... and ends here, if the znode is still there. */
+static void touched(struct tree *tree, const struct znode *node)
+{
+    tree->digest += znode_digest(node);
 }
 
 static struct znode *initial(struct tree *tree, struct znode *parent, const char *name)
@@ -309,6 +321,7 @@ void tree_init(struct tree *tree)
     config->acl = acl_intern(&tree->acls, (struct slice){readable_list, sizeof readable_list});
     config->aversion = -1;
     for (size_t i = 0; i < tree->slot_count; i++) tree->slots[i]->order = (uint32_t)i;
+    tree_digest_all(tree);
 }
 
 void tree_free(struct tree *tree)
@@ -354,6 +367,9 @@ struct znode *tree_create(struct tree *tree, struct znode *parent, const struct 
     tree_link_last(tree, node, wanted->ephemerals);
     parent->cversion = (int32_t)((uint32_t)parent->cversion + 1);
     pzxid_raise(parent, wanted->zxid);
+    touched(tree, parent);
+    znode_checksum(node);
+    touched(tree, node);
     return node;
 }
 
@@ -371,6 +387,7 @@ void tree_delete(struct tree *tree, struct znode *node, int64_t zxid)
         znode_drop(tree, node);
     }
     pzxid_raise(parent, zxid);
+    touched(tree, parent);
 }
 
 void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int64_t zxid, int64_t time_ms)
@@ -390,6 +407,8 @@ void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int
     node->version = (int32_t)((uint32_t)node->version + 1);
     node->mzxid = zxid;
     node->mtime_ms = time_ms;
+    znode_checksum_data(node);
+    touched(tree, node);
 }
 
 void tree_set_acl(struct tree *tree, struct znode *node, uint32_t acl)
@@ -402,6 +421,7 @@ void tree_set_acl(struct tree *tree, struct znode *node, uint32_t acl)
     }
     node->acl = acl;
     node->aversion = (int32_t)((uint32_t)node->aversion + 1);
+    touched(tree, node);
 }
 
 /* --- undo --- */
@@ -410,6 +430,7 @@ void tree_begin(struct tree *tree)
 {
     assert(!tree->is_recording && tree->undo_count == 0);
     tree->is_recording = true;
+    tree->recorded_digest = tree->digest;
 }
 
 void tree_commit(struct tree *tree)
@@ -449,6 +470,7 @@ void tree_rollback(struct tree *tree)
             node->mzxid = undo->data.mzxid;
             node->mtime_ms = undo->data.mtime_ms;
             tree->data_bytes += node->data_size > 0 ? node->data_size : 0;
+            znode_checksum_data(node);
             break;
         case UNDO_ACL:
             acl_release(&tree->acls, node->acl);
@@ -461,6 +483,7 @@ void tree_rollback(struct tree *tree)
             parent->cversion = undo->parent.cversion;
         }
     }
+    tree->digest = tree->recorded_digest;
     tree->is_recording = false;
 }
 
@@ -575,7 +598,7 @@ bool tree_snapshot_step(struct tree *tree, size_t slots)
     assert(tree->is_saving && !tree->is_recording);
     for (; slots > 0 && tree->saving_slot < tree->slot_count; slots--) {
         struct znode *node = tree->slots[tree->saving_slot++];
-        if (node) touch(tree, node);
+        if (node) save_now(tree, node);
     }
     if (tree->saving_slot < tree->slot_count) return true;
     tree->is_saving = false;

@@ -61,7 +61,9 @@ struct znode {
     int32_t data_size;                   /* -1: null */
     uint32_t acl, slot, hash, order;     /* order: of creation within its zxid */
     uint32_t name_size;
-    bool is_saved; /* equals tree.saved_mark: the running or last snapshot has it */
+    uint32_t path_crc, data_crc; /* of the path, and of path and data */
+    bool is_saved;               /* equals tree.saved_mark: the running or last snapshot has it */
+    bool is_undigested;          /* below /zookeeper */
     char name[];
 };
 
@@ -92,7 +94,10 @@ struct tree {
 
     struct acl_cache acls;
 
+    uint64_t digest; /* ZooKeeper's, version 2: the sum of znode_digest over all znodes */
+
     bool is_recording;
+    uint64_t recorded_digest; /* as it was before */
     struct undo *undos;
     size_t undo_count, undo_capacity;
 
@@ -176,6 +181,10 @@ MUST_USE enum error tree_restore_znode(struct tree *tree, struct jute *in);
 MUST_USE enum error tree_restore_end(struct tree *tree,
                                      struct ephemerals *(*owner_of)(void *context, int64_t session),
                                      void *context);
+
+/* ZooKeeper's: CRC-32 over path, data and the stat as it is kept; 0 for what is below /zookeeper. tree.digest follows each
+ * change: a change of n bytes of data costs their checksum and that of the stat, twice. */
+uint64_t znode_digest(const struct znode *node);
 
 /* A sum over all that the znodes hold, whatever their order: two trees with equal contents have equal digests. */
 uint64_t tree_digest(const struct tree *tree);

@@ -158,6 +158,7 @@ enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(vo
     if (err != OK) return err;
     /* Rings of znodes hang together without hanging on the root. */
     if (znode_descendant_count(tree->root) != (int64_t)count) return ERR_CORRUPT;
+    tree_digest_all(tree);
 
     struct map_slot *slot;
     for (size_t i = 0; (slot = map_next(&tree->restoring.acls, &i));)

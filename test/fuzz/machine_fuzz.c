@@ -53,8 +53,8 @@ static void on_watch(void *context, enum read_watch kind, struct slice path)
 
 static void feed(struct machine *machine, struct slice in)
 {
-    static const int8_t ops[] = {1,   2,   5,   7,    13, 14, 15, 16, 19, 20, 21,
-                                 -10, -10, -11, -100, 3,  4,  6,  8,  12, 22};
+    static const int8_t ops[] = {1,   2,   5,    7,    13,   14, 15, 16, 19, 20, 21, -10,
+                                 -10, -11, -100, -101, -102, 9,  3,  4,  6,  8,  12, 22};
     int64_t session = 0;
     for (uint32_t number = 0; in.size >= 3; number++) {
         uint8_t choice = in.data[0];
@@ -77,14 +77,16 @@ static void feed(struct machine *machine, struct slice in)
         if (choice == 0xff) {
             text_add(&bytes, body);
         } else {
-            uint8_t header[ENTRY_HEADER_SIZE];
+            uint8_t header[ENTRY_HEADER_MAX];
             struct entry entry = {.flags = choice >> 6,
                                   .op = op,
                                   .time_ms = number,
                                   .session = session,
-                                  .cxid = (int32_t)number};
-            entry_header(&entry, header);
-            text_add(&bytes, (struct slice){header, sizeof header});
+                                  .cxid = (int32_t)number,
+                                  .origin = choice >> 5 & 3,
+                                  .sequence = number,
+                                  .attachment = choice >> 7};
+            text_add(&bytes, (struct slice){header, entry_header(&entry, header)});
             text_add_be32(&bytes, 0); /* no auth ids */
             text_add(&bytes, body);
         }
