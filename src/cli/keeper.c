@@ -7,8 +7,10 @@
 #include "base/diag.h"
 #include "cli/cli.h"
 #include "keeper/keeper.h"
+#include "keeper/keeper_tls.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
+#include "loop/tls.h"
 #include "settings/settings.h"
 
 struct running {
@@ -16,6 +18,7 @@ struct running {
     struct disk *disk;
     struct loop *loop;
     struct keeper *keeper;
+    struct tls_context *tls; /* of clients; NULL: none */
     const struct zoo_config *config;
     struct keeper_config keeper_config;
     int64_t began_ms;
@@ -53,6 +56,18 @@ static void on_signal(void *context, int number)
     stop(context, EXIT_OK);
 }
 
+/* False: it could not, and we stop. Port 0: none. */
+static bool listen_on(struct running *running, const char *host, uint16_t port, struct tls_context *tls,
+                      bool admits_plain)
+{
+    if (port == 0) return true;
+    enum error err = keeper_listen_tls(running->keeper, host, port, tls, admits_plain);
+    if (err == OK) return true;
+    diag_error("could not listen on %s:%u: %s", host[0] ? host : "*", port, error_text(err));
+    stop(running, EXIT_ITEM_FAILED);
+    return false;
+}
+
 static void on_ready(void *context, enum error err)
 {
     struct running *running = context;
@@ -62,15 +77,14 @@ static void on_ready(void *context, enum error err)
         stop(running, EXIT_ITEM_FAILED);
         return;
     }
-    if (config->client_port != 0) {
-        err = keeper_listen(running->keeper, config->client_host, config->client_port);
-        if (err != OK) {
-            diag_error("could not listen on %s:%u: %s", config->client_host[0] ? config->client_host : "*",
-                       config->client_port, error_text(err));
-            stop(running, EXIT_ITEM_FAILED);
-            return;
-        }
-    }
+    bool is_unified = zoo_bool(config, ZOO_CLIENT_PORT_UNIFICATION);
+    const char *secure_host = zoo_text(config, ZOO_SECURE_CLIENT_PORT_ADDRESS);
+    if (!listen_on(running, config->client_host, config->client_port, is_unified ? running->tls : NULL,
+                   is_unified))
+        return;
+    if (!listen_on(running, secure_host ? secure_host : "",
+                   (uint16_t)zoo_number(config, ZOO_SECURE_CLIENT_PORT), running->tls, false))
+        return;
     fprintf(stderr, "ready: keeper on %s:%u, data in %s, in %lld ms\n",
             config->client_host[0] ? config->client_host : "*", keeper_port(running->keeper),
             config->data_dir, (long long)(now_ms() - running->began_ms));
@@ -99,7 +113,21 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->extended_types = zoo_bool(config, ZOO_EXTENDED_TYPES_ENABLED);
     keeper->skip_acl = strcmp(zoo_text(config, ZOO_SKIP_ACL), "yes") == 0;
     keeper->super_digest = zoo_text(config, ZOO_DIGEST_AUTHENTICATION_PROVIDER_SUPER_DIGEST);
+    keeper->x509_super_user = zoo_text(config, ZOO_X509_AUTHENTICATION_PROVIDER_SUPER_USER);
     keeper->four_letter_words = zoo_text(config, ZOO_FOUR_LETTER_WORDS);
+}
+
+static enum error secure(struct running *running)
+{
+    const struct zoo_config *config = running->config;
+    bool has_tls =
+        zoo_number(config, ZOO_SECURE_CLIENT_PORT) != 0 || zoo_bool(config, ZOO_CLIENT_PORT_UNIFICATION);
+    if (!has_tls) return OK;
+    struct text why = {0};
+    enum error err = keeper_tls_context(config, running->disk, KEEPER_TLS_CLIENTS, &running->tls, &why);
+    if (err != OK) diag_error("no TLS for clients: %s", why.size > 0 ? why.data : error_text(err));
+    text_free(&why);
+    return err;
 }
 
 static int run(struct running *running)
@@ -110,6 +138,7 @@ static int run(struct running *running)
     if (err == OK) err = loop_on_signals(running->loop, on_signal, running);
     static const struct keeper_events events = {.ready = on_ready, .failed = on_failed};
     configure(running->config, &running->keeper_config);
+    if (err == OK) err = secure(running);
     if (err == OK) {
         err = keeper_open(&running->keeper_config, running->loop, running->disk, lane, &events, running,
                           &running->keeper);
@@ -122,6 +151,7 @@ static int run(struct running *running)
     }
     if (lane) lane_free(lane);
     if (running->loop) loop_free(running->loop);
+    tls_context_release(&running->tls);
     return running->status;
 }
 

@@ -207,12 +207,13 @@ static bool id_is_valid(struct slice scheme, struct slice id)
     if (!id.data) return false;
     if (slice_is(scheme, "digest")) return digest_is_valid(id);
     if (slice_is(scheme, "ip")) return ip_rule(id, address, &bits) != 0;
+    if (slice_is(scheme, "x509")) return id.size > 0;
     return false;
 }
 
 static bool scheme_authenticates(struct slice scheme)
 {
-    return slice_is(scheme, "digest");
+    return slice_is(scheme, "digest") || slice_is(scheme, "x509");
 }
 
 /* --- lists --- */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "keeper/inside.h"
+#include "loop/tls.h"
 
 enum { SCRATCH_SIZE = 64 << 10, OUT_FIRST_BYTES = 512 };
 
@@ -121,11 +122,14 @@ static const struct stream_events stream_callbacks = {on_readable, on_drained, o
 
 void conn_accept(void *context, struct stream *stream)
 {
-    struct keeper *keeper = context;
+    const struct door *door = context;
+    struct keeper *keeper = door->keeper;
     struct address peer;
     stream_peer(stream, &peer);
     struct conn *conn = NULL;
-    if (keeper->is_serving && !is_over_limit(keeper, peer.host)) conn = conn_new(keeper);
+    const struct tls_start start = {.admits_plain = door->admits_plain};
+    bool is_secured = !door->tls || stream_start_tls(stream, door->tls, &start) == OK;
+    if (is_secured && keeper->is_serving && !is_over_limit(keeper, peer.host)) conn = conn_new(keeper);
     if (!conn) {
         keeper->rejected_count++;
         stream_close(&stream);

@@ -108,6 +108,14 @@ struct keeper_local {
     bool wants_closed, is_delivering, is_dropped;
 };
 
+/* Where clients come in. */
+struct door {
+    struct keeper *keeper;
+    struct listener *listener;
+    struct tls_context *tls; /* NULL: in the clear */
+    bool admits_plain;
+};
+
 struct keeper {
     struct keeper_config config;
     struct keeper_events events;
@@ -122,8 +130,8 @@ struct keeper {
     void (*closed)(void *context);
     void *closed_context;
 
-    struct listener *listeners[8];
-    size_t listener_count;
+    struct door doors[8];
+    size_t door_count;
     struct map by_host; /* connections of an address: a number as a pointer */
     bool has_cut;       /* some connection is_cut */
     struct list conns, fresh, finishing, dirty, stalled, dead, locals;
@@ -160,6 +168,7 @@ struct keeper {
 
 /* --- conn.c --- */
 struct conn *conn_new(struct keeper *keeper);
+/* context: a struct door. */
 void conn_accept(void *context, struct stream *stream);
 /* Bytes from either door: frames are handled as far as they may be, the rest is kept. */
 void conn_input(struct conn *conn, const uint8_t *data, size_t size);

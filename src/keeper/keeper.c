@@ -6,6 +6,7 @@
 
 #include "base/diag.h"
 #include "keeper/inside.h"
+#include "loop/tls.h"
 
 enum { SCRATCH_SIZE = 64 << 10 };
 
@@ -139,11 +140,13 @@ static void keeper_free(struct keeper *keeper)
     watch_table_free(&keeper->watches);
     map_free(&keeper->by_host);
     machine_free(&keeper->machine);
+    for (size_t i = 0; i < keeper->door_count; i++) tls_context_release(&keeper->doors[i].tls);
     text_free(&keeper->body);
     free(keeper->scratch);
     if (keeper->work) lane_free(keeper->work);
     free((char *)keeper->config.data_dir);
     free((char *)keeper->config.super_digest);
+    free((char *)keeper->config.x509_super_user);
     free((char *)keeper->config.four_letter_words);
     free(keeper);
 }
@@ -173,6 +176,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->config = *config;
     keeper->config.data_dir = slice_dup(slice_of(config->data_dir));
     keeper->config.super_digest = slice_dup(slice_of(config->super_digest));
+    keeper->config.x509_super_user = slice_dup(slice_of(config->x509_super_user));
     keeper->config.four_letter_words =
         slice_dup(slice_of(config->four_letter_words ? config->four_letter_words : ""));
     keeper->events = *events;
@@ -194,7 +198,8 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     machine_init(&keeper->machine, (uint8_t)config->server_id);
 
     bool has_memory = keeper->config.data_dir && keeper->scratch && keeper->config.four_letter_words &&
-                      (keeper->config.super_digest || !config->super_digest);
+                      (keeper->config.super_digest || !config->super_digest) &&
+                      (keeper->config.x509_super_user || !config->x509_super_user);
     enum error err = has_memory ? open_parts(keeper, lane) : ERR_NOMEM;
     if (err != OK) {
         keeper_free(keeper);
@@ -204,20 +209,29 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     return OK;
 }
 
-enum error keeper_listen(struct keeper *keeper, const char *host, uint16_t port)
+enum error keeper_listen_tls(struct keeper *keeper, const char *host, uint16_t port,
+                             struct tls_context *context, bool admits_plain)
 {
     if (!keeper->is_serving) return ERR_CLOSED;
-    if (keeper->listener_count == sizeof keeper->listeners / sizeof *keeper->listeners) return ERR_LIMIT;
+    if (keeper->door_count == sizeof keeper->doors / sizeof *keeper->doors) return ERR_LIMIT;
+    struct door *door = &keeper->doors[keeper->door_count];
+    *door = (struct door){.keeper = keeper, .admits_plain = admits_plain};
     int backlog = keeper->config.listen_backlog > 0 ? keeper->config.listen_backlog : 50;
-    enum error err = stream_listen(keeper->loop, host, port, backlog, conn_accept, keeper,
-                                   &keeper->listeners[keeper->listener_count]);
-    if (err == OK) keeper->listener_count++;
-    return err;
+    enum error err = stream_listen(keeper->loop, host, port, backlog, conn_accept, door, &door->listener);
+    if (err != OK) return err;
+    if (context) door->tls = tls_context_retain(context);
+    keeper->door_count++;
+    return OK;
+}
+
+enum error keeper_listen(struct keeper *keeper, const char *host, uint16_t port)
+{
+    return keeper_listen_tls(keeper, host, port, NULL, false);
 }
 
 uint16_t keeper_port(const struct keeper *keeper)
 {
-    return keeper->listener_count > 0 ? listener_port(keeper->listeners[0]) : 0;
+    return keeper->door_count > 0 ? listener_port(keeper->doors[0].listener) : 0;
 }
 
 void keeper_end(struct keeper *keeper)
@@ -246,7 +260,7 @@ void keeper_close(struct keeper **keeper, void (*closed)(void *context), void *c
     held->is_serving = false;
     held->closed = closed;
     held->closed_context = context;
-    for (size_t i = 0; i < held->listener_count; i++) listener_close(&held->listeners[i]);
+    for (size_t i = 0; i < held->door_count; i++) listener_close(&held->doors[i].listener);
     conns_close(held);
     struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->lost_timer, &held->reaper};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) loop_timer_stop(held->loop, timers[i]);

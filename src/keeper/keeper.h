@@ -26,6 +26,7 @@ struct keeper;
 struct loop;
 struct lane;
 struct disk;
+struct tls_context;
 
 /* In the place of ConnectRequest's protocol version, which is 0 and which ZooKeeper does not look at: a broker of ours. Its
  * session ends a moment after its connection, for its process keeps that as long as it lives. */
@@ -50,6 +51,7 @@ struct keeper_config {
     bool extended_types;              /* extendedTypesEnabled, false: TTL znodes answer -6 */
     bool skip_acl;                    /* skipACL, false */
     const char *super_digest;         /* DigestAuthenticationProvider.superDigest, NULL: none */
+    const char *x509_super_user;      /* X509AuthenticationProvider.superUser, NULL: none */
     const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
     bool admits_read_only;            /* readonlymode.enabled: isro joins the whitelist */
 };
@@ -73,6 +75,10 @@ MUST_USE enum error keeper_open(const struct keeper_config *config, struct loop 
 
 /* After ready. host "" or NULL: all addresses; port 0: any free one. May be called several times. */
 MUST_USE enum error keeper_listen(struct keeper *keeper, const char *host, uint16_t port);
+/* The same with TLS; with admits_plain a client may also come without. `context` is retained; NULL: no TLS. Clients whose
+ * certificate was checked have the id "x509" with its subject. */
+MUST_USE enum error keeper_listen_tls(struct keeper *keeper, const char *host, uint16_t port,
+                                      struct tls_context *context, bool admits_plain);
 /* Of the first listener; 0 when there is none. */
 uint16_t keeper_port(const struct keeper *keeper);
 

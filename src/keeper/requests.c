@@ -8,6 +8,7 @@
 
 #include "keeper/inside.h"
 #include "keeper/jute.h"
+#include "loop/tls.h"
 #include "security/digest.h"
 
 /* --- queues --- */
@@ -331,6 +332,19 @@ static bool take_read(struct conn *conn, int32_t xid, int32_t op, struct slice b
     return true;
 }
 
+/* A client that showed a certificate is known by its subject. Before its first frame nobody knew of one. */
+static void identify_by_certificate(struct conn *conn)
+{
+    const char *super = conn->keeper->config.x509_super_user;
+    struct text subject = {0};
+    if (conn->stream && stream_tls_peer(conn->stream, &subject)) {
+        conn->auth_count += auth_add(&conn->ids, SLICE("x509"), text_slice(&subject));
+        if (super && slice_is(text_slice(&subject), super))
+            conn->auth_count += auth_add(&conn->ids, SLICE("super"), text_slice(&subject));
+    }
+    text_free(&subject);
+}
+
 bool request_frame(struct conn *conn, struct slice frame)
 {
     enum { REQUEST_HEADER_SIZE = 8 };
@@ -338,6 +352,7 @@ bool request_frame(struct conn *conn, struct slice frame)
     struct keeper *keeper = conn->keeper;
     bool is_taken = true;
     if (conn->state == CONN_FRESH) {
+        if (conn->received == 0) identify_by_certificate(conn);
         session_connect_frame(conn, frame, &is_taken);
     } else if (frame.size < REQUEST_HEADER_SIZE || conn->live->is_closing) {
         conn_close(

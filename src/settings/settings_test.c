@@ -615,12 +615,15 @@ static void zoo_files(void **state)
          "right\n"},
         {"dataDir=/d\nserver.1=a:2888\n",
          "z:2: server.1: is not a server; server.1=HOST:2888:3888 would be right\n"},
-        {"dataDir=/d\nsecureClientPort=2182\nauthProvider.1=x.Y\nssl.keyStore.location=/k\n",
-         "z:2: secureClientPort: refused, for it would be ignored: The port for clients with TLS. Without "
-         "the key the "
-         "node starts\n"
-         "z:3: authProvider.1: refused, for it would be ignored: another authentication scheme\n"
-         "z:4: ssl.keyStore.location: has no effect here: TLS is not spoken yet\n"},
+        {"dataDir=/d\nauthProvider.1=x.Y\n"
+         "authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider\n",
+         "z:2: authProvider.1: refused, for it would be ignored: another authentication scheme\n"},
+        {"dataDir=/d\nsecureClientPort=2182\nssl.keyStore.location=/k\nssl.clientAuth=none\nssl.crl=true\n"
+         "ssl.context.supplier.class=x.Y\n",
+         "z:5: ssl.crl: refused, for it would be ignored: Asks for revoked certificates, of clients. Without "
+         "the "
+         "key, or with false, the node starts\n"
+         "z:6: ssl.context.supplier.class: has no effect here: a parameter of Java's TLS\n"},
         {"dataDir=/d\nminSessionTimeout=50000\n", "z:2: minSessionTimeout: is more than maxSessionTimeout\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

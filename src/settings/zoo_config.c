@@ -1,6 +1,7 @@
 #include "settings/zoo_config.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ static const struct {
     bool is_error;
 } FAMILIES[] = {
     {"authProvider.", "refused, for it would be ignored: another authentication scheme", true},
-    {"ssl.", "has no effect here: TLS is not spoken yet", false},
+    {"ssl.", "has no effect here: a parameter of Java's TLS", false},
     {"quorum.auth.", "has no effect here: SASL among servers", false},
     {"group.", "has no effect here: hierarchical quorums", false},
     {"weight.", "has no effect here: weights in quorums", false},
@@ -156,6 +157,19 @@ static enum error key_set(struct loading *loading, ptrdiff_t index, struct slice
     return err;
 }
 
+/* Schemes that are there in any case. */
+static bool is_known_provider(struct slice class_name)
+{
+    static const char *const names[] = {"X509AuthenticationProvider", "DigestAuthenticationProvider",
+                                        "IPAuthenticationProvider"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char whole[96];
+        snprintf(whole, sizeof whole, "org.apache.zookeeper.server.auth.%s", names[i]);
+        if (slice_is(class_name, whole)) return true;
+    }
+    return false;
+}
+
 static enum error pair_set(struct loading *loading, struct slice key, struct slice value, int line)
 {
     if (begins(key, "zookeeper."))
@@ -164,6 +178,7 @@ static enum error pair_set(struct loading *loading, struct slice key, struct sli
     if (index >= 0) return key_set(loading, index, value, line);
     if (begins(key, "server.")) return server_add(loading, key, value, line);
     if (loading->config->problems.count >= PROBLEMS_MAX) return OK;
+    if (begins(key, "authProvider.") && is_known_provider(value)) return OK;
     for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
         if (!begins(key, FAMILIES[i].prefix)) continue;
         complain(loading, FAMILIES[i].is_error ? PROBLEM_ERROR : PROBLEM_NO_EFFECT, line, key,
@@ -199,6 +214,8 @@ static void derive(struct loading *loading)
     config->client_host = zoo_text(config, ZOO_CLIENT_PORT_ADDRESS);
     config->client_port = (uint16_t)zoo_number(config, ZOO_CLIENT_PORT);
     if (!config->client_host) config->client_host = "";
+    bool is_secure_only = config->line[ZOO_CLIENT_PORT] == 0 && config->line[ZOO_SECURE_CLIENT_PORT] > 0;
+    if (is_secure_only) config->client_port = 0;
 
     size_t voters = 0;
     for (size_t i = 0; i < loading->count; i++) voters += !loading->servers[i].is_observer;

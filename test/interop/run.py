@@ -35,6 +35,7 @@ TESTS = [
     ("kafka_python", "kafka_python_client.py", True, 120, []),
     ("aiokafka", "aiokafka_client.py", True, 120, []),
     ("kazoo", "keeper_kazoo.py", True, 120, []),
+    ("keeper_tls", "keeper_tls.py", True, 120, []),
     ("kill9", "kill9.py", True, 180, []),
     ("cluster_textbook", "cluster_textbook.py", True, 120, []),
     ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),

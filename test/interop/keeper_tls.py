@@ -1,0 +1,133 @@
+"""keeper_tls: clients with TLS against `odradek keeper`: kazoo and, where java is, ZooKeeper's own client. Needs openssl."""
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+from kazoo.client import KazooClient
+from kazoo.security import make_acl
+
+WORK, BINARY = pathlib.Path(os.environ["WORK"]), os.environ["BINARY"]
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def run(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def certificates(at):
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", at / "ca.key", "-out", at / "ca.pem", "-days", "2",
+        "-subj", "/CN=test ca")
+    (at / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
+    for name in ("server", "client", "root"):
+        run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", at / f"{name}.key", "-out", at / f"{name}.csr", "-subj",
+            f"/O=Odradek/CN={name}")
+        run("openssl", "x509", "-req", "-in", at / f"{name}.csr", "-CA", at / "ca.pem", "-CAkey", at / "ca.key", "-CAcreateserial",
+            "-days", "2", "-extfile", at / "names", "-out", at / f"{name}.pem")
+        run("openssl", "pkcs12", "-export", "-inkey", at / f"{name}.key", "-in", at / f"{name}.pem", "-passout", "pass:secret", "-name",
+            "k", "-out", at / f"{name}.p12")
+
+
+def client(port, at, name="client", tls=True):
+    more = dict(use_ssl=True, certfile=str(at / f"{name}.pem"), keyfile=str(at / f"{name}.key"), ca=str(at / "ca.pem"),
+                verify_certs=True) if tls else {}
+    zk = KazooClient(hosts=f"127.0.0.1:{port}", timeout=6.0, **more)
+    zk.start(timeout=10)
+    return zk
+
+
+def refused(port, at):
+    """A client without a certificate gets no session."""
+    zk = KazooClient(hosts=f"127.0.0.1:{port}", timeout=6.0, use_ssl=True, ca=str(at / "ca.pem"), verify_certs=True)
+    try:
+        zk.start(timeout=2)
+    except Exception:
+        return
+    finally:
+        zk.stop()
+        zk.close()
+    raise AssertionError("a session without a certificate")
+
+
+def java(port, at):
+    if not shutil.which("java") or not shutil.which("mvn"):
+        print("no java: only kazoo")
+        return
+    jars = run(HERE / "maven", "kafka-3.9.2", "org.apache.kafka:kafka_2.13:3.9.2").strip()  # ZooKeeper's client and what it needs
+    flags = {"clientCnxnSocket": "org.apache.zookeeper.ClientCnxnSocketNetty", "client.secure": "true", "ssl.keyStore.location": at / "client.p12",
+             "ssl.keyStore.password": "secret", "ssl.trustStore.location": at / "ca.pem", "ssl.trustStore.type": "PEM"}
+    said = run("timeout", "60", "java", *(f"-Dzookeeper.{key}={value}" for key, value in flags.items()), "-cp", f"{jars}/*" if os.path.isdir(jars)
+               else jars, "org.apache.zookeeper.ZooKeeperMain", "-server", f"localhost:{port}", "get", "/for-client")
+    assert "hers" in said, said
+    print("ok ZooKeeper's own client reads what only its certificate may")
+
+
+def main():
+    at = WORK / "tls"
+    at.mkdir()
+    certificates(at)
+    plain, secure = free_port(), free_port()
+    (at / "zoo.cfg").write_text(f"""dataDir={at}/data
+clientPort={plain}
+clientPortAddress=127.0.0.1
+client.portUnification=true
+secureClientPort={secure}
+secureClientPortAddress=127.0.0.1
+admin.enableServer=false
+ssl.keyStore.location={at}/server.p12
+ssl.keyStore.password=secret
+ssl.trustStore.location={at}/ca.pem
+authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider
+X509AuthenticationProvider.superUser=CN=root,O=Odradek
+""")
+    keeper = subprocess.Popen([BINARY, "keeper", str(at / "zoo.cfg")], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", secure)) == 0:
+                    break
+            time.sleep(0.05)
+        for port, tls in ((secure, True), (plain, True), (plain, False)):
+            zk = client(port, at, tls=tls)
+            zk.ensure_path("/a")
+            zk.set("/a", b"x" * 300000)
+            assert zk.get("/a")[0] == b"x" * 300000
+            zk.stop()
+            zk.close()
+        print("ok a large znode over both ports, with and without TLS on the unified one")
+        zk = client(secure, at)
+        zk.create("/for-client", b"hers", acl=[make_acl("x509", "CN=client,O=Odradek", all=True)])
+        assert zk.get("/for-client")[0] == b"hers"
+        zk.stop()
+        for name, tls, may in (("server", True, False), ("client", False, False), ("root", True, True)):
+            other = client(secure if tls else plain, at, name, tls)
+            try:
+                other.get("/for-client")
+                assert may, name
+            except Exception as error:
+                assert not may and type(error).__name__ == "NoAuthError", (name, error)
+            other.stop()
+        print("ok an ACL of scheme x509 lets in who it names, and the super user")
+        refused(secure, at)
+        print("ok a client without a certificate is refused")
+        java(secure, at)
+    finally:
+        keeper.terminate()
+        assert keeper.wait(10) == 0
+
+
+if not shutil.which("openssl"):
+    print("needs openssl")
+    sys.exit(77)
+main()
