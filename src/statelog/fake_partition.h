@@ -42,10 +42,11 @@ struct partition {
     int64_t end_offset, high_watermark, start_offset;
     int32_t epoch;
     enum error append_error;
-    bool is_cold;      /* nothing of the log is in memory */
-    bool is_cut;       /* a truncation came between the steps of a cold read, once */
-    bool is_alone;     /* the only replica: the high watermark follows each append */
-    size_t read_limit; /* 0 = none: how many bytes a read gives at most */
+    bool is_cold;         /* nothing of the log is in memory */
+    bool is_cut;          /* a truncation came between the steps of a cold read, once */
+    bool is_alone;        /* the only replica: the high watermark follows each append */
+    bool is_short_of_isr; /* too few replicas are in sync */
+    size_t read_limit;    /* 0 = none: how many bytes a read gives at most */
     struct partition_waiter *waiter;
     struct file file;
     int appends;
@@ -228,6 +229,17 @@ enum error file_pread(struct file *file, void *into, size_t size, int64_t positi
     memcpy(into, file->partition->bytes + position, size);
     *got = size;
     return OK;
+}
+
+/* As many in sync as there must be, unless a test says otherwise. */
+int32_t partition_isr_count(const struct partition *partition)
+{
+    return partition->is_short_of_isr ? 1 : 2;
+}
+int32_t partition_effective_min_insync(const struct partition *partition)
+{
+    (void)partition;
+    return 2;
 }
 
 /* Its disk keeps everything at once. */

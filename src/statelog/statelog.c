@@ -17,6 +17,7 @@
 #define SLICE_US 1000    /* what a replay takes of the loop before others run */
 #define SLICE_BATCHES 8  /* replayed between two looks at the clock */
 #define SLOW_LOAD_MS 100 /* a quicker load is not worth a line: there are fifty of them */
+#define LOAD_LOOK_MS 100 /* between two looks at whether enough are in sync */
 #define READ_SIZE ((size_t)1 << 20)
 #define GATHER_SIZE                                                                                          \
     ((size_t)64 << 10) /* a batch of several operations grows to this; one operation may be larger */
@@ -84,18 +85,28 @@ static void load_end(struct statelog *log, enum error err)
     }
     free(log->buffer);
     log->buffer = NULL;
+    if (log->waiter.is_waiting) partition_wait_cancel(&log->waiter);
+    loop_timer_stop(log->loop, &log->timer);
     log->is_loaded = err == OK;
     log->user->loaded(log->state, err);
 }
 
-/* All is read. What an earlier life wrote and did not sync must be on the disk before anybody hears of it, where the topic wants
- * its records there: the next power cut would take it back. */
+/* All is read. What is not committed another leader may yet take back, and the next power cut what is not on the disk: both must be
+ * before anybody hears of it. While too few are in sync nothing is committed, and members want to go on all the same. */
 static void load_reached(struct statelog *log)
 {
-    bool is_safe = !partition_syncs_before_ack(log->partition) ||
-                   log_synced_end_offset(partition_log(log->partition)) >= log->next_offset;
+    struct partition *partition = log->partition;
+    if (partition_high_watermark(partition) >= log->next_offset) return load_end(log, OK);
+    if (log->waiter.is_waiting) partition_wait_cancel(&log->waiter);
+    if (partition_isr_count(partition) >= partition_effective_min_insync(partition)) {
+        partition_wait_committed(partition, &log->waiter, log->next_offset);
+        loop_timer_start(log->loop, &log->timer, LOAD_LOOK_MS); /* there may be too few soon */
+        return;
+    }
+    bool is_safe = !partition_syncs_before_ack(partition) ||
+                   log_synced_end_offset(partition_log(partition)) >= log->next_offset;
     if (is_safe) return load_end(log, OK);
-    if (!log->waiter.is_waiting) partition_wait_durable(log->partition, &log->waiter, log->next_offset);
+    partition_wait_durable(partition, &log->waiter, log->next_offset);
 }
 
 /* Another turn of this loop, after others had theirs. */
@@ -321,6 +332,10 @@ static void clock_start(struct statelog *log)
 static void clock_run(struct loop_timer *timer)
 {
     struct statelog *log = CONTAINER_OF(timer, struct statelog, timer);
+    if (!log->is_loaded) {
+        if (!log->is_turn_due) load_again(log);
+        return;
+    }
     int64_t now_ms = loop_now_ms(log->loop);
     log->is_settling = true; /* we stay alive if timed_out() closes us */
     while (!list_empty(&log->clock)) {

@@ -344,6 +344,7 @@ static void loads_what_is_there(void **unused)
             OK);
         for (int i = 0; i < 1000; i++) append_batch(table, &plain, "d", "many");
         table->partition.start_offset = 1;
+        table->partition.high_watermark = table->partition.end_offset;
         table->partition.read_limit = read_limit;
         table_lead(table);
 
@@ -369,6 +370,7 @@ static void a_worker_reads_what_is_not_in_memory(void **unused)
         table_open(table);
         struct batch_options plain = BATCH_OPTIONS_DEFAULT;
         for (int i = 0; i < 10; i++) append_batch(table, &plain, "a", "1");
+        table->partition.high_watermark = table->partition.end_offset;
         table->partition.is_cold = table->partition.is_cut = true;
         table->partition.read_limit = 300;
         if (closed_after == 0) {
@@ -384,6 +386,44 @@ static void a_worker_reads_what_is_not_in_memory(void **unused)
         assert_int_equal(table->loads, closed_after == 0);
         free(table);
     }
+}
+
+/* A leader of a new epoch has what an earlier one wrote last, and another leader after it may take that back. */
+static void what_is_not_committed_is_not_served(void **unused)
+{
+    struct table *table = malloc(sizeof *table);
+    table_open(table);
+    struct batch_options plain = BATCH_OPTIONS_DEFAULT;
+    append_batch(table, &plain, "a", "1");
+    append_batch(table, &plain, "b", "2");
+    replicate(table, 1);
+    table_lead(table);
+    sleep_ms(table, 10000);
+    assert_int_equal(table->loads, 0);
+    replicate(table, 2);
+    turns(table);
+    assert_int_equal(table->loads, 1);
+    assert_int_equal(table->load_err, OK);
+    sleep_ms(table, 1000);
+    statelog_close(&table->log);
+    turns(table);
+
+    /* With too few in sync it never would be, and the group must live. */
+    table->loads = 0;
+    append_batch(table, &plain, "c", "3");
+    table_lead(table);
+    assert_int_equal(table->loads, 0);
+    table->partition.is_short_of_isr = true;
+    sleep_ms(table, 200);
+    assert_int_equal(table->loads, 1);
+    table_close(table);
+
+    table_open(table);
+    append_batch(table, &plain, "a", "1");
+    table_lead(table); /* closed in the middle of its waiting */
+    table_close(table);
+    assert_int_equal(table->loads, 0);
+    free(table);
 }
 
 static void a_broken_log_is_not_served(void **unused)
@@ -461,6 +501,7 @@ int main(void)
         cmocka_unit_test(hashes_are_javas),           cmocka_unit_test(tells_below_the_high_watermark),
         cmocka_unit_test(failures_are_told),          cmocka_unit_test(done_may_do_anything),
         cmocka_unit_test(loads_what_is_there),        cmocka_unit_test(a_worker_reads_what_is_not_in_memory),
+        cmocka_unit_test(what_is_not_committed_is_not_served),
         cmocka_unit_test(a_broken_log_is_not_served), cmocka_unit_test(what_is_done_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
