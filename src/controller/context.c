@@ -160,8 +160,8 @@ static int by_id(const void *a, const void *b)
 
 static void list_brokers(struct controller *c)
 {
-    struct int32_list *lists[] = {&c->live, &c->leaving, &c->reachable};
-    for (int i = 0; i < 3; i++) {
+    struct int32_list *lists[] = {&c->live, &c->leaving, &c->reachable, &c->shrink_themselves};
+    for (int i = 0; i < 4; i++) {
         free((void *)lists[i]->items);
         *lists[i] = (struct int32_list){need(calloc(c->brokers.count + 1, sizeof(int32_t))), 0};
     }
@@ -171,8 +171,10 @@ static void list_brokers(struct controller *c)
         struct int32_list *list = broker->is_leaving ? &c->leaving : &c->live;
         ((int32_t *)list->items)[list->count++] = broker->id;
         ((int32_t *)c->reachable.items)[c->reachable.count++] = broker->id;
+        if (broker->registration.shrinks_itself && !broker->is_leaving)
+            ((int32_t *)c->shrink_themselves.items)[c->shrink_themselves.count++] = broker->id;
     }
-    for (int i = 0; i < 3; i++) qsort((void *)lists[i]->items, lists[i]->count, sizeof(int32_t), by_id);
+    for (int i = 0; i < 4; i++) qsort((void *)lists[i]->items, lists[i]->count, sizeof(int32_t), by_id);
 }
 
 static void broker_free(struct cbroker *broker)
@@ -259,8 +261,8 @@ void context_clear(struct controller *c)
     for (size_t i = 0; (slot = map_next(&c->brokers, &i));) broker_free(slot->value);
     map_free(&c->topics);
     map_free(&c->brokers);
-    struct int32_list *lists[] = {&c->live, &c->leaving, &c->reachable};
-    for (int i = 0; i < 3; i++) {
+    struct int32_list *lists[] = {&c->live, &c->leaving, &c->reachable, &c->shrink_themselves};
+    for (int i = 0; i < 4; i++) {
         free((void *)lists[i]->items);
         *lists[i] = (struct int32_list){0};
     }

@@ -52,6 +52,25 @@ struct cluster_join {
  * at most one multi. */
 MUST_USE enum error cluster_join(struct coord *coord, const struct cluster_join *join);
 
+/* ---- returning.c: after joining, where acknowledged records may have been lost with the machine's memory (facts 6.4) ---- */
+
+struct cluster_return {
+    struct loop *loop; /* the coord's */
+    int32_t broker_id;
+    int64_t patience_ms;         /* so long do others have to come back; counted while the keeper answers */
+    void (*done)(void *context); /* register now */
+    void *context;
+};
+
+struct returning;
+/* Until no ISR of several counts on this broker, which must not be registered yet: the controller takes it out of them as it does
+ * with any that is away, and whoever else is in them leads. done comes once, later, unless it is cancelled; then *returning is
+ * gone. Where all that an ISR has return in the same way, nothing is waited for. */
+MUST_USE enum error cluster_return(struct coord *coord, const struct cluster_return *options,
+                                   struct returning **returning);
+/* Before coord_close. */
+void cluster_return_cancel(struct returning **returning);
+
 /* ---- the way to brokers ---- */
 
 /* One request to one broker, and its answer. The channel frees nothing: done does. */

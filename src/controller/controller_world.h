@@ -35,6 +35,8 @@ struct test_world {
     struct test_broker *brokers[4]; /* NULL: down */
     struct arena arena;
     int requests; /* from the controller to other brokers, so far */
+    bool
+        are_ours; /* brokers that start from now on take others out of an ISR themselves; else they are like Apache's */
     bool is_deletion_disabled, is_unclean_allowed, is_rebalancing;
 };
 

@@ -43,6 +43,8 @@ bool elect_leader(enum election kind, const struct candidates *c, struct elected
     case ELECT_UNCLEAN:
         leader = first_of(c->replicas, c->isr, c->live);
         count = keep_isr(c->isr, c->live, none, true, elected->isr);
+        if (count == 1 && ids_have(c->shrinks_itself, leader))
+            count = keep_isr(c->isr, none, none, false, elected->isr);
         if (leader < 0 && kind == ELECT_UNCLEAN) {
             leader = first_alive(c->replicas, c->live);
             elected->isr[0] = leader;

@@ -255,8 +255,9 @@ static void broker_gone(struct controller *c, int32_t id, bool is_back)
 }
 
 /* Partitions led by them and replicas on them; those of topics being deleted halt their deletion. */
-static bool collect_lost(struct controller *c, struct int32_list dead, struct partition_list *led,
-                         struct replica_list *replicas)
+static bool collect_lost(struct controller *c, struct int32_list dead, struct int32_list strangers,
+                         struct partition_list *led, struct replica_list *replicas,
+                         struct replica_list *strange)
 {
     size_t count;
     struct ctopic **topics = context_sorted_topics(c, &count);
@@ -271,25 +272,29 @@ static bool collect_lost(struct controller *c, struct int32_list dead, struct pa
                     topics[t]->is_deletion_halted = true;
                     partition->seats[s].phase = REPLICA_DELETION_INELIGIBLE;
                 } else {
-                    replica_list_add(c, replicas, partition, partition->seats[s].broker_id);
+                    bool is_strange = ids_have(strangers, partition->seats[s].broker_id);
+                    replica_list_add(c, is_strange ? strange : replicas, partition,
+                                     partition->seats[s].broker_id);
                 }
             }
         }
     }
-    return led->count > 0 || replicas->count > 0;
+    return led->count > 0 || replicas->count > 0 || strange->count > 0;
 }
 
-static void brokers_lost(struct controller *c, struct int32_list dead)
+/* `strangers`, some of the dead: back already, and Apache's. */
+static void brokers_lost(struct controller *c, struct int32_list dead, struct int32_list strangers)
 {
     struct partition_list led = {0};
-    struct replica_list replicas = {0};
+    struct replica_list replicas = {0}, strange = {0};
     for (size_t i = 0; i < dead.count; i++) diag_info("broker %d has left", dead.items[i]);
-    if (!collect_lost(c, dead, &led, &replicas)) {
+    if (!collect_lost(c, dead, strangers, &led, &replicas, &strange)) {
         batch_update_to(c, c->reachable);
         batch_send(c);
         return;
     }
-    transition_replicas(c, replicas, REPLICA_OFFLINE); /* the last pushed runs first */
+    if (strange.count > 0) transition_strangers(c, strange); /* the last pushed runs first */
+    transition_replicas(c, replicas, REPLICA_OFFLINE);
     transition_elect_waiting(c);
     transition_offline(c, led);
 }
@@ -302,6 +307,17 @@ static void resume_step(struct controller *c, void *argument)
         reassign_go_on(c, reassign_running(c, joined->items[i]), false);
 }
 
+/* One of Apache's, in an ISR of its earlier life beside others that live: whether it still has what it had, nobody can say. */
+static bool is_strange_in_isr(const struct controller *c, const struct cpartition *partition,
+                              int32_t broker_id)
+{
+    if (context_broker(c, broker_id)->registration.shrinks_itself || !ids_have(partition->isr, broker_id))
+        return false;
+    for (size_t i = 0; i < partition->isr.count; i++)
+        if (partition->isr.items[i] != broker_id && ids_have(c->live, partition->isr.items[i])) return true;
+    return false;
+}
+
 static void brokers_joined(struct controller *c, struct int32_list joined)
 {
     struct int32_list others = {scratch_alloc(c, c->reachable.count + 1, sizeof(int32_t)), 0};
@@ -311,7 +327,7 @@ static void brokers_joined(struct controller *c, struct int32_list joined)
     batch_update_to(c, others);
     batch_send(c);
 
-    struct replica_list replicas = {0};
+    struct replica_list replicas = {0}, strange = {0};
     size_t count;
     struct ctopic **topics = context_sorted_topics(c, &count);
     for (size_t t = 0; t < count; t++) {
@@ -320,9 +336,11 @@ static void brokers_joined(struct controller *c, struct int32_list joined)
             if (partition->has_state) batch_update(c, partition);
             for (size_t s = 0; s < partition->seat_count; s++) {
                 if (!ids_have(joined, partition->seats[s].broker_id)) continue;
+                int32_t id = partition->seats[s].broker_id;
                 partition->seats[s].is_dir_offline = false;
-                if (!topics[t]->is_deleting)
-                    replica_list_add(c, &replicas, partition, partition->seats[s].broker_id);
+                if (topics[t]->is_deleting) continue;
+                replica_list_add(c, &replicas, partition, id);
+                if (is_strange_in_isr(c, partition, id)) replica_list_add(c, &strange, partition, id);
             }
         }
         if (topics[t]->is_deleting) topics[t]->is_deletion_halted = false;
@@ -334,6 +352,7 @@ static void brokers_joined(struct controller *c, struct int32_list joined)
     engine_push(c, resume_step, kept);
     transition_elect_waiting(c);
     transition_replicas(c, replicas, REPLICA_ONLINE);
+    if (strange.count > 0) transition_strangers(c, strange);
 }
 
 static void found_free(struct controller *c, void *argument)
@@ -384,13 +403,16 @@ static void brokers_compared(struct controller *c, void *argument)
         if (!is_here) ((int32_t *)dead.items)[dead.count++] = id;
     }
     engine_push(c, joined_step, look);
+    struct int32_list strangers = {scratch_alloc(c, dead.count + 1, sizeof(int32_t)), 0};
     for (size_t i = 0; i < dead.count; i++) {
-        bool is_back = false;
+        const struct cbroker *back = NULL;
         for (size_t f = 0; f < look->count; f++)
-            is_back |= look->found[f] && look->found[f]->id == dead.items[i];
-        broker_gone(c, dead.items[i], is_back);
+            if (look->found[f] && look->found[f]->id == dead.items[i]) back = look->found[f];
+        if (back && !back->registration.shrinks_itself)
+            ((int32_t *)strangers.items)[strangers.count++] = dead.items[i];
+        broker_gone(c, dead.items[i], back != NULL);
     }
-    if (dead.count > 0) brokers_lost(c, dead);
+    if (dead.count > 0) brokers_lost(c, dead, strangers);
 }
 
 static void brokers_listed(struct controller *c, void *argument, const struct coord_reply *reply)

@@ -179,6 +179,7 @@ struct controller {
     struct map topics;                          /* name -> struct ctopic */
     struct map brokers;                         /* id -> struct cbroker */
     struct int32_list live, leaving, reachable; /* ids in order; reachable: both. Owned */
+    struct int32_list shrink_themselves;        /* of the live: struct broker_registration.shrinks_itself */
 
     /* requests.c: the batch being collected */
     struct batch *batch;
@@ -298,6 +299,8 @@ void transition_offline(struct controller *c, struct partition_list partitions);
 /* The next leader epoch, everything else as it is: all replicas hear their role anew, those being added that they are new. */
 void transition_epoch(struct controller *c, struct partition_list partitions);
 void transition_replicas(struct controller *c, struct replica_list replicas, enum replica_phase phase);
+/* Offline, and out of their ISRs in any case: of brokers that are back and may have lost what they had. */
+void transition_strangers(struct controller *c, struct replica_list replicas);
 /* The state as it is in the keeper now, before the next step. */
 void transition_reread(struct controller *c, struct cpartition *partition);
 void transition_elect_waiting(struct controller *c); /* every new or offline partition not being deleted */

@@ -35,6 +35,10 @@ static void each_election_takes_whom_it_should(void **state)
         {"alive but not in sync is not enough", ELECT_OFFLINE, "123", "1", "23", "", "", -1, "", false},
         {"unless unclean is allowed", ELECT_UNCLEAN, "123", "1", "23", "", "", 2, "2", true},
         {"which still prefers a clean one", ELECT_UNCLEAN, "123", "3", "23", "", "", 3, "3", false},
+        {"one of ours that is left alone says so itself", ELECT_OFFLINE, "567", "567", "6", "", "", 6, "567",
+         false},
+        {"among two nobody is alone", ELECT_OFFLINE, "567", "567", "67", "", "", 6, "67", false},
+        {"ours were alone before", ELECT_OFFLINE, "567", "6", "67", "", "", 6, "6", false},
         {"nobody lives", ELECT_UNCLEAN, "123", "1", "", "", "", -1, "", false},
         {"preferred: the first, in sync and alive", ELECT_PREFERRED, "123", "321", "123", "", "", 1, "321",
          false},
@@ -51,9 +55,10 @@ static void each_election_takes_whom_it_should(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int32_t a[8], b[8], c[8], d[8], e[8], isr[9], want[8];
+        int32_t ours[8];
         struct candidates candidates = {list_of(rows[i].replicas, a), list_of(rows[i].isr, b),
-                                        list_of(rows[i].live, c), list_of(rows[i].leaving, d),
-                                        list_of(rows[i].target, e)};
+                                        list_of(rows[i].live, c),     list_of(rows[i].leaving, d),
+                                        list_of(rows[i].target, e),   list_of("567", ours)};
         struct elected elected = {.leader = -1, .isr = isr};
         bool is_found = elect_leader(rows[i].kind, &candidates, &elected);
         struct int32_list wanted = list_of(rows[i].want_isr, want);

@@ -29,6 +29,7 @@ struct transition {
     struct write *writes;
     size_t change_count;
     int attempts;
+    bool is_final;     /* of replicas going offline: out of the ISR, whoever is left in it */
     size_t leaderless; /* elections that found nobody */
     const struct cpartition *first_leaderless;
 };
@@ -237,7 +238,8 @@ static void begin_election(struct controller *c, struct transition *t, struct cp
                                     .isr = partition->isr,
                                     .live = context_live_replicas(c, partition),
                                     .leaving = c->leaving,
-                                    .target = context_replicas(c, partition)};
+                                    .target = context_replicas(c, partition),
+                                    .shrinks_itself = c->shrink_themselves};
     struct elected elected = {.isr = scratch_alloc(c, partition->isr.count + 1, sizeof(int32_t))};
     bool is_found = elect_leader(t->kind, &candidates, &elected);
     if (!is_found && t->kind == ELECT_OFFLINE && is_unclean_allowed(c, partition))
@@ -425,14 +427,36 @@ static void went_offline(struct controller *c, struct cpartition *partition, int
     batch_leader_and_isr(c, (struct int32_list){others, count}, partition, false);
 }
 
-/* Leaves the ISR, unless it is the last one in it: that one may come back with what was acknowledged. */
+static bool is_assigned(const struct cpartition *partition, int32_t broker_id)
+{
+    for (size_t i = 0; i < partition->seat_count; i++)
+        if (partition->seats[i].broker_id == broker_id) return true;
+    return false;
+}
+
+/* Of an ISR of two: who would be left alone is dead as well for all we know, or takes this one out itself (election.h, Alone). Who
+ * leaves in good order, lost its disk or is no replica any more goes at once, and so does a stranger that is back already: it may
+ * have lost what it had. */
+static bool may_stay(struct controller *c, const struct transition *t, struct cpartition *partition,
+                     int32_t broker_id)
+{
+    const struct cbroker *broker = context_broker(c, broker_id);
+    const struct seat *seat = context_seat(partition, broker_id);
+    bool is_gone = t->is_final || seat->is_dir_offline || !is_assigned(partition, broker_id) ||
+                   (broker && (broker->is_leaving || !broker->registration.shrinks_itself));
+    if (is_gone || partition->isr.count != 2) return false;
+    int32_t last_id = partition->isr.items[partition->isr.items[0] == broker_id];
+    return !context_is_live(c, partition, last_id) || ids_have(c->shrink_themselves, last_id);
+}
+
+/* Leaves the ISR, unless it is the last one in it or may stay: that one may come back with what was acknowledged. */
 static struct partition_state without(struct controller *c, const struct cpartition *partition,
-                                      int32_t broker_id)
+                                      int32_t broker_id, bool stays)
 {
     int32_t *isr = scratch_alloc(c, partition->isr.count + 1, sizeof *isr);
     size_t count = 0;
     for (size_t i = 0; i < partition->isr.count; i++)
-        if (partition->isr.items[i] != broker_id) isr[count++] = partition->isr.items[i];
+        if (stays || partition->isr.items[i] != broker_id) isr[count++] = partition->isr.items[i];
     return (struct partition_state){.controller_epoch = c->epoch,
                                     .leader = partition->leader == broker_id ? -1 : partition->leader,
                                     .leader_epoch = partition->leader_epoch + 1,
@@ -445,7 +469,7 @@ static void replicas_offline_step(struct controller *c, void *argument)
 {
     struct transition *t = argument;
     struct transition *later = transition_alloc(c);
-    *later = (struct transition){.phase = t->phase};
+    *later = (struct transition){.phase = t->phase, .is_final = t->is_final};
     changes_begin(c, t, t->replicas.count);
     c->round_number++;
     for (size_t i = 0; i < t->replicas.count; i++) {
@@ -459,11 +483,16 @@ static void replicas_offline_step(struct controller *c, void *argument)
         if (!replica_may(ref->partition, seat, REPLICA_OFFLINE)) continue;
         ref->partition->round_mark = c->round_number;
         if (t->attempts == 0) batch_stop(c, ref->broker_id, ref->partition, false);
-        if (!ref->partition->has_state || !ids_have(ref->partition->isr, ref->broker_id)) {
+        bool is_in = ref->partition->has_state && ids_have(ref->partition->isr, ref->broker_id);
+        bool stays = is_in && may_stay(c, t, ref->partition, ref->broker_id);
+        /* One that lives again must hear its role anew, which takes another epoch. */
+        bool is_unchanged =
+            stays && ref->partition->leader != ref->broker_id && !context_broker(c, ref->broker_id);
+        if (!is_in || is_unchanged) {
             went_offline(c, ref->partition, ref->broker_id);
             continue;
         }
-        struct partition_state state = without(c, ref->partition, ref->broker_id);
+        struct partition_state state = without(c, ref->partition, ref->broker_id, stays);
         change_add(c, t, ref->partition, &state)->broker_id = ref->broker_id;
     }
     if (later->replicas.count > 0) engine_push(c, replicas_offline_step, later);
@@ -489,7 +518,8 @@ static void replicas_written(struct controller *c, void *argument)
     batch_send(c);
     if (again.count == 0) return;
     struct transition *next = transition_alloc(c);
-    *next = (struct transition){.replicas = again, .phase = t->phase, .attempts = t->attempts + 1};
+    *next = (struct transition){
+        .replicas = again, .phase = t->phase, .is_final = t->is_final, .attempts = t->attempts + 1};
     engine_push(c, replicas_offline_step, next);
 }
 
@@ -510,6 +540,15 @@ static void replicas_step(struct controller *c, void *argument)
         if (t->phase == REPLICA_DELETION_STARTED) batch_stop(c, seat->broker_id, partition, true);
     }
     batch_send(c);
+}
+
+void transition_strangers(struct controller *c, struct replica_list replicas)
+{
+    struct transition *t = transition_alloc(c);
+    t->replicas = replicas;
+    t->phase = REPLICA_OFFLINE;
+    t->is_final = true;
+    engine_push(c, replicas_offline_step, t);
 }
 
 void transition_replicas(struct controller *c, struct replica_list replicas, enum replica_phase phase)

@@ -337,6 +337,19 @@ void disk_unlock(struct disk_lock **lock)
     free(held);
 }
 
+enum error disk_boot_id(struct disk *disk, char id[DISK_BOOT_ID_SIZE])
+{
+    (void)disk;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return ERR_UNSUPPORTED;
+    ssize_t size = read(fd, id, DISK_BOOT_ID_SIZE - 1);
+    close(fd);
+    if (size <= 1) return ERR_UNSUPPORTED;
+    id[size] = 0;
+    id[strcspn(id, "\n")] = 0;
+    return OK;
+}
+
 enum error disk_space(struct disk *disk, const char *path, int64_t *free_bytes, int64_t *total_bytes)
 {
     (void)disk;

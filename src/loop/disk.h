@@ -103,6 +103,11 @@ struct disk_lock;
 MUST_USE enum error disk_lock(struct disk *disk, const char *path, struct disk_lock **lock);
 void disk_unlock(struct disk_lock **lock);
 
+/* What this boot of the machine is called: it is another one whenever the page cache was lost. ERR_UNSUPPORTED where the kernel
+ * does not say. */
+enum { DISK_BOOT_ID_SIZE = 64 };
+MUST_USE enum error disk_boot_id(struct disk *disk, char id[DISK_BOOT_ID_SIZE]);
+
 /* Free and total bytes of the file system that holds `path`. */
 MUST_USE enum error disk_space(struct disk *disk, const char *path, int64_t *free_bytes,
                                int64_t *total_bytes);

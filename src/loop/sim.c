@@ -98,6 +98,7 @@ static void die(struct sim_machine *machine, bool is_power_lost)
 {
     sim_note(machine->sim, machine, is_power_lost ? SIM_CRASH : SIM_KILL, machine->crashes, 0);
     machine->crashes++;
+    machine->power_losses += is_power_lost;
     machine->crash_countdown = 0;
     machine->paused_until_us = 0;
     net_die(machine, is_power_lost);

@@ -538,6 +538,13 @@ void disk_unlock(struct disk_lock **lock)
     free(held);
 }
 
+enum error disk_boot_id(struct disk *disk, char id[DISK_BOOT_ID_SIZE])
+{
+    if (disk->is_dead) return ERR_IO;
+    snprintf(id, DISK_BOOT_ID_SIZE, "simulated-boot-%d", disk->machine->power_losses);
+    return OK;
+}
+
 enum error disk_space(struct disk *disk, const char *path, int64_t *free_bytes, int64_t *total_bytes)
 {
     if (disk->is_dead) return ERR_IO;

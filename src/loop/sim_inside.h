@@ -76,7 +76,7 @@ struct sim_machine {
     int64_t boot_us;      /* its monotonic clock is ahead of virtual time by this */
     int64_t wall_jump_ms; /* its wall clock, of the world's */
     int64_t paused_until_us;
-    int crashes;
+    int crashes, power_losses;
     uint16_t next_port;
 
     /* sim_disk.c */

@@ -82,6 +82,7 @@ void znode_broker_encode(const struct broker_registration *broker, struct text *
     text_addf(out, ",\"version\":5,\"timestamp\":\"%lld\"", (long long)broker->timestamp_ms);
     if (broker->alive_since_zxid > 0)
         text_addf(out, ",\"odradek_alive_since\":%lld", (long long)broker->alive_since_zxid);
+    if (broker->shrinks_itself) text_addz(out, ",\"odradek_shrinks_itself\":true");
     text_addc(out, '}');
 }
 
@@ -173,6 +174,7 @@ enum error znode_broker_decode(struct slice path, struct slice data, struct aren
         read.timestamp_ms = read_timestamp(&reader, "timestamp");
         const json_t *since = json_find(reader.root, "odradek_alive_since");
         read.alive_since_zxid = json_is_integer(since) ? json_integer_value(since) : 0;
+        read.shrinks_itself = json_is_true(json_find(reader.root, "odradek_shrinks_itself"));
         if (json_find(reader.root, "rack")) read.rack = json_field_text(&reader, reader.root, "rack");
         read_endpoints(&reader, &read);
         read_features(&reader, &read);

@@ -44,6 +44,9 @@ struct broker_registration {
     int32_t jmx_port;  /* -1 */
     int64_t timestamp_ms;
     int64_t alive_since_zxid; /* ours, 0 = not told: the epoch of this process' first registration */
+    /* Ours: as the last living member of an ISR it syncs what is committed and then takes the others out of the ISR itself, at once:
+     * so an ISR of one of these is never of what it only remembers. */
+    bool shrinks_itself;
     const struct broker_feature *features;
     size_t feature_count;
 };

@@ -34,20 +34,28 @@ static void every_znode_reads_as_apache_writes_it(void **state)
         "127.0.0.1:29091\"],\"rack\":\"r1\",\"jmx_port\":-1,\"port\":29091,\"host\":\"127.0.0.1\","
         "\"version\":5,\"timestamp\":\"1732272000000\"}");
     struct broker_endpoint secure[] = {{SLICE("OUT"), SLICE("::1"), 9093, 3}};
-    broker = (struct broker_registration){
-        .endpoints = secure, .endpoint_count = 1, .jmx_port = -1, .alive_since_zxid = 17};
+    broker = (struct broker_registration){.endpoints = secure,
+                                          .endpoint_count = 1,
+                                          .jmx_port = -1,
+                                          .alive_since_zxid = 17,
+                                          .shrinks_itself = true};
     znode_broker_encode(&broker, &text);
     assert_text(&text,
                 "{\"features\":{},\"listener_security_protocol_map\":{\"OUT\":\"SASL_SSL\"},\"endpoints\":"
                 "[\"OUT://"
                 "[::1]:9093\"],\"jmx_port\":-1,\"port\":-1,\"host\":null,\"version\":5,\"timestamp\":\"0\","
-                "\"odradek_alive_since\":17}");
+                "\"odradek_alive_since\":17,\"odradek_shrinks_itself\":true}");
     struct arena arena;
     struct znode_fault fault;
     arena_init(&arena, 0);
-    struct slice told = SLICE("{\"endpoints\":[],\"jmx_port\":-1,\"version\":5,\"odradek_alive_since\":17}");
+    struct slice told = SLICE("{\"endpoints\":[],\"jmx_port\":-1,\"version\":5,\"odradek_alive_since\":17,"
+                              "\"odradek_shrinks_itself\":true}");
     assert_int_equal(znode_broker_decode(SLICE("/brokers/ids/1"), told, &arena, &broker, &fault), OK);
     assert_int_equal(broker.alive_since_zxid, 17);
+    assert_true(broker.shrinks_itself);
+    told = SLICE("{\"endpoints\":[],\"jmx_port\":-1,\"version\":5,\"odradek_shrinks_itself\":1}");
+    assert_int_equal(znode_broker_decode(SLICE("/brokers/ids/1"), told, &arena, &broker, &fault), OK);
+    assert_false(broker.shrinks_itself);
     arena_free(&arena);
 
     int32_t ids[] = {2, 1, 3};

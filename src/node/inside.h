@@ -40,6 +40,7 @@ struct node {
     struct local_channel *channel;
     struct network_channel *network;
     struct leave leave;
+    struct returning *returning; /* until has_returned */
     struct controller *controller;
     struct own_controller own_controller;
     struct controller_link *controller_link;
@@ -47,8 +48,8 @@ struct node {
     struct gauges gauges;
 
     struct cluster_identity identity;
-    bool is_loading, is_loaded, has_configs, has_role, has_other_controller, is_registered, is_accepting,
-        is_ready;
+    bool is_loading, is_loaded, has_configs, has_returned, has_role, has_other_controller, is_registered,
+        is_accepting, is_ready;
     struct loop_timer ready_timer;
 
     bool is_stopping, is_waiting_for_load;

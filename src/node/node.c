@@ -8,7 +8,7 @@
 #include "base/diag.h"
 #include "loop/disk.h"
 
-enum { READY_CHECK_MS = 1, MAX_IN_FLIGHT = 128 };
+enum { READY_CHECK_MS = 1, MAX_IN_FLIGHT = 128, RETURN_SESSIONS = 2 /* of patience */ };
 
 static void fail(struct node *node, enum error err, const char *problem)
 {
@@ -96,6 +96,7 @@ static void on_registered(void *context, int64_t broker_epoch)
     struct node *node = context;
     node->is_registered = true;
     log_store_set_broker_epoch(node->store, broker_epoch);
+    log_store_note_boot(node->store);
     maybe_accept(node);
 }
 
@@ -204,6 +205,7 @@ static enum error join_cluster(struct node *node)
                                                         .rack = slice_of(rack),
                                                         .jmx_port = -1,
                                                         .timestamp_ms = loop_wall_ms(node->control)};
+    options.registration.shrinks_itself = true;
     options.registration.endpoints = broker_endpoints(node->broker, &options.registration.endpoint_count);
 
     struct broker_parts parts = {.replicas = node->replicas,
@@ -221,9 +223,37 @@ static enum error join_cluster(struct node *node)
     return OK;
 }
 
+static void maybe_join(struct node *node);
+
+static void returned(void *context)
+{
+    struct node *node = context;
+    node->returning = NULL;
+    node->has_returned = true;
+    maybe_join(node);
+}
+
+/* Whoever has what our machine's memory lost must lead, so we are not there to be elected for a moment. */
+static enum error begin_return(struct node *node)
+{
+    struct cluster_return options = {
+        .loop = node->control,
+        .broker_id = node->identity.broker_id,
+        .patience_ms =
+            RETURN_SESSIONS * settings_long(settings_of(node), SETTING_ZOOKEEPER_SESSION_TIMEOUT_MS),
+        .done = returned,
+        .context = node};
+    return cluster_return(node->coord, &options, &node->returning);
+}
+
 static void maybe_join(struct node *node)
 {
     if (!node->is_loaded || !node->has_configs || node->is_stopping || node->controller) return;
+    if (log_store_may_have_lost(node->store) && !node->has_returned) {
+        enum error err = node->returning ? OK : begin_return(node);
+        if (err != OK) fail(node, err, "could not look who counts on this broker");
+        return;
+    }
     enum error err = join_cluster(node);
     if (err != OK) fail(node, err, "could not make the parts of the broker");
 }
@@ -322,6 +352,7 @@ static enum error open_store(struct node *node, struct text *why)
         settings_long(settings, SETTING_REPLICA_HIGH_WATERMARK_CHECKPOINT_INTERVAL_MS);
     options.retention_check_interval_ms = settings_long(settings, SETTING_LOG_RETENTION_CHECK_INTERVAL_MS);
     options.retention_initial_delay_ms = settings_long(settings, SETTING_LOG_INITIAL_TASK_DELAY_MS);
+    options.is_of_cluster = true;
     options.on_dir_failed = on_dir_failed;
     options.context = node;
     enum error err = options.dirs ? log_store_open(&options, &node->store, why) : ERR_NOMEM;

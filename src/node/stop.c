@@ -94,6 +94,7 @@ static void session_over(void *context)
 static void stop_coord(struct loop_message *message)
 {
     struct node *node = stopping(message);
+    cluster_return_cancel(&node->returning);
     controller_link_free(&node->controller_link);
     node->own_controller.controller = NULL;
     controller_free(&node->controller);

@@ -643,7 +643,8 @@ static void live(uint64_t seed)
                 elect(world, world->isr[random_below(&world->random, (uint64_t)world->isr_count)]);
             break;
         case 11:
-            if (replica->leads && isr_propose_shrink(&replica->isr, replica->end, world->now_ms, LAG_MS))
+            if (replica->leads &&
+                isr_propose_shrink(&replica->isr, replica->end, world->now_ms, LAG_MS, &living))
                 send_proposal(replica);
             break;
         }

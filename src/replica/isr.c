@@ -167,14 +167,22 @@ bool isr_propose_expand(struct isr *isr, int32_t broker_id, int64_t high_waterma
     return true;
 }
 
-bool isr_propose_shrink(struct isr *isr, int64_t log_end_offset, int64_t now_ms, int64_t lag_ms)
+bool isr_is_alone(const struct isr *isr)
+{
+    bool will_be = isr->phase == ISR_SHRINKING && isr->proposed_count == 1;
+    return isr_maximal_count(isr) == 1 || will_be;
+}
+
+bool isr_propose_shrink(struct isr *isr, int64_t log_end_offset, int64_t now_ms, int64_t lag_ms,
+                        const struct isr_living *living)
 {
     if (!may_propose(isr)) return false;
     isr->proposed_count = 0;
     for (int32_t i = 0; i < isr->count; i++) {
         const struct isr_replica *replica = isr_find(isr, isr->ids[i]);
-        bool is_lost = isr->ids[i] != isr->self_id &&
-                       (!replica || !is_caught_up(replica, log_end_offset, now_ms, lag_ms));
+        bool is_lost =
+            isr->ids[i] != isr->self_id && (!replica || !living->is_alive(living->context, isr->ids[i]) ||
+                                            !is_caught_up(replica, log_end_offset, now_ms, lag_ms));
         if (!is_lost) isr->proposed[isr->proposed_count++] = isr->ids[i];
     }
     if (isr->proposed_count == isr->count || isr->proposed_count == 0) return false;

@@ -85,7 +85,11 @@ int32_t isr_maximal_count(const struct isr *isr);
 /* True: isr->proposed is to be told to the controller, and is on its way from now on. */
 bool isr_propose_expand(struct isr *isr, int32_t broker_id, int64_t high_watermark,
                         const struct isr_living *living);
-bool isr_propose_shrink(struct isr *isr, int64_t log_end_offset, int64_t now_ms, int64_t lag_ms);
+/* Who lives no more is lost at once, the others when they are behind for too long. */
+bool isr_propose_shrink(struct isr *isr, int64_t log_end_offset, int64_t now_ms, int64_t lag_ms,
+                        const struct isr_living *living);
+/* Nobody else is counted on, or will be once the change that is on its way is written. */
+bool isr_is_alone(const struct isr *isr);
 
 /* The controller's answer for this partition. */
 struct isr_answer {

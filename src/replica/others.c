@@ -13,6 +13,14 @@ struct peers_message {
     struct peers peers;
 };
 
+static void check_all(struct replica_loop *here)
+{
+    struct partition *partition;
+    for (size_t i = 0; (partition = partition_table_next(&here->table, &i));) {
+        if (partition->home == here->loop) partition_check_lag(partition);
+    }
+}
+
 static void peers_arrived(struct loop_message *message)
 {
     struct peers_message *arrived = CONTAINER_OF(message, struct peers_message, message);
@@ -20,7 +28,9 @@ static void peers_arrived(struct loop_message *message)
     peers_free(&here->cluster.peers);
     here->cluster.peers = arrived->peers;
     free(arrived);
-    if (!here->is_closed) fetchers_peers_changed(&here->fetchers);
+    if (here->is_closed) return;
+    fetchers_peers_changed(&here->fetchers);
+    check_all(here); /* an ISR may have lost a member */
 }
 
 static struct slice listener_of(const struct replicas *replicas)
@@ -154,10 +164,7 @@ void others_propose(void *context, struct partition *partition)
 void others_check_lag(struct loop_timer *timer)
 {
     struct replica_loop *here = CONTAINER_OF(timer, struct replica_loop, lag_timer);
-    struct partition *partition;
-    for (size_t i = 0; (partition = partition_table_next(&here->table, &i));) {
-        if (partition->home == here->loop) partition_check_lag(partition);
-    }
+    check_all(here);
     loop_timer_start(here->loop, timer, here->cluster.lag_max_ms / 2);
 }
 

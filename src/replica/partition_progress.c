@@ -19,6 +19,13 @@ static struct isr_living living(const struct partition *partition)
     return (struct isr_living){is_alive, partition->cluster};
 }
 
+/* Before we have heard of ourselves we have not heard of others either. */
+static bool is_not_known_dead(const void *context, int32_t broker_id)
+{
+    const struct partition *partition = context;
+    return is_alive(partition->cluster, broker_id) || !is_alive(partition->cluster, partition->self_id);
+}
+
 static int64_t lag_ms(const struct partition *partition)
 {
     return partition->cluster ? partition->cluster->lag_max_ms : DEFAULT_LAG_MS;
@@ -29,7 +36,7 @@ static int64_t lag_ms(const struct partition *partition)
 bool partition_must_sync(const struct partition *partition)
 {
     bool stands_alone = partition->role == PARTITION_LEADER && partition->isr.assigned_count > 1 &&
-                        isr_maximal_count(&partition->isr) == 1;
+                        isr_is_alone(&partition->isr);
     return partition->sync_before_ack || stands_alone;
 }
 
@@ -58,23 +65,42 @@ void partition_advance_high_watermark(struct partition *partition)
     if (committed > partition_high_watermark(partition)) set_high_watermark(partition, committed);
 }
 
+/* --- proposals --- */
+
+static void propose(struct partition *partition)
+{
+    partition->is_proposal_held = false;
+    if (partition->cluster && partition->cluster->propose)
+        partition->cluster->propose(partition->cluster->context, partition);
+}
+
+/* Once the controller has written that we are alone, our disk is the only place of all that was committed: it is there before. What
+ * is committed from now on is synced first (partition_must_sync). */
+static void propose_when_safe(struct partition *partition)
+{
+    bool is_safe = !isr_is_alone(&partition->isr) ||
+                   log_synced_end_offset(partition->log) >= partition_high_watermark(partition);
+    if (is_safe) {
+        propose(partition);
+        return;
+    }
+    partition->is_proposal_held = true;
+    log_flush(partition->log);
+}
+
 /* Our own disk caught up: on the home loop, by log_on_synced. */
 static void synced(void *context, struct log *log)
 {
     struct partition *partition = context;
     if (partition->followed) fetchers_synced(partition);
+    if (partition->is_proposal_held && log_synced_end_offset(log) >= partition_high_watermark(partition))
+        propose(partition);
     if (!partition_must_sync(partition)) return;
     if (!list_empty(&partition->committed_waiters)) partition_wake(partition, 0);
     partition_advance_high_watermark(partition);
 }
 
 /* --- followers --- */
-
-static void propose(struct partition *partition)
-{
-    if (partition->cluster && partition->cluster->propose)
-        partition->cluster->propose(partition->cluster->context, partition);
-}
 
 enum error partition_follower_fetched(struct partition *partition, const struct isr_fetch *fetch,
                                       int64_t now_ms)
@@ -93,11 +119,13 @@ void partition_check_lag(struct partition *partition)
 {
     if (partition->role != PARTITION_LEADER || !partition->log) return;
     int64_t end = log_end_offset(partition->log);
-    if (!isr_propose_shrink(&partition->isr, end, loop_now_ms(partition->home), lag_ms(partition))) return;
-    diag_info("\"%.*s-%d\": %d of its %d in-sync replicas fell behind %lld",
+    struct isr_living who = {is_not_known_dead, partition};
+    if (!isr_propose_shrink(&partition->isr, end, loop_now_ms(partition->home), lag_ms(partition), &who))
+        return;
+    diag_info("\"%.*s-%d\": %d of its %d in-sync replicas are gone or fell behind %lld",
               SLICE_ARG(partition_topic(partition)), partition->index,
               partition->isr.count - partition->isr.proposed_count, partition->isr.count, (long long)end);
-    propose(partition);
+    propose_when_safe(partition);
 }
 
 enum isr_outcome partition_isr_answered(struct partition *partition, int32_t asked_leader_epoch,
@@ -211,6 +239,7 @@ static enum error take_assignment(struct partition *partition, const struct part
                                    .is_recovering = assignment->is_recovering};
     int64_t end = partition->log ? log_end_offset(partition->log) : 0;
     partition->isr.self_id = partition->self_id;
+    partition->is_proposal_held = false; /* of an ISR that is no more */
     enum error err = isr_lead(&partition->isr, &taken, is_new_epoch, end, loop_now_ms(partition->home));
     if (err != OK) return err;
     partition->leader = assignment->leader;

@@ -37,7 +37,8 @@ struct partition {
     const struct partition_cluster *cluster; /* NULL in tests: all are alive, nothing is proposed */
     struct followed *followed;               /* replica/fetcher.h's; NULL = follows nobody */
     int64_t high_watermark;                  /* read by other loops' metrics: relaxed atomic */
-    bool sync_before_ack; /* flush.messages = 1: only what log_synced_end_offset covers counts */
+    bool is_proposal_held; /* to be alone in the ISR: told once what is committed is synced */
+    bool sync_before_ack;  /* flush.messages = 1: only what log_synced_end_offset covers counts */
     int32_t min_insync_replicas;
     struct throttle *throttle_out, *throttle_in; /* of what is led, and followed, here; NULL: not slowed */
 

@@ -249,6 +249,74 @@ static void a_wait_ends_with_the_epoch_it_began_in(void **state)
     drop(world, partition);
 }
 
+struct proposals {
+    struct partition_cluster cluster;
+    int told;
+    int64_t synced_end; /* when it was told */
+};
+
+static void told(void *context, struct partition *partition)
+{
+    struct proposals *proposals = context;
+    proposals->told++;
+    proposals->synced_end = log_synced_end_offset(partition_log(partition));
+}
+
+static struct isr_answer answer_of(const struct partition *partition, const int32_t *isr, int32_t count)
+{
+    return (struct isr_answer){.leader_epoch = partition->leader_epoch,
+                               .partition_epoch = partition->isr.partition_epoch + 1,
+                               .isr = isr,
+                               .isr_count = count};
+}
+
+/* KIP-966's last replica standing: once it is written that nobody else counts, what was committed is on this disk. */
+static void who_is_left_alone_syncs_before_it_says_so(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    struct peer peers[] = {{.id = 1, .host = ""}, {.id = 2, .host = ""}};
+    struct proposals proposals = {.cluster = {.peers = {peers, 2}, .lag_max_ms = 30000, .propose = told}};
+    proposals.cluster.context = &proposals;
+    partition->cluster = &proposals.cluster;
+    assert_int_equal(lead(partition, 0, three, 2, three, 2), OK);
+    struct log_appended appended;
+    for (int i = 0; i < 3; i++) assert_int_equal(append(partition, -1, &appended), OK);
+    fetched(partition, 2, 2, 10);
+    assert_int_equal(partition_high_watermark(partition), 2);
+    partition_check_lag(partition);
+    assert_int_equal(proposals.told, 0); /* nobody is gone */
+
+    proposals.cluster.peers.count = 0; /* we do not even know of ourselves */
+    partition_check_lag(partition);
+    assert_false(isr_is_alone(&partition->isr));
+    proposals.cluster.peers.count = 1;
+    partition_check_lag(partition);
+    assert_true(isr_is_alone(&partition->isr));
+    assert_int_equal(append(partition, -1, &appended), OK);
+    turn(world);
+    assert_int_equal(proposals.told, 1);
+    assert_true(proposals.synced_end >= 2);
+    assert_int_equal(partition_high_watermark(partition),
+                     2); /* the other one is waited for until it is written */
+    struct isr_answer alone = answer_of(partition, three, 1);
+    assert_int_equal(partition_isr_answered(partition, 0, 0, &alone), ISR_CHANGED);
+    turn(world);
+    assert_int_equal(partition_high_watermark(partition), 4);
+
+    /* Refused: two count again, and memory does. */
+    proposals.cluster.peers.count = 2;
+    assert_int_equal(lead(partition, 1, three, 2, three, 2), OK);
+    proposals.cluster.peers.count = 1;
+    partition_check_lag(partition);
+    turn(world);
+    assert_int_equal(proposals.told, 2);
+    struct isr_answer refused = {.err = ERR_OPERATION_NOT_ATTEMPTED};
+    assert_int_equal(partition_isr_answered(partition, 1, 0, &refused), ISR_BACK);
+    assert_false(partition_must_sync(partition));
+    drop(world, partition);
+}
+
 static void too_small_an_isr_takes_nothing_and_moves_nothing(void **state)
 {
     struct world *world = *state;
@@ -417,6 +485,7 @@ int main(void)
         cmocka_unit_test(epochs_are_checked),
         cmocka_unit_test(waiters_hear_of_the_high_watermark_after_the_call),
         cmocka_unit_test(a_wait_ends_with_the_epoch_it_began_in),
+        cmocka_unit_test(who_is_left_alone_syncs_before_it_says_so),
         cmocka_unit_test(too_small_an_isr_takes_nothing_and_moves_nothing),
         cmocka_unit_test(the_last_replica_standing_syncs),
         cmocka_unit_test(the_beginning_is_forgotten_up_to_the_high_watermark),

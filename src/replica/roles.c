@@ -92,6 +92,7 @@ enum error replica_change_role(struct replica_loop *here, struct partition *part
     if (err == OK && leads) tell(replicas, partition, true);
     if (err != OK && led && !leads) tell(replicas, partition, true);
     if (err == OK && !leads) err = fetchers_follow(&here->fetchers, partition);
+    if (err == OK && leads) partition_check_lag(partition); /* a member of its ISR may be dead already */
     return err;
 }
 

@@ -30,6 +30,9 @@
 /* Ours: this directory failed while the machine stays up, so the page cache may show bytes that the kernel gave up on and will
  * never write. Never synced itself: when the machine goes down, it may go, for then the disk tells the truth. */
 #define LOST_SYNC_FILE "odradek-lost-sync"
+/* Ours: the boot of the machine in which the broker last took its place in the cluster. An unclean start in another one may have
+ * lost what was acknowledged and not synced. Never synced itself: it has to outlive the process and no more. */
+#define BOOT_FILE "odradek-boot"
 #define LOCK_FILE ".lock"
 #define CHECKPOINT_SIZE_MAX ((size_t)256 << 20)
 

@@ -35,7 +35,8 @@ struct log_dir {
     struct loop_message failed_message; /* to the store's loop, posted once */
     struct disk_lock *lock;
     bool was_clean;
-    bool has_lost_sync; /* its last life ended so: recovery writes again what it reads */
+    bool has_lost_cache; /* since its last life the machine was off, or it is empty: store_boot.c */
+    bool has_lost_sync;  /* its last life ended so: recovery writes again what it reads */
     int recovery_dirty, start_dirty, high_watermark_dirty; /* atomic: a checkpoint would say something new */
     size_t partition_count;
     size_t used_logs; /* when closing: that have something to write */

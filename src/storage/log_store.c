@@ -297,6 +297,7 @@ static enum error open_dir(struct log_store *store, size_t i, struct text *why)
     if (err == OK) err = lock_dir(dir, why);
     if (err == OK) err = read_meta(dir, &store->metas[i], why);
     if (err == OK) err = dir_checkpoints_read(dir);
+    if (err == OK) err = dir_boot_read(dir, store->metas[i].is_there);
     if (err == ERR_BUSY || err == ERR_UNSUPPORTED || err == ERR_CONFIG || err == ERR_NOMEM) return err;
     if (err != OK) log_dir_fail(dir, err, "open", dir->path);
     return OK;

@@ -41,6 +41,7 @@ struct log_store_options {
     int64_t high_watermark_checkpoint_interval_ms; /* replica.high.watermark.checkpoint.interval.ms */
     int64_t retention_check_interval_ms;           /* log.retention.check.interval.ms */
     int64_t retention_initial_delay_ms;            /* log.initial.task.delay.ms */
+    bool is_of_cluster; /* others count on the replicas: after a loss a stop is clean only once log_store_note_boot was called */
     uint64_t random_seed; /* for roll jitter and names of deleted directories; 0 with a loop: asks it */
     void (*on_dir_failed)(void *context, const char *dir,
                           enum error err); /* on the store's loop; may be NULL */
@@ -104,6 +105,13 @@ void log_store_dir(const struct log_store *store, size_t index, struct log_store
 /* Where they are kept, for disk_space of a directory's path by a worker. */
 struct disk *log_store_disk(const struct log_store *store);
 size_t log_store_live_dirs(const struct log_store *store); /* any thread */
+
+/* True when logs may lack records that were acknowledged in an earlier life: a directory was not stopped in good order and the
+ * machine has been off since, or it is empty. Who counted on its replicas must not until they have caught up (controller.h,
+ * cluster_return). From open on. */
+bool log_store_may_have_lost(const struct log_store *store);
+/* Nobody counts on what was lost any more, and as long as the machine stays up nothing else will be. */
+void log_store_note_boot(struct log_store *store);
 
 /* Checkpoints now (they are also written by time, and after create, delete and truncation where that matters). Without a
  * loop: before it returns. */

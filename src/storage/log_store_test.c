@@ -454,6 +454,55 @@ static void a_deleted_log_stays_deleted(void **state)
 }
 
 #ifdef LOOP_IS_SIMULATED
+static void restart_machine(struct world *world, bool is_power_lost)
+{
+    if (is_power_lost)
+        sim_machine_crash(world->machine);
+    else
+        sim_machine_kill(world->machine);
+    world->disk = world->options.disk = sim_machine_disk(world->machine);
+    assert_int_equal(sim_loop_new(world->machine, &world->loop), OK);
+    world->options.loop = world->loop;
+    open_store(world);
+}
+
+/* A killed process lost nothing, a machine that was off may have, until others know; and what cannot be told counts as lost. */
+static void another_boot_is_a_loss_until_it_is_noted(void **state)
+{
+    struct world world;
+    world_open(&world, 2);
+    world.options.is_of_cluster = true;
+    assert_int_equal(disk_sync_dir(world.disk, "/"), OK);
+    assert_int_equal(disk_sync_dir(world.disk, world.root), OK);
+    open_store(&world);
+    assert_true(log_store_may_have_lost(world.store)); /* empty: who knows what was here */
+    log_store_note_boot(world.store);
+    assert_false(log_store_may_have_lost(world.store));
+    restart_machine(&world, false);
+    assert_false(log_store_may_have_lost(world.store));
+    restart_machine(&world, true);
+    assert_true(log_store_may_have_lost(world.store));
+    restart_machine(&world, false); /* killed before it was noted */
+    assert_true(log_store_may_have_lost(world.store));
+    close_store(&world); /* stopped before it was noted */
+    open_store(&world);
+    assert_true(log_store_may_have_lost(world.store));
+    log_store_note_boot(world.store);
+    close_store(&world); /* in good order: all was synced */
+    sim_machine_crash(world.machine);
+    restart_machine(&world, true);
+    assert_false(log_store_may_have_lost(world.store));
+    /* One of two is enough. */
+    log_store_note_boot(world.store);
+    char path[120];
+    snprintf(path, sizeof path, "%s/" BOOT_FILE, world.paths[1]);
+    assert_int_equal(disk_write_file_atomic(world.disk, path, SLICE("odradek boot, version 9\nx\n")), OK);
+    restart_machine(&world, false);
+    assert_true(log_store_may_have_lost(world.store));
+    close_store(&world);
+    world_close(&world);
+}
+
 /* The power goes right after a clean stop of more logs than are synced one by one. */
 static void a_clean_stop_is_on_the_platter(void **state)
 {
@@ -612,6 +661,7 @@ int main(void)
         cmocka_unit_test(retention_runs_by_itself),
         cmocka_unit_test(a_deleted_log_stays_deleted),
 #ifdef LOOP_IS_SIMULATED
+        cmocka_unit_test(another_boot_is_a_loss_until_it_is_noted),
         cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
         cmocka_unit_test(a_restart_after_a_failed_sync_writes_again),

@@ -381,7 +381,9 @@ enum error dir_write_final(struct log_dir *dir, bool is_clean)
         err = write_text(dir, (enum checkpoint_kind)kind, number, &text);
         text_free(&text);
     }
-    if (err == OK && is_clean) {
+    /* Else the next start would know of no loss, and nobody has been told. */
+    bool is_settled = !dir->has_lost_cache || !dir->store->options.is_of_cluster;
+    if (err == OK && is_clean && is_settled) {
         struct text text = {0};
         clean_shutdown_write(dir->store->broker_epoch, &text);
         char *path = path_join(dir->path, CLEAN_SHUTDOWN_FILE);

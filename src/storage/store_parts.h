@@ -58,5 +58,9 @@ void log_store_checkpoints_start(struct log_store *store);
 /* All of them for one directory, and the marker when `is_clean`. Waits for the disk; any thread, while no log changes. */
 MUST_USE enum error dir_write_final(struct log_dir *dir, bool is_clean);
 
+/* --- store_boot.c --- */
+/* After the marker was looked for: sets dir->has_lost_cache. */
+MUST_USE enum error dir_boot_read(struct log_dir *dir, bool is_known);
+
 /* --- store_life.c --- */
 void log_store_close_continue(struct log_store *store);
