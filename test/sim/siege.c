@@ -27,24 +27,16 @@ struct siege {
     int64_t paused_ms[WORLD_MAX_SERVERS];   /* until when it stands still */
     int64_t patience_ms[WORLD_MAX_SERVERS]; /* when one that is stopping is killed */
     int64_t keeper_up_ms;
-    int64_t shaky_ms; /* until when anybody's session may still end for what was done */
 };
 
 /* --- time --- */
 
-static void shake(struct siege *siege, int64_t ms)
-{
-    int64_t until_ms = world_now_ms(siege->world) + ms + siege->world->plan.keeper_session_ms + 1000;
-    if (until_ms > siege->shaky_ms) siege->shaky_ms = until_ms;
-}
-
 static void mark_troubled(struct siege *siege)
 {
     struct world *world = siege->world;
-    bool is_shaky = world_now_ms(world) < siege->shaky_ms;
     for (int i = 0; i < world->server_count; i++)
         world->servers[i].is_troubled =
-            siege->paused_ms[i] > world_now_ms(world) || world->servers[i].is_full || is_shaky;
+            siege->paused_ms[i] > world_now_ms(world) || world->servers[i].is_full;
     for (int i = 0; i < MAX_CUTS; i++) {
         struct cut *cut = &siege->cuts[i];
         if (cut->until_ms && cut->troubled) cut->troubled->is_troubled = true;
@@ -58,7 +50,6 @@ static void heal_cuts(struct siege *siege, bool is_all)
         struct cut *cut = &siege->cuts[i];
         if (!cut->until_ms || (!is_all && world_now_ms(world) < cut->until_ms)) continue;
         cut->until_ms = 0;
-        shake(siege, 0);
         sim_net_cut(world->sim, cut->a, cut->b, false);
         world_note(world, "a cut is healed");
     }
@@ -115,14 +106,6 @@ static void plan_start(struct siege *siege, const struct server *server)
                       : world_chance(world, 2) ? world_between(world, 20, session_ms)
                                                : world_between(world, session_ms, 3 * session_ms);
     siege->up_ms[server->id] = world_now_ms(world) + away_ms;
-}
-
-/* What takes sessions at random may take them from those who have what one that is hurt has lost. */
-static bool is_any_hurt(const struct siege *siege)
-{
-    bool is_any = false;
-    for (int i = 0; i < siege->world->server_count; i++) is_any |= siege->world->servers[i].is_hurt;
-    return is_any;
 }
 
 /* --- blows --- */
@@ -195,11 +178,10 @@ static void blackout(struct siege *siege)
 static void hit_keeper(struct siege *siege)
 {
     struct world *world = siege->world;
-    if (world->keeper.state == SERVER_DOWN || is_any_hurt(siege)) return;
+    if (world->keeper.state == SERVER_DOWN) return;
     int64_t away_ms = world_chance(world, 2) ? world_between(world, 0, 500)
                                              : world_between(world, 500, 3 * world->plan.keeper_session_ms);
     siege->keeper_up_ms = world_now_ms(world) + away_ms;
-    shake(siege, away_ms);
     if (world_chance(world, 4))
         server_ask_stop(&world->keeper);
     else if (world->plan.has_power_cuts && world_chance(world, 2))
@@ -261,8 +243,6 @@ static void pause_one(struct siege *siege)
     int64_t ms = world_chance(world, 2) ? world_between(world, 20, 800)
                                         : world_between(world, session_ms, 3 * session_ms);
     if (world_chance(world, 6)) {
-        if (is_any_hurt(siege)) return;
-        shake(siege, ms);
         world_note(world, "the %s is paused for %lld ms", "keeper", (long long)ms);
         sim_machine_pause(world->keeper.machine, ms);
         return;
@@ -272,7 +252,6 @@ static void pause_one(struct siege *siege)
     world_note(world, "%s is paused for %lld ms", server->host, (long long)ms);
     sim_machine_pause(server->machine, ms);
     siege->paused_ms[server->id] = world_now_ms(world) + ms;
-    shake(siege, ms);
     mark_troubled(siege);
 }
 
@@ -291,8 +270,6 @@ static void slow_disk(struct siege *siege)
     struct world *world = siege->world;
     struct server *server = world_chance(world, 4) ? &world->keeper : somebody(siege);
     int64_t delay_ms = world_between(world, 5, 500), count = world_between(world, 1, 30);
-    if (server->is_keeper && is_any_hurt(siege)) return;
-    if (server->is_keeper) shake(siege, count * delay_ms);
     world_note(world, "%s: the next %lld syncs take %lld ms", server->host, (long long)count,
                (long long)delay_ms);
     sim_disk_slow(server->machine, delay_ms, (int)count);
@@ -314,9 +291,6 @@ static void reset_some(struct siege *siege)
 {
     struct world *world = siege->world;
     int64_t count = world_between(world, 1, 8);
-    if (is_any_hurt(siege)) return;
-    shake(siege, 0);
-    mark_troubled(siege);
     world_note(world, "%lld connections are reset", (long long)count);
     for (int64_t i = 0; i < count; i++) sim_net_reset_one(world->sim);
 }
@@ -344,10 +318,9 @@ static void force_election(struct siege *siege)
     struct world *world = siege->world;
     struct patience patience = {world->witness, witness_changes(world->witness)};
     /* A broker that dies while the keeper is slow gives a controller much to write, and time to be deposed meanwhile. */
-    struct server *server = world_chance(world, 3) || is_any_hurt(siege) ? NULL : victim(siege);
+    struct server *server = world_chance(world, 3) ? NULL : victim(siege);
     if (server) {
         sim_disk_slow(world->keeper.machine, world_between(world, 50, 300), 8);
-        shake(siege, 3000);
         plan_start(siege, server);
         server_kill(server);
     }
