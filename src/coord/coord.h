@@ -35,6 +35,7 @@ struct coord;
 struct loop;
 struct disk;
 struct keeper;
+struct tls_context;
 
 enum {
     COORD_MAX_IN_FLIGHT = 10,    /* zookeeper.max.in.flight.requests */
@@ -148,6 +149,8 @@ struct coord_options {
     int32_t connect_timeout_ms; /* of one attempt; 0 = 6000, at most the session's */
     int32_t max_in_flight;      /* 0 = COORD_MAX_IN_FLIGHT */
     const char *chroot;         /* "/kafka"; NULL or "" = none */
+    struct tls_context *tls;    /* the wire door's, retained; NULL = in the clear */
+    bool checks_host;           /* with tls: the name in the ensemble's certificates */
 };
 
 /* The keeper of this process. Its sessions end with the process, so nothing is kept on disk. */

@@ -17,6 +17,7 @@
 #include "loop/disk.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
+#include "loop/tls.h"
 
 enum {
     DEFAULT_PORT = 2181,
@@ -39,7 +40,9 @@ struct wire_door {
     struct disk *disk;
     char *session_path; /* NULL = none */
     struct member *members;
-    size_t member_count, member_capacity, next_member;
+    size_t member_count, member_capacity, next_member, last_member;
+    struct tls_context *tls; /* NULL = in the clear */
+    bool checks_host;
     int32_t connect_timeout_ms;
 
     struct connecting *connecting;
@@ -131,6 +134,14 @@ static void on_connected(void *context, enum error err, struct stream *stream)
         coord_door_closed(door->coord, err);
         return;
     }
+    const struct tls_start start = {.host = door->members[door->last_member].host,
+                                    .checks_host = door->checks_host};
+    if (door->tls) err = stream_start_tls(stream, door->tls, &start);
+    if (err != OK) {
+        stream_close(&stream);
+        coord_door_closed(door->coord, err);
+        return;
+    }
     door->stream = stream;
     stream_set_events(stream, &wire_events, door);
     stream_set_reading(stream, true);
@@ -147,6 +158,7 @@ static void door_open(void *context)
 {
     struct wire_door *door = context;
     const struct member *member = &door->members[door->next_member];
+    door->last_member = door->next_member;
     door->next_member = (door->next_member + 1) % door->member_count;
     door->failed_err = stream_connect(door->loop, member->host, member->port, door->connect_timeout_ms,
                                       on_connected, door, &door->connecting);
@@ -277,6 +289,7 @@ static void door_free(void *context)
     loop_timer_stop(door->loop, &door->timer);
     for (size_t i = 0; i < door->member_count; i++) free(door->members[i].host);
     free(door->members);
+    tls_context_release(&door->tls);
     free(door->session_path);
     free(door);
 }
@@ -349,6 +362,8 @@ enum error coord_open_wire(struct loop *loop, struct disk *disk, const char *con
     *door = (struct wire_door){.loop = loop, .disk = disk, .timer.run = on_timer, .failed.run = on_failed};
     struct coord_options own = *options;
     door->connect_timeout_ms = own.connect_timeout_ms > 0 ? own.connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    door->tls = own.tls ? tls_context_retain(own.tls) : NULL;
+    door->checks_host = own.checks_host;
     enum error err = parse_connect(door, connect, &own.chroot);
     if (err == OK && session_path) {
         door->session_path = strdup(session_path);

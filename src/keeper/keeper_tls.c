@@ -46,11 +46,10 @@ static const struct keys OF_MEMBERS = {
     ZOO_SSL_MEMBERS_CLIENT_AUTH,
 };
 
-/* A file wins over the key itself, as in ZooKeeper. *password is freed by the caller; NULL: none. */
-static enum error password_of(const struct zoo_config *config, struct disk *disk, enum zoo_setting key,
-                              enum zoo_setting path_key, char **password, struct text *why)
+/* *password is freed by the caller; NULL: none. */
+static enum error password_of(struct disk *disk, const char *text, const char *path, char **password,
+                              struct text *why)
 {
-    const char *path = zoo_text(config, path_key), *text = zoo_text(config, key);
     *password = NULL;
     struct bytes *file = NULL;
     if (path && *path) {
@@ -73,31 +72,66 @@ static enum error password_of(const struct zoo_config *config, struct disk *disk
     return *password ? OK : ERR_NOMEM;
 }
 
-static enum error store_of(const struct zoo_config *config, struct disk *disk, enum zoo_setting location,
-                           enum zoo_setting password_key, enum zoo_setting path_key, struct keystore *store,
-                           struct text *why)
+static enum error store_of(struct disk *disk, const char *path, const char *password_text,
+                           const char *password_path, struct keystore *store, struct text *why)
 {
     *store = (struct keystore){0};
-    const char *path = zoo_text(config, location);
     if (!path || !*path) return OK;
     char *password = NULL;
-    enum error err = password_of(config, disk, password_key, path_key, &password, why);
+    enum error err = password_of(disk, password_text, password_path, &password, why);
     struct bytes *file = NULL;
     if (err == OK) {
         err = disk_read_file(disk, path, STORE_MAX, &file);
         if (err != OK) text_addf(why, "%s: %s", path, error_text(err));
     }
     if (err == OK) {
+        size_t before = why->size;
         text_addf(why, "%s: ", path);
-        size_t said = why->size;
         err = keystore_read(bytes_slice(file), password, NULL, store, why);
-        if (err == OK && why->size == said) why->size -= strlen(path) + 2;
+        if (err == OK) why->size = before;
     }
     bytes_release(&file);
     if (password) explicit_bzero(password, strlen(password));
     free(password);
     return err;
 }
+
+static struct slice or_null(const struct text *text)
+{
+    return text->size > 0 ? text_slice(text) : SLICE_NULL;
+}
+
+enum error tls_files_context(const struct tls_files *files, struct disk *disk, struct tls_context **context,
+                             struct text *why)
+{
+    struct keystore own = {0}, trusted = {0};
+    enum error err =
+        store_of(disk, files->key_location, files->key_password, files->key_password_path, &own, why);
+    if (err == OK) {
+        err = store_of(disk, files->trust_location, files->trust_password, files->trust_password_path,
+                       &trusted, why);
+    }
+    if (err == OK) {
+        bool has_protocols = files->protocols && *files->protocols;
+        bool has_protocol = files->protocol && strcmp(files->protocol, "TLS") != 0;
+        struct tls_config config = {
+            .is_server = files->is_server,
+            .chain = or_null(&own.chain),
+            .key = or_null(&own.key),
+            /* A trust store may be a store with a key: Java then believes its certificates as well. */
+            .trust = or_null(trusted.trust.size > 0 ? &trusted.trust : &trusted.chain),
+            .peer = files->peer,
+            .protocols = has_protocols || !has_protocol ? files->protocols : files->protocol,
+            .ciphers = files->ciphers,
+        };
+        err = tls_context_new(&config, context, why);
+    }
+    keystore_free(&own);
+    keystore_free(&trusted);
+    return err;
+}
+
+/* --- zoo.cfg --- */
 
 static enum tls_peer_check peer_check(const struct zoo_config *config, const struct keys *keys,
                                       bool is_server)
@@ -108,52 +142,32 @@ static enum tls_peer_check peer_check(const struct zoo_config *config, const str
     return strcasecmp(word, "want") == 0 ? TLS_PEER_WANTED : TLS_PEER_ANY;
 }
 
-static struct slice or_null(const struct text *text)
-{
-    return text->size > 0 ? text_slice(text) : SLICE_NULL;
-}
-
 enum error keeper_tls_context(const struct zoo_config *config, struct disk *disk, enum keeper_tls_side side,
                               struct tls_context **context, struct text *why)
 {
     const struct keys *keys = side == KEEPER_TLS_CLIENTS ? &OF_CLIENTS : &OF_MEMBERS;
     bool is_server = side != KEEPER_TLS_DIALING;
-    struct keystore own = {0}, trusted = {0};
-    enum error err =
-        store_of(config, disk, keys->key_location, keys->key_password, keys->key_password_path, &own, why);
-    if (err == OK) {
-        err = store_of(config, disk, keys->trust_location, keys->trust_password, keys->trust_password_path,
-                       &trusted, why);
+    struct tls_files files = {
+        .is_server = is_server,
+        .peer = peer_check(config, keys, is_server),
+        .key_location = zoo_text(config, keys->key_location),
+        .key_password = zoo_text(config, keys->key_password),
+        .key_password_path = zoo_text(config, keys->key_password_path),
+        .trust_location = zoo_text(config, keys->trust_location),
+        .trust_password = zoo_text(config, keys->trust_password),
+        .trust_password_path = zoo_text(config, keys->trust_password_path),
+        .protocol = zoo_text(config, keys->protocol),
+        .protocols = zoo_text(config, keys->enabled_protocols),
+        .ciphers = zoo_text(config, keys->ciphers),
+    };
+    if (is_server && (!files.key_location || !*files.key_location)) {
+        text_addf(why, "%s.keyStore.location must name a store with a key and its certificate", keys->prefix);
+        return ERR_CONFIG;
     }
-    if (err == OK) {
-        /* A trust store may be a store with a key: Java then believes its certificates as well. */
-        struct slice trust = or_null(&trusted.trust);
-        if (!trust.data) trust = or_null(&trusted.chain);
-        const char *protocols = zoo_text(config, keys->enabled_protocols);
-        const char *protocol = zoo_text(config, keys->protocol);
-        if ((!protocols || !*protocols) && protocol && strcmp(protocol, "TLS") != 0) protocols = protocol;
-        struct tls_config tls = {
-            .is_server = is_server,
-            .chain = or_null(&own.chain),
-            .key = or_null(&own.key),
-            .trust = trust,
-            .peer = peer_check(config, keys, is_server),
-            .protocols = protocols,
-            .ciphers = zoo_text(config, keys->ciphers),
-        };
-        if (is_server && !tls.chain.data) {
-            text_addf(why, "%s.keyStore.location must name a store with a key and its certificate",
-                      keys->prefix);
-            err = ERR_CONFIG;
-        } else if (is_server && tls.peer != TLS_PEER_ANY && !trust.data) {
-            text_addf(why, "%s.trustStore.location must name a store, or %s.clientAuth be none", keys->prefix,
-                      keys->prefix);
-            err = ERR_CONFIG;
-        } else {
-            err = tls_context_new(&tls, context, why);
-        }
+    if (is_server && files.peer != TLS_PEER_ANY && (!files.trust_location || !*files.trust_location)) {
+        text_addf(why, "%s.trustStore.location must name a store, or %s.clientAuth be none", keys->prefix,
+                  keys->prefix);
+        return ERR_CONFIG;
     }
-    keystore_free(&own);
-    keystore_free(&trusted);
-    return err;
+    return tls_files_context(&files, disk, context, why);
 }

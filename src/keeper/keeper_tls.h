@@ -5,11 +5,22 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "loop/tls.h"
 
 struct disk;
-struct text;
-struct tls_context;
 struct zoo_config;
+
+/* Stores and how to use them, whoever names them. Strings may be NULL. */
+struct tls_files {
+    bool is_server;
+    enum tls_peer_check peer;
+    const char *key_location, *key_password, *key_password_path; /* a path wins over the password itself */
+    const char *trust_location, *trust_password, *trust_password_path;
+    const char *protocol, *protocols; /* `protocol` counts where `protocols` is not set */
+    const char *ciphers;
+};
+MUST_USE enum error tls_files_context(const struct tls_files *files, struct disk *disk,
+                                      struct tls_context **context, struct text *why);
 
 enum keeper_tls_side {
     KEEPER_TLS_CLIENTS,   /* server side of the client port */

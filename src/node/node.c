@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "keeper/keeper_tls.h"
 #include "loop/disk.h"
+#include "node/coord_tls.h"
 
 enum { READY_CHECK_MS = 1, MAX_IN_FLIGHT = 128, RETURN_SESSIONS = 2 /* of patience */ };
 
@@ -518,12 +520,18 @@ static enum error open_coordination(struct node *node)
             (int32_t)settings_long(settings, SETTING_ZOOKEEPER_CONNECTION_TIMEOUT_MS);
     }
     struct setting_list dirs = settings_log_dirs(settings);
-    struct text session = {0};
+    struct text session = {0}, why = {0};
+    enum error err = coord_tls(settings, node->config.disk, &options, &why);
+    if (err != OK) diag_error("no TLS towards ZooKeeper: %s", why.size > 0 ? why.data : error_text(err));
     text_addf(&session, "%.*s/odradek-session", SLICE_ARG(dirs.items[0]));
-    enum error err = session.failed ? ERR_NOMEM
-                                    : coord_open_wire(node->control, node->config.disk, connect, session.data,
-                                                      &options, &node->coord);
+    if (err == OK && session.failed) err = ERR_NOMEM;
+    if (err == OK) {
+        err =
+            coord_open_wire(node->control, node->config.disk, connect, session.data, &options, &node->coord);
+    }
+    tls_context_release(&options.tls);
     text_free(&session);
+    text_free(&why);
     return err == OK ? begin_join(node) : err;
 }
 

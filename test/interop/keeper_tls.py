@@ -10,6 +10,8 @@ import time
 from kazoo.client import KazooClient
 from kazoo.security import make_acl
 
+from run import Broker
+
 WORK, BINARY = pathlib.Path(os.environ["WORK"]), os.environ["BINARY"]
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -73,6 +75,21 @@ def java(port, at):
     print("ok ZooKeeper's own client reads what only its certificate may")
 
 
+def broker(port, at):
+    """A broker of ours with its session over TLS."""
+    (WORK / "two").mkdir()
+    one = Broker(BINARY, WORK / "two", [
+        f"zookeeper.connect=127.0.0.1:{port}/kafka", "zookeeper.ssl.client.enable=true", f"zookeeper.ssl.keystore.location={at}/client.p12",
+        "zookeeper.ssl.keystore.password=secret", f"zookeeper.ssl.truststore.location={at}/ca.pem", "zookeeper.ssl.truststore.type=PEM"])
+    one.overrides["keeper.client.port"] = None
+    try:
+        one.start()
+        run(BINARY, "topic", "create", "t", "-b", f"127.0.0.1:{one.port}")
+        print("ok a broker of ours registers and creates a topic over TLS")
+    finally:
+        assert one.stop() == 0
+
+
 def main():
     at = WORK / "tls"
     at.mkdir()
@@ -121,6 +138,7 @@ X509AuthenticationProvider.superUser=CN=root,O=Odradek
         print("ok an ACL of scheme x509 lets in who it names, and the super user")
         refused(secure, at)
         print("ok a client without a certificate is refused")
+        broker(secure, at)
         java(secure, at)
     finally:
         keeper.terminate()

@@ -97,7 +97,8 @@ class Broker:
         read_end, write_end = os.pipe()
         command = [self.binary, "server", "--ready-fd", str(write_end)]
         for key, value in settings.items():
-            command += ["--override", f"{key}={value}"]
+            if value is not None:
+                command += ["--override", f"{key}={value}"]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, pass_fds=[write_end])
         os.close(write_end)
         import select
