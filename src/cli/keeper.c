@@ -112,6 +112,7 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->force_sync = strcmp(zoo_text(config, ZOO_FORCE_SYNC), "yes") == 0;
     keeper->extended_types = zoo_bool(config, ZOO_EXTENDED_TYPES_ENABLED);
     keeper->skip_acl = strcmp(zoo_text(config, ZOO_SKIP_ACL), "yes") == 0;
+    keeper->enforce_quota = zoo_bool(config, ZOO_ENFORCE_QUOTA);
     keeper->super_digest = zoo_text(config, ZOO_DIGEST_AUTHENTICATION_PROVIDER_SUPER_DIGEST);
     keeper->x509_super_user = zoo_text(config, ZOO_X509_AUTHENTICATION_PROVIDER_SUPER_USER);
     keeper->four_letter_words = zoo_text(config, ZOO_FOUR_LETTER_WORDS);

@@ -33,6 +33,7 @@ enum {
     AUTH_IDS_MAX = 64,          /* of one connection */
     BROKER_GRACE_MS = 250,      /* a broker of ours whose connection ended has this long to be back */
     REAPER_INTERVAL_MS = 60000, /* containers and TTL znodes */
+    QUOTA_TOLD_EVERY_MS = 1000,
 };
 
 enum conn_state {
@@ -160,7 +161,7 @@ struct keeper {
     struct loop_timer reaper;
     size_t reaper_slot;
 
-    int64_t begun_ms;
+    int64_t begun_ms, quota_told_ms;
     int64_t packets_received, packets_sent;
     int64_t latency_count, latency_sum_us, latency_min_us, latency_max_us;
     int64_t rejected_count, expired_count;

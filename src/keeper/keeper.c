@@ -42,11 +42,23 @@ static enum error on_restored(void *context, uint64_t index)
     return machine_restored(&keeper->machine);
 }
 
+/* Not every write: whoever passes a quota does it again and again. */
+static void tell_quota(struct keeper *keeper)
+{
+    const struct text *path = &keeper->machine.outcome.over_quota;
+    int64_t now_ms = loop_now_ms(keeper->loop);
+    if (path->size == 0 || now_ms < keeper->quota_told_ms + QUOTA_TOLD_EVERY_MS) return;
+    keeper->quota_told_ms = now_ms;
+    diag_warn("a write to \"%.*s\" %s a quota above it", (int)path->size, path->data,
+              keeper->machine.outcome.err == OK ? "passes" : "would pass");
+}
+
 static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
 {
     struct keeper *keeper = context;
     enum error err = machine_apply(&keeper->machine, entry);
     if (err != OK || !keeper->machine.wants_events) return err; /* recovering: nobody listens */
+    tell_quota(keeper);
     events_fire(keeper);
     request_applied(keeper, index);
     return OK;

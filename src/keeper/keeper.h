@@ -50,6 +50,7 @@ struct keeper_config {
     bool force_sync;                  /* forceSync, true: fdatasync before an answer */
     bool extended_types;              /* extendedTypesEnabled, false: TTL znodes answer -6 */
     bool skip_acl;                    /* skipACL, false */
+    bool enforce_quota;               /* enforceQuota, false */
     const char *super_digest;         /* DigestAuthenticationProvider.superDigest, NULL: none */
     const char *x509_super_user;      /* X509AuthenticationProvider.superUser, NULL: none */
     const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */

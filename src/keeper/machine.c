@@ -8,6 +8,7 @@
 #include "keeper/jute.h"
 #include "keeper/machine_inside.h"
 #include "keeper/path.h"
+#include "keeper/quota.h"
 
 void machine_init(struct machine *machine, uint8_t server_id)
 {
@@ -84,6 +85,24 @@ static bool version_fits(int32_t wanted, int32_t actual)
     return wanted == -1 || wanted == actual;
 }
 
+/* Is there room for so much more under `path`? */
+static enum error within_quota(const struct apply *apply, struct slice path, int64_t bytes_more,
+                               int64_t count_more)
+{
+    if (!(apply->entry->flags & ENTRY_ENFORCE_QUOTA)) return OK;
+    const struct tree *tree = &apply->machine->tree;
+    const struct znode *quota = quota_of(tree, path);
+    bool is_over = false;
+    enum error err = quota ? quota_check(tree, quota, bytes_more, count_more, &is_over) : OK;
+    if (is_over) text_add(&apply->machine->outcome.over_quota, path);
+    return err;
+}
+
+static int64_t size_of(const struct znode *node)
+{
+    return node->data_size > 0 ? node->data_size : 0;
+}
+
 enum create_flags {
     FLAG_EPHEMERAL = 1,
     FLAG_SEQUENTIAL = 2,
@@ -148,6 +167,8 @@ static enum error apply_create(struct apply *apply, const struct request *reques
     assert(is_split);
     if (name.size == 0 || tree_child(tree, parent, name)) return ERR_ZK_NODE_EXISTS; /* "/" exists */
     if (znode_owner_kind(parent) == OWNER_SESSION) return ERR_ZK_NO_CHILDREN_FOR_EPHEMERALS;
+    err = within_quota(apply, text_slice(path), (int64_t)request->data.size, 1);
+    if (err != OK) return err;
 
     struct znode_new wanted = {
         .name = name,
@@ -165,6 +186,8 @@ static enum error apply_create(struct apply *apply, const struct request *reques
     apply_event(apply, EVENT_CREATED, text_slice(path), node->acl, parent->acl);
     jute_add_bytes(out, text_slice(path));
     if (request->op != OP_CREATE) add_stat(node, out);
+    quota_made(tree, node);
+    quota_add(tree, text_slice(path), (int64_t)request->data.size, 1);
     return OK;
 }
 
@@ -191,7 +214,9 @@ static enum error apply_delete(struct apply *apply, const struct request *reques
     if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
     if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
     apply_event(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
+    int64_t size = size_of(node);
     tree_delete(tree, node, apply->zxid);
+    quota_add(tree, request->path, -size, -1);
     return OK;
 }
 
@@ -206,7 +231,9 @@ static enum error apply_delete_container(struct apply *apply, const struct reque
     if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
     if (znode_owner_kind(node) == OWNER_SESSION) return ERR_ZK_BAD_VERSION;
     apply_event(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
+    int64_t size = size_of(node);
     tree_delete(tree, node, apply->zxid);
+    quota_add(tree, request->path, -size, -1);
     return OK;
 }
 
@@ -217,10 +244,14 @@ static enum error apply_set_data(struct apply *apply, const struct request *requ
     struct znode *node = tree_find(tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;
     if (!permits(apply, node, ACL_WRITE)) return ERR_ZK_NO_AUTH;
+    int64_t bytes_more = (int64_t)request->data.size - size_of(node);
+    enum error err = within_quota(apply, request->path, bytes_more, 0);
+    if (err != OK) return err;
     if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
     tree_set_data(tree, node, request->data, apply->zxid, apply->entry->time_ms);
     apply_event(apply, EVENT_DATA_CHANGED, request->path, node->acl, node->acl);
     add_stat(node, out);
+    quota_add(tree, request->path, bytes_more, 0);
     return OK;
 }
 
@@ -540,6 +571,7 @@ void machine_free(struct machine *machine)
     machine_sessions_free(machine);
     text_free(&machine->outcome.body);
     text_free(&machine->outcome.paths);
+    text_free(&machine->outcome.over_quota);
     free(machine->outcome.events);
     text_free(&machine->scratch);
     text_free(&machine->path);

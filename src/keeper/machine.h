@@ -80,6 +80,7 @@ enum entry_flags {
     ENTRY_EXTENDED_TYPES = 1, /* extendedTypesEnabled on the leader */
     ENTRY_SKIP_ACL = 2,       /* skipACL */
     ENTRY_LOCAL_DOOR = 4,     /* of createSession: it ends with the leader's process */
+    ENTRY_ENFORCE_QUOTA = 8,  /* enforceQuota */
 };
 
 enum { PASSWORD_SIZE = 16 };
@@ -136,6 +137,7 @@ struct machine_outcome {
     struct machine_event *events;
     size_t event_count, event_capacity;
     struct text paths;
+    struct text over_quota; /* whose limit, soft or hard, was passed, for the operator; empty: none */
 };
 
 /* What the machine was right after `zxid`. Members compare. */

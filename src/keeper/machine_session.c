@@ -4,6 +4,7 @@
 
 #include "keeper/machine.h"
 #include "keeper/machine_inside.h"
+#include "keeper/quota.h"
 
 #define COUNT_BITS ((UINT64_C(1) << 56) - 1) /* an id without the member that gave it */
 
@@ -88,7 +89,9 @@ enum error apply_close_session(struct apply *apply)
         text_reset(&machine->path);
         tree_path(node, &machine->path);
         apply_event(apply, EVENT_DELETED, text_slice(&machine->path), node->acl, node->parent->acl);
+        int64_t size = node->data_size > 0 ? node->data_size : 0;
         tree_delete(&machine->tree, node, apply->zxid);
+        quota_add(&machine->tree, text_slice(&machine->path), -size, -1);
     }
     machine->session_digest -= session_digest(session);
     map_remove_number(&machine->sessions, (uint64_t)session->id);

@@ -94,7 +94,8 @@ enum error request_submit(struct keeper *keeper, struct conn *conn, enum request
 static uint8_t entry_flags(const struct keeper *keeper)
 {
     return (uint8_t)((keeper->config.extended_types ? ENTRY_EXTENDED_TYPES : 0) |
-                     (keeper->config.skip_acl ? ENTRY_SKIP_ACL : 0));
+                     (keeper->config.skip_acl ? ENTRY_SKIP_ACL : 0) |
+                     (keeper->config.enforce_quota ? ENTRY_ENFORCE_QUOTA : 0));
 }
 
 enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body)

@@ -315,7 +315,7 @@ void tree_init(struct tree *tree)
     acl_cache_init(&tree->acls);
     tree->root = initial(tree, NULL, "");
     struct znode *zookeeper = initial(tree, tree->root, "zookeeper");
-    initial(tree, zookeeper, "quota");
+    tree->quotas = initial(tree, zookeeper, "quota");
     struct znode *config = initial(tree, zookeeper, "config");
     acl_release(&tree->acls, config->acl);
     config->acl = acl_intern(&tree->acls, (struct slice){readable_list, sizeof readable_list});
@@ -390,9 +390,8 @@ void tree_delete(struct tree *tree, struct znode *node, int64_t zxid)
     touched(tree, parent);
 }
 
-void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int64_t zxid, int64_t time_ms)
+static void data_replace(struct tree *tree, struct znode *node, struct slice data)
 {
-    touch(tree, node);
     if (tree->is_recording) {
         undo_push(tree, (struct undo){.kind = UNDO_DATA,
                                       .node = node,
@@ -404,9 +403,23 @@ void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int
     tree->data_bytes -= node->data_size > 0 ? node->data_size : 0;
     data_assign(node, data);
     tree->data_bytes += node->data_size > 0 ? node->data_size : 0;
+}
+
+void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int64_t zxid, int64_t time_ms)
+{
+    touch(tree, node);
+    data_replace(tree, node, data);
     node->version = (int32_t)((uint32_t)node->version + 1);
     node->mzxid = zxid;
     node->mtime_ms = time_ms;
+    znode_checksum_data(node);
+    touched(tree, node);
+}
+
+void tree_keep_data(struct tree *tree, struct znode *node, struct slice data)
+{
+    touch(tree, node);
+    data_replace(tree, node, data);
     znode_checksum_data(node);
     touched(tree, node);
 }

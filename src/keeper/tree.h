@@ -80,6 +80,7 @@ struct undo;
 
 struct tree {
     struct znode *root;
+    struct znode *quotas; /* /zookeeper/quota; NULL: a snapshot of elsewhere that has none */
     struct znode **slots; /* every znode, by slot; NULL: free */
     size_t slot_count, slot_capacity;
     uint32_t *free_slots;
@@ -153,6 +154,8 @@ struct znode *tree_create(struct tree *tree, struct znode *parent, const struct 
 /* Without children, not the root. The parent's pzxid moves. */
 void tree_delete(struct tree *tree, struct znode *node, int64_t zxid);
 void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int64_t zxid, int64_t time_ms);
+/* What the service keeps by itself: the data alone changes, neither version nor time. */
+void tree_keep_data(struct tree *tree, struct znode *node, struct slice data);
 /* Takes over the reference to `acl`. */
 void tree_set_acl(struct tree *tree, struct znode *node, uint32_t acl);
 

@@ -164,6 +164,7 @@ enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(vo
     for (size_t i = 0; (slot = map_next(&tree->restoring.acls, &i));)
         acl_release(&tree->acls, (uint32_t)((uintptr_t)slot->value - 1));
     tree_restoring_free(tree);
+    tree->quotas = tree_find(tree, SLICE("/zookeeper/quota"));
     return OK;
 }
 

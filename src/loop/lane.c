@@ -127,8 +127,8 @@ void lane_submit(struct lane *lane, struct loop *loop, struct lane_job *job)
     }
     lane->last = job;
     lane->queued++;
-    pthread_cond_signal(&lane->has_work);
     pthread_mutex_unlock(&lane->mutex);
+    pthread_cond_signal(&lane->has_work); /* a worker woken with the mutex held would only sleep again, for that */
 }
 
 void lane_free(struct lane *lane)
