@@ -64,12 +64,14 @@ static inline struct slice jute_bytes(struct jute *in)
     return p ? (struct slice){p, (size_t)size} : SLICE_NULL;
 }
 
-/* The count of a vector whose items take at least item_size bytes each; -1 = null. */
+/* The count of a vector whose items take at least item_size bytes each; -1 = null, any other negative one is empty, as Java's
+ * reader has it. */
 static inline int32_t jute_count(struct jute *in, size_t item_size)
 {
     int32_t count = jute_int(in);
     if (in->is_bad || count == -1) return count;
-    if (count < -1 || (size_t)count > (in->size - in->at) / item_size) {
+    if (count < -1) return 0;
+    if ((size_t)count > (in->size - in->at) / item_size) {
         in->is_bad = true;
         return 0;
     }

@@ -389,15 +389,15 @@ static enum error multi_count(struct jute in, int32_t *count)
     }
 }
 
-/* Without an ACL a creation in a multi is not even taken for a request. */
+/* Without an ACL a creation in a multi is not even taken for a request, unless something before it cannot be read. */
 static bool multi_has_acls(struct jute in)
 {
     struct request request;
     bool is_done;
-    while (multi_take(&in, &is_done, &request)) {
-        if (is_done) return true;
-        bool is_null = op_creates(request.op) && get_be32(request.acl.data) == UINT32_MAX;
-        if (is_null) return false;
+    while (multi_take(&in, &is_done, &request) && !is_done) {
+        if (!op_creates(request.op) || request.op == OP_CREATE_TTL || request.was_ttl) continue;
+        if (request.flags < 0 || request.flags > FLAG_TTL_SEQUENTIAL) return true;
+        if (get_be32(request.acl.data) == UINT32_MAX) return false;
     }
     return true;
 }

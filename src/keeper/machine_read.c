@@ -215,7 +215,8 @@ enum error machine_read(const struct machine *machine, const struct read_request
     case OP_GET_EPHEMERALS: read_ephemerals(machine, request, path, out); return OK;
     case OP_GET_ALL_CHILDREN_NUMBER:
         err = find(machine, request, path, ACL_READ, &node);
-        if (err == OK) text_add_be32(out, (uint32_t)znode_descendant_count(node));
+        /* Of "/" ZooKeeper does not count the root itself, of "", which is the same znode, it does. */
+        if (err == OK) text_add_be32(out, (uint32_t)(znode_descendant_count(node) + (path.size == 0)));
         return err;
     default: return ERR_ZK_UNIMPLEMENTED;
     }

@@ -304,6 +304,65 @@ static void multi_stands_or_falls(void **state)
     bench_free(&bench);
 }
 
+static void add_multi_create_without_acl(struct text *out, int32_t op, int32_t flags)
+{
+    add_multi_part(out, op, false);
+    jute_add_bytes(out, SLICE("/m"));
+    jute_add_bytes(out, SLICE(""));
+    text_add_be32(out, UINT32_MAX);
+    text_add_be32(out, (uint32_t)flags);
+    if (op == OP_CREATE_TTL) text_add_be64(out, 1000);
+}
+
+/* Whether such a multi takes a zxid depends on what is wrong first. */
+static void a_multi_without_an_acl_is_no_request(void **state)
+{
+    static const struct {
+        const char *sentence;
+        int32_t op, flags, flags_before;
+        bool is_request;
+    } rows[] = {
+        {"a null ACL", OP_CREATE, 0, 0, false},
+        {"in create2, too", OP_CREATE2, 2, 0, false},
+        {"a TTL flag, which would be wrong as well", OP_CREATE, 5, 0, false},
+        {"flags that nobody knows come first", OP_CREATE, 7, 0, true},
+        {"createTTL looks at it later", OP_CREATE_TTL, 5, 0, true},
+        {"the part before it is wrong", OP_CREATE, 0, -1, true},
+    };
+    struct text body = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        text_reset(&body);
+        add_multi_create(&body, "/before", rows[i].flags_before);
+        add_multi_create_without_acl(&body, rows[i].op, rows[i].flags);
+        add_multi_part(&body, OP_ERROR, true);
+        if (op_is_decodable(OP_MULTI, text_slice(&body)) != rows[i].is_request)
+            fail_msg("%s", rows[i].sentence);
+    }
+    text_free(&body);
+}
+
+/* -1 items are null, other negative counts are none, as in Java. */
+static void odd_counts_of_an_acl(void **state)
+{
+    static const struct {
+        int32_t count;
+        enum error want;
+    } rows[] = {{-1, ERR_ZK_INVALID_ACL}, {-2, ERR_ZK_INVALID_ACL}, {INT32_MIN, ERR_ZK_INVALID_ACL},
+                {0, ERR_ZK_INVALID_ACL},  {1, ERR_ZK_MARSHALLING},  {INT32_MAX, ERR_ZK_MARSHALLING}};
+    struct bench bench;
+    bench_init(&bench);
+    int64_t session = bench_session(&bench);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        text_reset(&bench.body);
+        jute_add_bytes(&bench.body, SLICE("/a"));
+        jute_add_bytes(&bench.body, SLICE(""));
+        text_add_be32(&bench.body, (uint32_t)rows[i].count);
+        text_add_be32(&bench.body, 0);
+        assert_int_equal(bench_apply(&bench, OP_CREATE, session, text_slice(&bench.body)), rows[i].want);
+    }
+    bench_free(&bench);
+}
+
 /* --- sessions --- */
 
 static void a_session_takes_its_ephemerals_along(void **state)
@@ -510,6 +569,8 @@ static void reads_answer(void **state)
         {"children of nothing", OP_GET_CHILDREN2, "/a/", true, ERR_ZK_NO_NODE, 0, 0},
         {"all below", OP_GET_ALL_CHILDREN_NUMBER, "/a", false, OK, 0, 4},
         {"all below the root", OP_GET_ALL_CHILDREN_NUMBER, "/", false, OK, 0, 4},
+        {"all below the root by its other name, which counts itself", OP_GET_ALL_CHILDREN_NUMBER, "", false,
+         OK, 0, 4},
         {"my ephemerals", OP_GET_EPHEMERALS, "/", false, OK, 0, 4 + 8 + 10},
         {"my ephemerals below", OP_GET_EPHEMERALS, "/a/c", false, OK, 0, 4 + 10},
     };
@@ -523,7 +584,7 @@ static void reads_answer(void **state)
             fail_msg("%s: %s, watches %d, %zu bytes", rows[i].sentence, error_text(err), watches, out.size);
         }
         if (rows[i].op == OP_GET_ALL_CHILDREN_NUMBER)
-            assert_int_equal(get_be32(out.data), rows[i].path[1] ? 3 : 7);
+            assert_int_equal(get_be32(out.data), rows[i].path[0] == 0 ? 8 : rows[i].path[1] ? 3 : 7);
         bench.body.size--;
         err = bench_read(&bench, rows[i].op, session, text_slice(&bench.body), &out, &watches);
         assert_int_equal(err, ERR_ZK_MARSHALLING);
@@ -558,6 +619,8 @@ int main(void)
         cmocka_unit_test(stat_tells_what_happened),
         cmocka_unit_test(sequences_count_all_creations),
         cmocka_unit_test(multi_stands_or_falls),
+        cmocka_unit_test(a_multi_without_an_acl_is_no_request),
+        cmocka_unit_test(odd_counts_of_an_acl),
         cmocka_unit_test(a_session_takes_its_ephemerals_along),
         cmocka_unit_test(acls_rule),
         cmocka_unit_test(long_acls_are_made_canonical_quickly),

@@ -5,6 +5,7 @@
 Both must be fresh: then even the zxids are equal. What may differ is mapped first: times, session ids, the order
 of children, of ids and of the events of one change. Not asked is what we do otherwise on purpose: paths that are not UTF-8
 or beyond U+FFFF (Java changes the bytes, we keep them), writes in a multiRead, -10 from a client. Prints each difference and exits with 1.
+keeper_fuzz.py starts both and goes from seed to seed.
 """
 import random
 import socket
@@ -160,7 +161,7 @@ def map_answer(op, frame, sessions):
 
 class Side:
     def __init__(self, address):
-        self.address = address
+        self.address, self.zxid = address, 0
         self.connections = [Connection(address), Connection(address), Connection(address)]
         self.sessions = {c.session: i + 1 for i, c in enumerate(self.connections)}
         self.next_session = len(self.connections) + 1
@@ -170,19 +171,41 @@ class Side:
         self.sessions[self.connections[index].session] = self.next_session
         self.next_session += 1
 
-    def reattach(self, index):
+    def reattach(self, index, drops_first=False):
         old = self.connections[index]
+        if drops_first:
+            old.socket.close()
         self.connections[index] = Connection(self.address, (old.session, old.password))
         if self.connections[index].session == 0:
             self.reopen(index)
             return "expired"
         return "same" if self.connections[index].session == old.session else "other"
 
+    def stranger(self, index, timeout, wants_session, good_password, zxid_ahead, read_only):
+        other = self.connections[index]
+        # Nobody's session: of a living one Apache's server closes the connection before it looks at the password.
+        session = (other.session ^ 1 << 40 if wants_session else 0, other.password if good_password else b"\1" * 16)
+        new = Connection(self.address, session, timeout, read_only, self.zxid + 100 if zxid_ahead else 0)
+        answer = new.connect_answer
+        if answer and new.session:
+            answer = answer[:8] + b"id" + answer[16:20] + b"password" + answer[36:]
+            _, closed = new.ask(1, OPS["close"], b"")
+            answer += closed[:4] + closed[12:]
+        new.socket.close()
+        return answer
+
     def run(self, step):
         kind, index, xid, op, body = step
-        if kind == "reattach":
-            return [self.reattach(index)]
+        if kind in ("reattach", "return"):
+            return [self.reattach(index, kind == "return")]
+        if kind == "stranger":  # a connection that is refused, or has a timeout to negotiate
+            return [self.stranger(index, *body)]
+        if kind == "missed":  # what changed since a moment that both sides know by its zxid
+            body = struct.pack(">q", self.zxid - xid) + body
+            xid = -8
         answer = self.connections[index].ask(xid, op, body)
+        if answer[1] is not None:
+            self.zxid = max(self.zxid, struct.unpack(">q", answer[1][4:12])[0])
         out = [sorted(answer[0]), map_answer(op, answer[1], self.sessions)]
         if answer[1] is None or op == OPS["close"] or out[1][2:3] in ((-115,), (-6,)):
             self.connections[index].socket.close()
@@ -195,9 +218,70 @@ class Side:
 
 
 class Script:
-    def __init__(self, seed):
+    """With `more`: quotas, unknown operations, damaged frames, strangers and clients that come back; both servers then have the
+    superuser super:secret. Where quotas are enforced (`enforces`) there are no multis: Apache's checks its parts against what was
+    before the multi, ours against what the parts before it made."""
+
+    def __init__(self, seed, more=False, enforces=False):
         self.random = random.Random(seed)
-        self.xid = 0
+        self.xid, self.more, self.enforces = 0, more, enforces
+
+    def more_step(self, index):
+        r = self.random
+        self.xid += 1
+        kind = r.random()
+        if kind < 0.55:
+            name, body = self.quota_step()
+            return (name, index, self.xid, OPS[name], body)
+        if kind < 0.6:
+            return ("odd", index, self.xid, r.choice([0, 10, 23, 99, 108, 200, 500, -2, -12, 1 << 30]), r.choice([b"", b"\0" * 20]))
+        if kind < 0.7:
+            return ("return", index, 0, 0, b"")
+        if kind < 0.8:
+            return ("stranger", index, 0, 0, (r.choice([0, 1, 4000, 30000, 1 << 30, -1]), r.random() < 0.3, r.random() < 0.5,
+                                             r.random() < 0.1, r.random() < 0.5))
+        if kind < 0.92:
+            lists = [[self.path() for _ in range(r.choice([0, 1, 3]))] for _ in range(5)]
+            return ("missed", index, r.choice([0, 1, 3, 10, 50]), OPS["setwatches2"], b"".join(vector(l) for l in lists))
+        name = r.choice(["create", "set", "delete", "get", "children2", "setacl", "exists", "multi", "setwatches", "addwatch",
+                         "removewatches", "sync", "ephemerals", "create2", "multiread", "getacl", "allchildren"])
+        body = self.body(name)
+        if name == "multi" and self.enforces:
+            name, body = "get", self.body("get")
+        damage = struct.pack(">i", r.choice([-1, -2, 0, 1, 0x7fffffff, -0x80000000, 1 << 24, 255]))
+        where = r.random()
+        if where < 0.4:
+            body = damage + body[4:]
+        elif where < 0.7 and name in ("create", "create2", "set", "delete", "setacl", "addwatch", "removewatches"):  # not in a path
+            body = body[:-4] + damage
+        else:
+            body += damage
+        return (name, index, {"setwatches": -8}.get(name, self.xid), OPS[name], body)
+
+    QUOTAS = ["/a", "/a/b", "/b"]
+
+    def figures(self):
+        r = self.random
+        n = lambda: r.choice([-1, -1, 0, 1, 2, 3, 5, 10, 400])
+        return f"count={n()},bytes={n()}" + r.choice(["", "", f"=;byteHardLimit={n()};countHardLimit={n()}", f"=;countHardLimit={n()}"])
+
+    def quota_step(self):
+        """A step of setquota, or of taking a quota away; stats are only written with figures, for Apache's server dies of others."""
+        r = self.random
+        base = r.choice(self.QUOTAS)
+        top = "/zookeeper/quota" + base
+        kind = r.random()
+        if kind < 0.3:
+            return "create", ustring(top) + ustring(b"") + acl(WORLD) + struct.pack(">i", 0)
+        leaf = top + "/" + r.choice(["zookeeper_limits", "zookeeper_limits", "zookeeper_stats"])
+        if kind < 0.65:
+            name = r.choice(["create", "create2"])
+            return name, ustring(leaf) + ustring(self.figures()) + acl(WORLD) + struct.pack(">i", 0)
+        if kind < 0.75:
+            return "delete", ustring(leaf) + struct.pack(">i", -1)
+        if kind < 0.85:
+            return "set", ustring(leaf) + ustring(self.figures()) + struct.pack(">i", -1)
+        return "get", ustring(top + "/zookeeper_stats") + b"\0"
 
     def path(self):
         r = self.random
@@ -238,6 +322,8 @@ class Script:
     def sub_op(self):
         r = self.random
         op = r.choice(["create", "create", "delete", "set", "check", "create2", "container"])
+        if r.random() < 0.02:
+            op = r.choice(["ttl", "setacl", "get", "sync", "deletecontainer", "multi", "ping"])
         return OPS[op], self.body(op)
 
     def multi(self, ops):
@@ -276,7 +362,7 @@ class Script:
             return struct.pack(">q", r.choice([0, 5, 50, 1 << 40])) + b"".join(vector(l) for l in lists)
         if name == "auth":
             return struct.pack(">i", 0) + ustring(r.choice(["digest", "digest", "digest", "ip", "nosuch", "world"])) + ustring(
-                r.choice([b"u:p", b"v:q", b"nocolon"]))
+                r.choice([b"u:p", b"v:q", b"nocolon", b"w:x:y", b":", b"super:secret"] if self.more else [b"u:p", b"v:q", b"nocolon"]))
         if name == "reconfig":
             return ustring(None) * 3 + struct.pack(">q", -1)
         return b""
@@ -286,11 +372,15 @@ class Script:
         index = r.randrange(3)
         if r.random() < 0.01:
             return ("reattach", index, 0, 0, b"")
+        if self.more and r.random() < 0.15:
+            return self.more_step(index)
         name = r.choices(
             ["create", "create2", "container", "ttl", "delete", "set", "setacl", "exists", "get", "getacl", "children",
              "children2", "sync", "ephemerals", "allchildren", "multi", "multiread", "addwatch", "checkwatches",
              "removewatches", "setwatches", "setwatches2", "auth", "whoami", "close", "check", "deletecontainer", "reconfig"],
             [20, 5, 2, 1, 12, 12, 5, 8, 8, 4, 6, 6, 2, 2, 2, 10, 3, 4, 3, 3, 2, 2, 2, 1, 1, 0.3, 2, 0.5])[0]
+        if name == "multi" and self.enforces:
+            name = "get"
         self.xid += 1
         xid = {"auth": -4, "setwatches": -8, "setwatches2": -8}.get(name, self.xid)
         body = self.body(name)
@@ -299,22 +389,27 @@ class Script:
         return (name, index, xid, OPS[name], body)
 
 
-def main():
-    left, right = Side(sys.argv[1]), Side(sys.argv[2])
-    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    steps = int(sys.argv[4]) if len(sys.argv) > 4 else 5000
-    script = Script(seed)
+def compare(addresses, script, steps, limit=10):
+    """How many steps were answered differently, each printed; and how many were asked."""
+    left, right = Side(addresses[0]), Side(addresses[1])
     differences = 0
     for number in range(steps):
         step = script.step()
         a, b = left.run(step), right.run(step)
         if a != b:
             differences += 1
-            print(f"step {number} {step}\n  {sys.argv[1]}: {a}\n  {sys.argv[2]}: {b}", flush=True)
-            if differences >= 10:
+            print(f"step {number} {step}\n  {addresses[0]}: {a}\n  {addresses[1]}: {b}", flush=True)
+            if differences >= limit:
                 break
-    print(f"{number + 1} steps, seed {seed}: {differences} differences")
+    return differences, number + 1
+
+
+def main():
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    differences, steps = compare(sys.argv[1:3], Script(seed), int(sys.argv[4]) if len(sys.argv) > 4 else 5000)
+    print(f"{steps} steps, seed {seed}: {differences} differences")
     sys.exit(1 if differences else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -40,6 +40,7 @@ TESTS = [
     ("cluster_textbook", "cluster_textbook.py", True, 120, []),
     ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
+    ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
     ("java_2_1", "java_clients.sh 2.1.1", False, 420, []),
