@@ -540,6 +540,7 @@ enum error machine_apply(struct machine *machine, struct slice bytes)
     machine_forget_events(machine);
     struct machine_outcome *outcome = &machine->outcome;
     text_reset(&outcome->body);
+    text_reset(&outcome->over_quota);
     outcome->op = entry.op;
     outcome->session = entry.session;
     outcome->origin = entry.origin;
