@@ -163,6 +163,28 @@ enum error producer_state_apply(struct producer_state *state, const struct batch
     return OK;
 }
 
+void producer_state_recall(struct producer_state *state, const struct producer_state *before,
+                           int64_t end_offset)
+{
+    struct map_slot *slot;
+    for (size_t i = 0; (slot = map_next(&state->producers, &i));) {
+        struct producer *producer = slot->value;
+        const struct producer *known = find(before, producer->id);
+        if (!known || known->epoch != producer->epoch || producer->batch_count == 0) continue;
+        int older = 0;
+        while (older < known->batch_count && known->batches[older].last_offset < end_offset &&
+               known->batches[older].last_offset < producer->batches[0].last_offset)
+            older++;
+        int room = PRODUCER_BATCHES - producer->batch_count;
+        int taken = older < room ? older : room;
+        memmove(producer->batches + taken, producer->batches,
+                producer->batch_count * sizeof *producer->batches);
+        memcpy(producer->batches, known->batches + (older - taken),
+               (size_t)taken * sizeof *producer->batches);
+        producer->batch_count = (uint8_t)(producer->batch_count + taken);
+    }
+}
+
 int64_t producer_state_first_open(const struct producer_state *state)
 {
     return state->open_count ? state->first_open_offset : INT64_MAX;

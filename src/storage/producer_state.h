@@ -2,7 +2,7 @@
  *
  * With it a leader tells a retry from a new batch (the last 5 batches of each producer), refuses gaps in sequence numbers,
  * and knows which transactions are undecided. It is a function of the log: replaying batches rebuilds it; snapshots only save
- * time. A snapshot keeps one batch of each producer, so after a restart the window is 1.
+ * time. A snapshot keeps one batch of each producer, so after a restart the window is 1; after a cut or a failed append it stays.
  *
  *     snapshot   i16 version 1 | u32 crc-32c of the rest | i32 count | count x 46 bytes
  *     46 bytes   i64 producer id | i16 epoch | i32 last sequence | i64 last offset | i32 offset delta | i64 timestamp
@@ -72,6 +72,11 @@ MUST_USE enum error producer_state_check(const struct producer_state *state,
 MUST_USE enum error producer_state_apply(struct producer_state *state, const struct batch_header *header,
                                          const struct control_record *control, bool *has_aborted,
                                          struct txn_entry *aborted);
+
+/* After it was read and replayed anew up to `end_offset`, which gives one batch of each producer from the snapshot: the older ones that
+ * `before` still knows of it, in the same epoch. */
+void producer_state_recall(struct producer_state *state, const struct producer_state *before,
+                           int64_t end_offset);
 
 /* First offset of the oldest open transaction; INT64_MAX when none. */
 int64_t producer_state_first_open(const struct producer_state *state);

@@ -98,6 +98,40 @@ static void one_row_a_batch(void **state)
     producer_state_free(&producers);
 }
 
+static void take(struct producer_state *producers, struct batch_header header)
+{
+    bool has_aborted;
+    struct txn_entry aborted;
+    assert_int_equal(producer_state_apply(producers, &header, NULL, &has_aborted, &aborted), OK);
+}
+
+/* The snapshot had the batch at 20, the replay brought those from 30 on; one at 50 was never written. */
+static void what_stays_in_the_log_is_not_forgotten(void **state)
+{
+    for (int known = 0; known < 6; known++) {
+        struct producer_state before = {0}, after = {0};
+        for (int i = 6 - known; i <= 5; i++) take(&before, batch(i * 10, 10, 7, 2, i * 10, false));
+        for (int i = 2; i <= 4; i++) take(&after, batch(i * 10, 10, 7, 2, i * 10, false));
+        take(&before, batch(5, 1, 8, 3, 0, false)); /* another epoch, another producer */
+        take(&after, batch(6, 1, 8, 4, 0, false));
+        take(&before, batch(7, 1, 9, 0, 0, false));
+        producer_state_recall(&after, &before, 50);
+        for (int i = 0; i <= 5; i++) {
+            bool is_duplicate;
+            struct producer_batch duplicate;
+            struct batch_header header = batch(90, 10, 7, 2, i * 10, false);
+            enum error err = producer_state_check(&after, &header, NULL, &is_duplicate, &duplicate);
+            bool is_known = i >= 2 ? i <= 4 : i >= 6 - known;
+            assert_int_equal(err, is_known || i == 5 ? OK : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+            if (err == OK) assert_int_equal(is_duplicate, is_known);
+            if (is_known) assert_int_equal(duplicate.last_offset, i * 10 + 9);
+        }
+        assert_int_equal(after.producers.count, 2);
+        producer_state_free(&before);
+        producer_state_free(&after);
+    }
+}
+
 static void transactions_hold_back_readers(void **state)
 {
     struct producer_state producers = {0};
@@ -177,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_row_a_batch),
+        cmocka_unit_test(what_stays_in_the_log_is_not_forgotten),
         cmocka_unit_test(transactions_hold_back_readers),
         cmocka_unit_test(apaches_snapshot),
         cmocka_unit_test(silent_producers_are_forgotten),

@@ -156,10 +156,9 @@ static enum error read_newest_snapshot(struct log *log, int64_t offset, int64_t 
     return err;
 }
 
-enum error log_rebuild_producers(struct log *log, int64_t offset)
+static enum error replay_from_snapshot(struct log *log, int64_t offset)
 {
     int64_t at;
-    producer_state_free(&log->producers);
     enum error err = read_newest_snapshot(log, offset, &at);
     if (err != OK) return err;
     log->snapshot_offset = at;
@@ -174,6 +173,17 @@ enum error log_rebuild_producers(struct log *log, int64_t offset)
                   (long long)log->segments[i].base_offset, log->name);
         err = OK;
     }
+    return err;
+}
+
+/* A producer may be waiting for an answer about any of its last batches, and ask again: none is forgotten that stays in the log. */
+enum error log_rebuild_producers(struct log *log, int64_t offset)
+{
+    struct producer_state before = log->producers;
+    log->producers = (struct producer_state){0};
+    enum error err = replay_from_snapshot(log, offset);
+    producer_state_recall(&log->producers, &before, offset);
+    producer_state_free(&before);
     return err;
 }
 
