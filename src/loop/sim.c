@@ -230,33 +230,36 @@ void sim_net_delay(struct sim *sim, int64_t min_us, int64_t max_us)
     sim->max_delay_us = max_us;
 }
 
-static size_t find_cut(const struct sim *sim, const struct sim_machine *a, const struct sim_machine *b)
+static size_t find_cut(const struct sim *sim, const struct sim_machine *from, const struct sim_machine *to)
 {
     size_t i = 0;
-    for (; i < sim->cut_count; i++) {
-        const struct sim_cut *cut = &sim->cuts[i];
-        if ((cut->a == a && cut->b == b) || (cut->a == b && cut->b == a)) break;
-    }
+    while (i < sim->cut_count && (sim->cuts[i].from != from || sim->cuts[i].to != to)) i++;
     return i;
 }
 
-bool sim_is_cut(const struct sim *sim, const struct sim_machine *a, const struct sim_machine *b)
+bool sim_is_cut(const struct sim *sim, const struct sim_machine *from, const struct sim_machine *to)
 {
-    return a != b && find_cut(sim, a, b) < sim->cut_count;
+    return from != to && find_cut(sim, from, to) < sim->cut_count;
 }
 
-void sim_net_cut(struct sim *sim, struct sim_machine *a, struct sim_machine *b, bool is_cut)
+void sim_net_cut_way(struct sim *sim, struct sim_machine *from, struct sim_machine *to, bool is_cut)
 {
-    size_t at = find_cut(sim, a, b);
+    size_t at = find_cut(sim, from, to);
     if ((at < sim->cut_count) == is_cut) return;
-    sim_note(sim, a, SIM_FAULT, b->index, is_cut);
+    sim_note(sim, from, SIM_FAULT, to->index, is_cut);
     if (!is_cut) {
         sim->cuts[at] = sim->cuts[--sim->cut_count];
         return;
     }
     bool has_room = VEC_RESERVE(sim->cuts, sim->cut_count, sim->cut_capacity);
     assert(has_room);
-    sim->cuts[sim->cut_count++] = (struct sim_cut){a, b};
+    sim->cuts[sim->cut_count++] = (struct sim_cut){from, to};
+}
+
+void sim_net_cut(struct sim *sim, struct sim_machine *a, struct sim_machine *b, bool is_cut)
+{
+    sim_net_cut_way(sim, a, b, is_cut);
+    sim_net_cut_way(sim, b, a, is_cut);
 }
 
 void sim_disk_full(struct sim_machine *machine, bool is_full)

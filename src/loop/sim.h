@@ -61,6 +61,8 @@ struct random;
 struct random *sim_random(struct sim *sim);
 void sim_net_delay(struct sim *sim, int64_t min_us, int64_t max_us);
 void sim_net_cut(struct sim *sim, struct sim_machine *a, struct sim_machine *b, bool is_cut);
+/* One way only: `to` hears nothing of `from`, which hears it still. No connection can be made meanwhile. */
+void sim_net_cut_way(struct sim *sim, struct sim_machine *from, struct sim_machine *to, bool is_cut);
 /* Resets one connection chosen at random; false when there is none. */
 bool sim_net_reset_one(struct sim *sim);
 void sim_disk_full(struct sim_machine *machine, bool is_full);

@@ -142,7 +142,7 @@ static void connect_step(sim_event *event)
         return;
     }
     int64_t next_us;
-    if (sim_is_cut(sim, from, to)) {
+    if (sim_is_cut(sim, from, to) || sim_is_cut(sim, to, from)) {
         next_us = sim->now_us + sim_between(sim, RETRY_US / 2, RETRY_US * 2);
         if (next_us > connecting->deadline_us) next_us = connecting->deadline_us;
     } else {

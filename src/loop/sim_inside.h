@@ -45,8 +45,8 @@ enum sim_kind {
 /* An event is a timer whose due time is in virtual microseconds. */
 typedef struct loop_timer sim_event;
 
-struct sim_cut {
-    struct sim_machine *a, *b;
+struct sim_cut { /* nothing gets from `from` to `to` */
+    struct sim_machine *from, *to;
 };
 
 struct sim {
@@ -117,7 +117,8 @@ void sim_event_cancel(struct sim *sim, sim_event *event);
 /* One event, if one is due by until_us. */
 bool sim_step(struct sim *sim, int64_t until_us);
 int64_t sim_wall_ms(const struct sim_machine *machine);
-bool sim_is_cut(const struct sim *sim, const struct sim_machine *a, const struct sim_machine *b);
+/* Does nothing get from the one to the other? */
+bool sim_is_cut(const struct sim *sim, const struct sim_machine *from, const struct sim_machine *to);
 
 /* sim_loop.c */
 /* The loop takes a turn, `at_us` at the earliest. */

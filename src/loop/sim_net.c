@@ -130,8 +130,8 @@ static void reset_arrives(sim_event *event)
     struct pipe *pipe = CONTAINER_OF(event, struct pipe, reset);
     struct connection *connection = pipe->connection;
     struct sim *sim = connection->sim;
-    struct sim_machine *to = connection->machines[!pipe->from];
-    if (sim_is_cut(sim, connection->machines[0], connection->machines[1])) {
+    struct sim_machine *from = connection->machines[pipe->from], *to = connection->machines[!pipe->from];
+    if (sim_is_cut(sim, from, to)) {
         sim_event_at(sim, event, sim->now_us + sim_between(sim, RETRY_US / 2, RETRY_US * 2));
         return;
     }

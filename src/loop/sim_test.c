@@ -741,6 +741,27 @@ static void a_cut_holds_words_back_until_it_heals(void **state)
     pair_close(&pair);
 }
 
+static void a_cut_of_one_way_lets_the_other_through(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, 5);
+    sim_net_cut_way(pair.sim, pair.far, pair.near, true);
+    int64_t taken = pair.server.log_size;
+    assert_true(say(&pair.caller, "hello?"));
+    struct caller second = {.loop = new_loop(pair.near)};
+    call(&second, "far", 700);
+    sim_run_ms(pair.sim, 5000);
+    assert_int_equal(pair.server.log_size - taken, 6); /* and what it answered is on its way */
+    assert_int_equal(pair.caller.heard.size, 0);
+    assert_int_equal(second.connected, ERR_TIMED_OUT);
+    sim_net_cut_way(pair.sim, pair.far, pair.near, false);
+    sim_run_ms(pair.sim, 1000);
+    assert_string_equal(pair.caller.heard.data, "hello?");
+    caller_close(&second);
+    pair_close(&pair);
+}
+
 static void names_without_machines_and_ports_without_listeners_fail(void **state)
 {
     (void)state;
@@ -906,6 +927,7 @@ int main(void)
         cmocka_unit_test(time_is_virtual),
         cmocka_unit_test(a_slow_disk_holds_up_its_lane_only),
         cmocka_unit_test(a_cut_holds_words_back_until_it_heals),
+        cmocka_unit_test(a_cut_of_one_way_lets_the_other_through),
         cmocka_unit_test(names_without_machines_and_ports_without_listeners_fail),
         cmocka_unit_test(resets_and_deaths_end_connections),
         cmocka_unit_test(a_killed_process_has_said_what_it_said),

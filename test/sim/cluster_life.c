@@ -1,11 +1,12 @@
 /* cluster_life.c: seeds of a simulated cluster: topics, producers and groups go about their work on three to five brokers and a
  * keeper alone, an adversary strikes, and in the end nothing that was said may turn out untrue, and all replicas are equal. */
+#include "life.h"
 #include "people.h"
 #include "seeds.h"
 #include "siege.h"
 #include "witness.h"
 
-static void live(struct world *world)
+static void live_in(struct world *world)
 {
     struct siege *siege = siege_new(world);
     world_bring_up(world);
@@ -23,8 +24,14 @@ static void live(struct world *world)
     siege_free(&siege);
 }
 
+static void live(uint64_t seed, int forced, void (*line)(void *context, const char *text), void *context,
+                 struct seeds_result *result)
+{
+    life_live(PLAN_CLUSTER, live_in, seed, forced, line, context, result);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct seeds_program program = {"cluster_life", PLAN_CLUSTER, live};
+    static const struct seeds_program program = {"cluster_life", life_counts, live};
     return seeds_main(&program, argc, argv);
 }

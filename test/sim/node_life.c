@@ -1,10 +1,11 @@
 /* node_life.c: seeds of one simulated node: topics, producers and groups go about their work, an adversary strikes, and in the end
  * nothing that was said may turn out untrue. */
 #include "adversary.h"
+#include "life.h"
 #include "people.h"
 #include "seeds.h"
 
-static void live(struct world *world)
+static void live_in(struct world *world)
 {
     world_bring_up(world);
     struct people people;
@@ -19,8 +20,14 @@ static void live(struct world *world)
     if (!world_has_failed(world)) world_stop_all(world);
 }
 
+static void live(uint64_t seed, int forced, void (*line)(void *context, const char *text), void *context,
+                 struct seeds_result *result)
+{
+    life_live(PLAN_ALONE, live_in, seed, forced, line, context, result);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct seeds_program program = {"node_life", PLAN_ALONE, live};
+    static const struct seeds_program program = {"node_life", life_counts, live};
     return seeds_main(&program, argc, argv);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,32 +31,6 @@ struct life {
     int replicas;     /* 0 = as the seeds say */
 };
 
-struct result {
-    uint64_t trace;
-    int64_t virtual_ms;
-    struct world_counts world;
-    struct history_counts history;
-    char fault[1100];
-};
-
-static void live(const struct life *life, uint64_t seed, void (*line)(void *context, const char *text),
-                 void *context, struct result *result)
-{
-    struct world *world;
-    *result = (struct result){0};
-    if (world_new(seed, life->program->kind, life->replicas, line, context, &world) != OK) abort();
-    life->program->live(world);
-    if (world_has_failed(world)) {
-        snprintf(result->fault, sizeof result->fault, "%s", world->history.fault.data);
-        world_note(world, "FAULT: %s", result->fault);
-    }
-    result->trace = sim_trace(world->sim);
-    result->virtual_ms = world_now_ms(world);
-    result->world = world->counts;
-    result->history = world->history.counts;
-    world_free(&world);
-}
-
 /* --- in a process of its own, for nodes that died are abandoned, and a bug may kill it --- */
 
 static void write_line(void *context, const char *text)
@@ -66,10 +41,11 @@ static void write_line(void *context, const char *text)
     fflush(file);
 }
 
-static void live_apart(const struct life *life, uint64_t seed, const char *trace_path, struct result *result)
+static void live_apart(const struct life *life, uint64_t seed, const char *trace_path,
+                       struct seeds_result *result)
 {
     int ends[2];
-    *result = (struct result){0};
+    *result = (struct seeds_result){0};
     if (pipe(ends) != 0) abort();
     fflush(NULL);
     pid_t child = fork();
@@ -78,8 +54,8 @@ static void live_apart(const struct life *life, uint64_t seed, const char *trace
         close(ends[0]);
         alarm(STUCK_SECONDS);
         FILE *file = trace_path ? fopen(trace_path, "w") : NULL;
-        struct result found;
-        live(life, seed, file ? write_line : NULL, file, &found);
+        struct seeds_result found = {0};
+        life->program->live(seed, life->replicas, file ? write_line : NULL, file, &found);
         ssize_t written = write(ends[1], &found, sizeof found);
         _exit(written == (ssize_t)sizeof found ? 0 : 2);
     }
@@ -95,7 +71,7 @@ static void live_apart(const struct life *life, uint64_t seed, const char *trace
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (got == sizeof *result && WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
-    *result = (struct result){0};
+    *result = (struct seeds_result){0};
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         snprintf(result->fault, sizeof result->fault, "stuck for %d s of real time", STUCK_SECONDS);
     else if (WIFSIGNALED(status))
@@ -130,7 +106,7 @@ static void report(const struct life *life, uint64_t seed, const char *fault)
     const char *dir = getenv("TMPDIR");
     char path[512];
     snprintf(path, sizeof path, "%s/%s.%" PRIu64 ".trace", dir ? dir : "/tmp", life->program->name, seed);
-    struct result again;
+    struct seeds_result again;
     live_apart(life, seed, path, &again);
     print_story(path);
     printf("seed %" PRIu64 ": %s\n", seed, fault);
@@ -146,15 +122,20 @@ static int64_t now_ms(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void add(struct result *sum, const struct result *one)
+static void add(struct seeds_result *sum, const struct seeds_result *one)
 {
-    int64_t *to[] = {(int64_t *)&sum->world, (int64_t *)&sum->history};
-    const int64_t *from[] = {(const int64_t *)&one->world, (const int64_t *)&one->history};
-    size_t sizes[] = {sizeof sum->world, sizeof sum->history};
-    for (int part = 0; part < 2; part++) {
-        for (size_t i = 0; i < sizes[part] / sizeof(int64_t); i++) to[part][i] += from[part][i];
-    }
+    for (int i = 0; i < SEEDS_MAX_COUNTS; i++) sum->counts[i] += one->counts[i];
     sum->virtual_ms += one->virtual_ms;
+}
+
+static void print_counts(const struct life *life, const struct seeds_result *sum)
+{
+    enum { PER_LINE = 6 };
+    for (int i = 0; life->program->count_names[i]; i++) {
+        printf("%s%s %" PRId64, i % PER_LINE == 0 ? "  " : ", ", life->program->count_names[i],
+               sum->counts[i]);
+        if (i % PER_LINE == PER_LINE - 1 || !life->program->count_names[i + 1]) printf("\n");
+    }
 }
 
 struct wish {
@@ -165,7 +146,7 @@ struct wish {
 
 static int live_many(const struct life *life, const struct wish *wish)
 {
-    struct result sum = {0}, one, twin;
+    struct seeds_result sum = {0}, one, twin;
     uint64_t first = wish->first;
     int64_t begin_ms = now_ms(), seeds = 0, failed = 0;
     while (seeds == 0 || (seeds < wish->seeds && (now_ms() - begin_ms) / 1000 < wish->seconds)) {
@@ -192,23 +173,29 @@ static int live_many(const struct life *life, const struct wish *wish)
            " s virtual\n",
            life->program->name, first, first + (uint64_t)seeds - 1, failed, now_ms() - begin_ms,
            sum.virtual_ms / 1000);
-    printf("  starts %" PRId64 ", power cuts %" PRId64 ", kills %" PRId64 ", stops %" PRId64
-           ", ended by itself %" PRId64 "\n",
-           sum.world.starts, sum.world.power_cuts, sum.world.kills, sum.world.stops, sum.world.ends);
-    printf("  records acknowledged %" PRId64 ", read %" PRId64 ", commits %" PRId64 ", claims %" PRId64
-           ", topics %" PRId64 ", producer ids %" PRId64 "\n",
-           sum.history.acknowledged, sum.history.read, sum.history.commits, sum.history.claims,
-           sum.history.topics, sum.history.producer_ids);
+    print_counts(life, &sum);
     return failed > 0;
 }
 
 static int live_one(const struct life *life, uint64_t seed, bool is_tracing)
 {
-    struct result result;
-    live(life, seed, is_tracing ? write_line : NULL, stdout, &result);
+    struct seeds_result result = {0};
+    life->program->live(seed, life->replicas, is_tracing ? write_line : NULL, stdout, &result);
     printf("seed %" PRIu64 ": trace %016" PRIx64 ", %" PRId64 " ms virtual: %s\n", seed, result.trace,
            result.virtual_ms, result.fault[0] ? result.fault : "no fault");
     return result.fault[0] != 0;
+}
+
+/* N, or A-B. */
+static void parse_seeds(const char *words, struct wish *wish)
+{
+    char *rest;
+    int64_t number = strtoll(words, &rest, 10);
+    wish->seeds = number;
+    wish->seconds = INT64_MAX;
+    if (*rest != '-') return;
+    wish->first = (uint64_t)number;
+    wish->seeds = strtoll(rest + 1, NULL, 10) - number + 1;
 }
 
 int seeds_main(const struct seeds_program *program, int argc, char **argv)
@@ -225,21 +212,21 @@ int seeds_main(const struct seeds_program *program, int argc, char **argv)
         } else if (strcmp(argv[i], "--from") == 0 && has_next) {
             wish.first = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--seeds") == 0 && has_next) {
-            wish.seeds = strtoll(argv[++i], NULL, 10);
-            wish.seconds = INT64_MAX;
+            parse_seeds(argv[++i], &wish);
         } else if (strcmp(argv[i], "--replicas") == 0 && has_next) {
             life.replicas = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--keep-going") == 0) {
             wish.keeps_going = true;
-        } else if (strcmp(argv[i], "--trace") == 0) {
+        } else if (strcmp(argv[i], "--trace") == 0 || strcmp(argv[i], "--verbose") == 0) {
             is_tracing = true;
         } else if (strtoll(argv[i], NULL, 10) > 0) {
             wish.seconds = strtoll(argv[i], NULL, 10);
         } else {
-            fprintf(stderr,
-                    "usage: %s [SECONDS] [--seeds N] [--from SEED] [--replicas N] [--keep-going] [--seed N] "
-                    "[--trace]\n",
-                    argv[0]);
+            fprintf(
+                stderr,
+                "usage: %s [SECONDS] [--seeds N|A-B] [--from SEED] [--replicas N] [--keep-going] [--seed N] "
+                "[--trace]\n",
+                argv[0]);
             return 2;
         }
     }
