@@ -79,6 +79,7 @@ struct conn {
     size_t write_count, read_count; /* of the queue */
     struct bytes *out;
     int64_t timed_from_ms;
+    uint64_t attach_after; /* its session, once this index is applied */
     int64_t asked_session, begun_ms, received, sent;
     int32_t asked_timeout_ms;
     int32_t last_op, last_xid;

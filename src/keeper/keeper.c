@@ -64,12 +64,29 @@ static enum error on_apply(void *context, uint64_t index, uint64_t term, struct 
     return OK;
 }
 
+/* One that goes on may close another, or stall again. */
 static void resume_stalled(struct keeper *keeper)
 {
-    LIST_EACH(&keeper->stalled, item)
-    {
-        conn_resume(CONTAINER_OF(item, struct conn, stalled));
-        if (keeper->is_closing) return;
+    struct list waiting;
+    list_init(&waiting);
+    while (!list_empty(&keeper->stalled)) {
+        struct list *item = keeper->stalled.next;
+        list_remove(item);
+        list_push_back(&waiting, item);
+    }
+    while (!list_empty(&waiting)) {
+        struct conn *conn = CONTAINER_OF(waiting.next, struct conn, stalled);
+        conn_resume(conn);
+        if (!list_empty(&waiting) && waiting.next == &conn->stalled) { /* it cannot yet */
+            list_remove(&conn->stalled);
+            list_push_back(&keeper->stalled, &conn->stalled);
+        }
+        if (keeper->is_closing) break;
+    }
+    while (!list_empty(&waiting)) {
+        struct list *item = waiting.next;
+        list_remove(item);
+        list_push_back(&keeper->stalled, item);
     }
 }
 

@@ -286,10 +286,15 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
         return;
     }
     struct live *live = map_get_number(&keeper->lives, (uint64_t)id);
-    if (!live || live->is_closing || !password_matches(live->session, password)) {
+    if (!live || !password_matches(live->session, password)) {
         connect_reply(conn, 0, 0, no_password);
         conn_finish(conn);
         return;
     }
-    attach(conn, live, timeout_ms);
+    /* It moves here: what its old connection asked and the log has happens before it is told anything; and that it is over it is told
+     * once that is true for ever. */
+    if (live->conn) conn_close(live->conn);
+    if (conn->attach_after == 0) conn->attach_after = quorum_last_index(keeper->quorum);
+    *is_taken = !live->is_closing && quorum_applied_index(keeper->quorum) >= conn->attach_after;
+    if (*is_taken) attach(conn, live, timeout_ms);
 }
