@@ -1,0 +1,556 @@
+#include "ensemble.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "base/vec.h"
+#include "guest.h"
+#include "keeper/inside.h"
+
+enum {
+    STOP_MS = 30000,
+    START_MS = 30000, /* of virtual time; a start of a member whose disk is well must do */
+};
+
+/* One start of a member, to its end. Abandoned when the machine dies. */
+struct member_life {
+    struct member *member;
+    struct loop *loop;
+    struct lane *lane;
+    struct keeper *keeper;
+    bool was_ready, has_ended;
+    struct loop_message start, stop;
+};
+
+/* --- chance, time, notes --- */
+
+int64_t ensemble_now_ms(const struct ensemble *ensemble)
+{
+    return sim_now_ms(ensemble->sim);
+}
+
+int64_t ensemble_between(struct ensemble *ensemble, int64_t min, int64_t max)
+{
+    assert(min <= max);
+    return min + (int64_t)random_below(&ensemble->random, (uint64_t)(max - min) + 1);
+}
+
+bool ensemble_chance(struct ensemble *ensemble, unsigned one_in)
+{
+    return random_below(&ensemble->random, one_in) == 0;
+}
+
+void ensemble_note(struct ensemble *ensemble, const char *format, ...)
+{
+    if (!ensemble->line) return;
+    char text[1200];
+    int64_t now_ms = ensemble_now_ms(ensemble);
+    int used = snprintf(text, sizeof text, "%10" PRId64 ".%03" PRId64 "    # ", now_ms / 1000, now_ms % 1000);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, arguments);
+    va_end(arguments);
+    ensemble->line(ensemble->line_context, text);
+}
+
+void ensemble_fail(struct ensemble *ensemble, const char *format, ...)
+{
+    char words[800];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(words, sizeof words, format, arguments);
+    va_end(arguments);
+    if (!ensemble_has_failed(ensemble)) ensemble_note(ensemble, "FAULT: %s", words);
+    tree_history_fail(&ensemble->history, "%s", words);
+}
+
+static void note_diagnostic(void *context, enum diag_level level, const char *message)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    struct ensemble *ensemble = context;
+    const char *host = sim_current_host(ensemble->sim);
+    ensemble_note(ensemble, "%s: %s: %s", host ? host : "-", names[level], message);
+}
+
+void ensemble_trouble(struct ensemble *ensemble, int64_t ms)
+{
+    int64_t until_ms = ensemble_now_ms(ensemble) + ms + 3000;
+    if (until_ms > ensemble->trouble_ms) ensemble->trouble_ms = until_ms;
+}
+
+/* --- a member's life --- */
+
+const struct keeper *member_keeper(const struct member *member)
+{
+    return member->life ? member->life->keeper : NULL;
+}
+
+struct keeper *member_keeper_mut(struct member *member)
+{
+    return member->life ? member->life->keeper : NULL;
+}
+
+static void mourn(struct member *member)
+{
+    member->deaths_seen = sim_machine_crashes(member->machine);
+    member->state = MEMBER_DOWN;
+    member->life = NULL; /* abandoned */
+    member->looked_index = 0;
+    ensemble_trouble(member->ensemble, 0);
+}
+
+void member_power_cut(struct member *member)
+{
+    ensemble_note(member->ensemble, "%s: power cut", member->host);
+    member->ensemble->counts.power_cuts++;
+    sim_machine_crash(member->machine);
+    mourn(member);
+}
+
+void member_kill(struct member *member)
+{
+    ensemble_note(member->ensemble, "%s: kill -9", member->host);
+    member->ensemble->counts.kills++;
+    sim_machine_kill(member->machine);
+    mourn(member);
+}
+
+static bool look_for_death(struct member *member)
+{
+    if (sim_machine_crashes(member->machine) != member->deaths_seen) {
+        ensemble_note(member->ensemble, "%s: the power is gone in the middle of a write", member->host);
+        member->ensemble->counts.power_cuts++;
+        mourn(member);
+        return true;
+    }
+    if (!member->life || !member->life->has_ended) return false;
+    free(member->life);
+    member->life = NULL;
+    sim_machine_kill(member->machine); /* what is left of the process */
+    mourn(member);
+    return true;
+}
+
+static void has_ended(struct member_life *life, enum error err)
+{
+    struct member *member = life->member;
+    struct ensemble *ensemble = member->ensemble;
+    ensemble_note(ensemble, "%s: ended: %s", member->host, error_text(err));
+    bool was_asked = member->state == MEMBER_STOPPING;
+    bool may = was_asked || member->was_sick || member->was_starved;
+    if (!may) ensemble_fail(ensemble, "member %d ended by itself: %s", member->number, error_text(err));
+    ensemble->counts.ends += !was_asked;
+    life->has_ended = true;
+}
+
+static void keeper_ready(void *context, enum error err)
+{
+    struct member_life *life = context;
+    struct member *member = life->member;
+    if (err == OK) err = keeper_listen(life->keeper, "", MEMBER_PORT);
+    if (err != OK) {
+        has_ended(life, err);
+        return;
+    }
+    ensemble_note(member->ensemble, "%s: ready", member->host);
+    life->was_ready = true;
+    if (member->state == MEMBER_STARTING) member->state = MEMBER_READY;
+}
+
+static void keeper_failed(void *context, enum error err)
+{
+    has_ended(context, err);
+}
+
+static void configure(const struct ensemble *ensemble, const struct member *member,
+                      struct keeper_config *config)
+{
+    keeper_config_init(config);
+    config->data_dir = "/data";
+    config->server_id = member->number;
+    config->tick_time_ms = ensemble->plan.tick_ms;
+    config->snap_count = ensemble->plan.snap_count;
+    config->max_client_cnxns = 0;
+}
+
+static void start_keeper(struct loop_message *message)
+{
+    static const struct keeper_events events = {.ready = keeper_ready, .failed = keeper_failed};
+    struct member_life *life = CONTAINER_OF(message, struct member_life, start);
+    struct member *member = life->member;
+    struct keeper_config config;
+    configure(member->ensemble, member, &config);
+    enum error err = lane_new(life->loop, "keeper-sync", 1, &life->lane);
+    if (err == OK) {
+        err = keeper_open(&config, life->loop, sim_machine_disk(member->machine), life->lane, &events, life,
+                          &life->keeper);
+    }
+    if (err != OK) ensemble_fail(member->ensemble, "keeper_open: %s", error_text(err));
+}
+
+void member_start(struct member *member)
+{
+    struct ensemble *ensemble = member->ensemble;
+    assert(member->state == MEMBER_DOWN && !member->life);
+    struct member_life *life = calloc(1, sizeof *life);
+    if (!life) abort();
+    life->member = member;
+    if (sim_loop_new(member->machine, &life->loop) != OK) abort();
+    ensemble_note(ensemble, "%s: start", member->host);
+    ensemble->counts.starts++;
+    ensemble_trouble(ensemble, 0);
+    member->life = life;
+    member->state = MEMBER_STARTING;
+    member->started_ms = ensemble_now_ms(ensemble);
+    member->was_sick = member->is_disk_sick;
+    member->was_starved = member->is_full;
+    member->looked_index = 0;
+    life->start.run = start_keeper;
+    loop_post(life->loop, &life->start);
+}
+
+static void keeper_closed(void *context)
+{
+    struct member_life *life = context;
+    lane_free(life->lane);
+    has_ended(life, OK);
+}
+
+static void stop_keeper(struct loop_message *message)
+{
+    struct member_life *life = CONTAINER_OF(message, struct member_life, stop);
+    if (life->has_ended) return;
+    keeper_close(&life->keeper, keeper_closed, life);
+}
+
+static bool is_down(void *context)
+{
+    return ((struct member *)context)->state == MEMBER_DOWN;
+}
+
+void member_stop(struct member *member)
+{
+    struct ensemble *ensemble = member->ensemble;
+    if (member->state == MEMBER_DOWN || member->state == MEMBER_STOPPING) return;
+    ensemble_note(ensemble, "%s: stop", member->host);
+    ensemble->counts.stops++;
+    ensemble_trouble(ensemble, 0);
+    member->state = MEMBER_STOPPING;
+    member->life->stop.run = stop_keeper;
+    loop_post(member->life->loop, &member->life->stop);
+    if (!ensemble_run_until(ensemble, is_down, member, STOP_MS))
+        ensemble_fail(ensemble, "a clean stop of %s does not end within %d s", member->host, STOP_MS / 1000);
+}
+
+void member_wipe(struct member *member)
+{
+    assert(member->state == MEMBER_DOWN);
+    ensemble_note(member->ensemble, "%s: its disk is new", member->host);
+    member->ensemble->counts.wipes++;
+    enum error err = disk_remove_tree(sim_machine_disk(member->machine), "/data");
+    if (err == OK) err = disk_sync_dir(sim_machine_disk(member->machine), "/");
+    if (err != OK && err != ERR_NOT_FOUND) ensemble_fail(member->ensemble, "wiping: %s", error_text(err));
+}
+
+/* --- looking --- */
+
+static struct watched_session *find_session(const struct ensemble *ensemble, int64_t id)
+{
+    for (size_t i = 0; i < ensemble->session_count; i++) {
+        if (ensemble->sessions[i].id == id) return &ensemble->sessions[i];
+    }
+    return NULL;
+}
+
+bool ensemble_has_session(const struct ensemble *ensemble, int64_t id)
+{
+    const struct watched_session *session = find_session(ensemble, id);
+    return session ? session->first_gone == UINT64_MAX : true;
+}
+
+static void session_is_there(struct ensemble *ensemble, const struct member *member, uint64_t index,
+                             int64_t id)
+{
+    struct watched_session *session = find_session(ensemble, id);
+    if (!session) {
+        if (!VEC_RESERVE(ensemble->sessions, ensemble->session_count, ensemble->session_capacity)) abort();
+        session = &ensemble->sessions[ensemble->session_count++];
+        *session = (struct watched_session){.id = id, .first_gone = UINT64_MAX};
+    }
+    if (index > session->last_there) session->last_there = index;
+    if (index < session->first_gone) return;
+    ensemble_fail(ensemble,
+                  "session %" PRIx64 " was over at index %" PRIu64 ", and member %d has it at %" PRIu64,
+                  (uint64_t)id, session->first_gone, member->number, index);
+}
+
+static void session_is_gone(struct ensemble *ensemble, struct watched_session *session, uint64_t index)
+{
+    bool is_news = session->first_gone == UINT64_MAX;
+    session->first_gone = index;
+    if (!is_news) return;
+    ensemble_note(ensemble, "session %" PRIx64 " is over", (uint64_t)session->id);
+    for (int i = 0; i < ensemble->guest_count; i++) {
+        if (ensemble->guests[i].session == session->id) guest_session_gone(&ensemble->guests[i]);
+    }
+}
+
+static void look_at_sessions(struct ensemble *ensemble, const struct member *member,
+                             const struct machine *machine, uint64_t index)
+{
+    LIST_EACH(&machine->session_list, item)
+    {
+        session_is_there(ensemble, member, index, CONTAINER_OF(item, struct session, all)->id);
+    }
+    for (size_t i = 0; i < ensemble->session_count; i++) {
+        struct watched_session *session = &ensemble->sessions[i];
+        if (index < session->last_there || index >= session->first_gone) continue;
+        if (!machine_session(machine, session->id)) session_is_gone(ensemble, session, index);
+    }
+}
+
+static void look_at_ephemerals(struct ensemble *ensemble, const struct member *member,
+                               const struct machine *machine)
+{
+    const struct tree *tree = &machine->tree;
+    for (size_t i = 0; i < tree->slot_count; i++) {
+        const struct znode *node = tree->slots[i];
+        if (!node || znode_owner_kind(node) != OWNER_SESSION || machine_session(machine, node->owner))
+            continue;
+        ensemble_fail(ensemble, "member %d has %s of session %" PRIx64 ", which does not exist",
+                      member->number, node->name, (uint64_t)node->owner);
+    }
+}
+
+static void look_at_digest(struct ensemble *ensemble, const struct member *member,
+                           const struct machine *machine, uint64_t index)
+{
+    uint64_t digest = machine_digest(machine);
+    struct digest_at *known = map_get_number(&ensemble->digests, index);
+    if (!known) {
+        known = calloc(1, sizeof *known);
+        if (!known || map_put_number(&ensemble->digests, index, known) != OK) abort();
+        *known = (struct digest_at){digest, member->number};
+    } else if (known->digest != digest) {
+        ensemble_fail(ensemble,
+                      "at index %" PRIu64 " (zxid %" PRIx64 ") member %d has the digest %016" PRIx64
+                      ", member %d had %016" PRIx64,
+                      index, (uint64_t)machine->zxid, member->number, digest, known->member, known->digest);
+    }
+}
+
+static void look_at(struct member *member)
+{
+    struct ensemble *ensemble = member->ensemble;
+    const struct keeper *keeper = member_keeper(member);
+    if (!keeper || member->state != MEMBER_READY) return;
+    uint64_t index = quorum_applied_index(keeper->quorum);
+    if (index == member->looked_index || index == 0) return;
+    if (index < member->looked_index) {
+        ensemble_fail(ensemble, "member %d went back from index %" PRIu64 " to %" PRIu64, member->number,
+                      member->looked_index, index);
+    }
+    member->looked_index = index;
+    ensemble->counts.looks++;
+    look_at_sessions(ensemble, member, &keeper->machine, index);
+    look_at_ephemerals(ensemble, member, &keeper->machine);
+    look_at_digest(ensemble, member, &keeper->machine, index);
+}
+
+struct member *ensemble_leader(struct ensemble *ensemble)
+{
+    return ensemble->plan.members == 1 && ensemble->members[0].state == MEMBER_READY ? &ensemble->members[0]
+                                                                                     : NULL;
+}
+
+/* --- time --- */
+
+struct waiting {
+    struct ensemble *ensemble;
+    bool (*check)(void *context);
+    void *context;
+};
+
+static bool is_over(void *context)
+{
+    struct waiting *waiting = context;
+    struct ensemble *ensemble = waiting->ensemble;
+    for (int i = 0; i < ensemble->plan.members; i++) {
+        look_for_death(&ensemble->members[i]);
+        look_at(&ensemble->members[i]);
+    }
+    if (ensemble_has_failed(ensemble)) return true;
+    return waiting->check && waiting->check(waiting->context);
+}
+
+bool ensemble_run_until(struct ensemble *ensemble, bool (*check)(void *context), void *context,
+                        int64_t limit_ms)
+{
+    struct waiting waiting = {ensemble, check, context};
+    return sim_run_until(ensemble->sim, is_over, &waiting, limit_ms) && !ensemble_has_failed(ensemble);
+}
+
+void ensemble_run(struct ensemble *ensemble, int64_t ms)
+{
+    struct waiting waiting = {ensemble, NULL, NULL};
+    bool is_early = sim_run_until(ensemble->sim, is_over, &waiting, ms);
+    (void)is_early; /* then there is a fault */
+}
+
+/* --- all members --- */
+
+static bool is_everybody_level(void *context)
+{
+    struct ensemble *ensemble = context;
+    uint64_t index = 0;
+    for (int i = 0; i < ensemble->plan.members; i++) {
+        const struct member *member = &ensemble->members[i];
+        const struct keeper *keeper = member_keeper(member);
+        if (member->state != MEMBER_READY || !keeper) return false;
+        uint64_t applied = quorum_applied_index(keeper->quorum);
+        if (i > 0 && applied != index) return false;
+        index = applied;
+    }
+    return true;
+}
+
+static void compare_trees(struct ensemble *ensemble, const struct member *one, const struct member *other)
+{
+    const struct tree *tree = &member_keeper(one)->machine.tree;
+    const struct tree *twin = &member_keeper(other)->machine.tree;
+    if (tree->count != twin->count) {
+        ensemble_fail(ensemble, "member %d has %" PRId64 " znodes, member %d %" PRId64, one->number,
+                      tree->count, other->number, twin->count);
+    }
+    struct text path = {0};
+    for (size_t i = 0; i < tree->slot_count; i++) {
+        const struct znode *node = tree->slots[i];
+        if (!node) continue;
+        text_reset(&path);
+        tree_path(node, &path);
+        const struct znode *same = tree_find(twin, text_slice(&path));
+        struct stat left = znode_stat(node), right = same ? znode_stat(same) : (struct stat){0};
+        uint8_t bytes[2][STAT_SIZE];
+        stat_encode(&left, bytes[0]);
+        stat_encode(&right, bytes[1]);
+        struct slice data = znode_data(node), twins = same ? znode_data(same) : SLICE_NULL;
+        bool is_equal = same && memcmp(bytes[0], bytes[1], STAT_SIZE) == 0 && data.size == twins.size &&
+                        (data.size == 0 || memcmp(data.data, twins.data, data.size) == 0);
+        if (!is_equal)
+            ensemble_fail(ensemble, "%s is not the same on members %d and %d", path.data, one->number,
+                          other->number);
+    }
+    text_free(&path);
+}
+
+void ensemble_compare(struct ensemble *ensemble)
+{
+    enum { LEVEL_MS = 20000 };
+    if (!ensemble_run_until(ensemble, is_everybody_level, ensemble, LEVEL_MS)) {
+        for (int i = 0; i < ensemble->plan.members && !ensemble_has_failed(ensemble); i++) {
+            const struct keeper *keeper = member_keeper(&ensemble->members[i]);
+            ensemble_note(ensemble, "member %d: state %d, index %" PRIu64, i + 1,
+                          (int)ensemble->members[i].state, keeper ? quorum_applied_index(keeper->quorum) : 0);
+        }
+        ensemble_fail(ensemble, "%d s after all was well the members have not applied the same",
+                      LEVEL_MS / 1000);
+        return;
+    }
+    for (int i = 1; i < ensemble->plan.members; i++) {
+        if (machine_digest(&member_keeper(&ensemble->members[i])->machine) !=
+            machine_digest(&member_keeper(&ensemble->members[0])->machine))
+            ensemble_fail(ensemble, "members 1 and %d have different digests", i + 1);
+        compare_trees(ensemble, &ensemble->members[0], &ensemble->members[i]);
+        compare_trees(ensemble, &ensemble->members[i], &ensemble->members[0]);
+    }
+}
+
+/* --- from a seed --- */
+
+static void draw_plan(struct ensemble *ensemble, int forced_members)
+{
+    static const int sizes[] = {1};
+    struct ensemble_plan *plan = &ensemble->plan;
+    plan->members = sizes[ensemble_between(ensemble, 0, sizeof sizes / sizeof *sizes - 1)];
+    if (forced_members > 0 && forced_members <= MEMBERS_MAX) plan->members = forced_members;
+    plan->guests = (int)ensemble_between(ensemble, 2, GUESTS_MAX);
+    plan->window = (int)ensemble_between(ensemble, 1, 8);
+    plan->steps = (int)ensemble_between(ensemble, 6, 16);
+    plan->tick_ms = (int)ensemble_between(ensemble, 100, 400);
+    plan->timeout_ms = plan->tick_ms * (int)ensemble_between(ensemble, 4, 16);
+    plan->snap_count = ensemble_between(ensemble, 20, ensemble_chance(ensemble, 2) ? 100 : 1000);
+    plan->has_power_cuts = !ensemble_chance(ensemble, 5);
+    plan->has_failed_syncs = plan->has_power_cuts && ensemble_chance(ensemble, 3);
+    plan->has_wipes = plan->members > 2 && ensemble_chance(ensemble, 3);
+    ensemble_note(
+        ensemble,
+        "plan: %d members, %d guests, windows up to %d, tick %d ms, sessions %d ms, snapshots every %d%s%s%s",
+        plan->members, plan->guests, plan->window, plan->tick_ms, plan->timeout_ms, (int)plan->snap_count,
+        plan->has_power_cuts ? ", power cuts" : "", plan->has_failed_syncs ? ", failed syncs" : "",
+        plan->has_wipes ? ", wiped disks" : "");
+}
+
+static enum error make_machines(struct ensemble *ensemble)
+{
+    enum error err = OK;
+    for (int i = 0; i < ensemble->plan.members && err == OK; i++) {
+        struct member *member = &ensemble->members[i];
+        *member = (struct member){.ensemble = ensemble, .number = i + 1};
+        snprintf(member->host, sizeof member->host, "10.0.0.%d", i + 1);
+        err = sim_machine_new(ensemble->sim, member->host, &member->machine);
+    }
+    for (int i = 0; i < CLIENT_MACHINES && err == OK; i++) {
+        char host[24];
+        snprintf(host, sizeof host, "10.0.1.%d", i + 1);
+        err = sim_machine_new(ensemble->sim, host, &ensemble->client_machines[i]);
+        if (err == OK) err = sim_loop_new(ensemble->client_machines[i], &ensemble->client_loops[i]);
+    }
+    return err;
+}
+
+enum error ensemble_new(uint64_t seed, int forced_members, void (*line)(void *context, const char *text),
+                        void *context, struct ensemble **result)
+{
+    struct ensemble *ensemble = calloc(1, sizeof *ensemble);
+    if (!ensemble) return ERR_NOMEM;
+    ensemble->seed = seed;
+    ensemble->line = line;
+    ensemble->line_context = context;
+    random_seed(&ensemble->random, seed);
+    enum error err = sim_new(seed, &ensemble->sim);
+    if (err == OK) {
+        diag_set_sink(note_diagnostic, ensemble);
+        draw_plan(ensemble, forced_members);
+        err = make_machines(ensemble);
+    }
+    ensemble->guests = calloc(GUESTS_MAX + MEMBERS_MAX, sizeof *ensemble->guests);
+    if (!ensemble->guests) err = ERR_NOMEM;
+    if (err != OK) {
+        ensemble_free(&ensemble);
+        return err;
+    }
+    if (line) sim_trace_to(ensemble->sim, line, context);
+    *result = ensemble;
+    return OK;
+}
+
+void ensemble_free(struct ensemble **freed)
+{
+    struct ensemble *ensemble = *freed;
+    *freed = NULL;
+    if (!ensemble) return;
+    sim_free(ensemble->sim);
+    tree_history_free(&ensemble->history);
+    struct map_slot *slot;
+    for (size_t i = 0; (slot = map_next(&ensemble->digests, &i));) free(slot->value);
+    map_free(&ensemble->digests);
+    free(ensemble->sessions);
+    free(ensemble->guests);
+    diag_set_sink(NULL, NULL);
+    free(ensemble);
+}

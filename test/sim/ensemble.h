@@ -1,0 +1,144 @@
+/* ensemble.h: a simulated ensemble of keepers with its clients, from a seed: a machine for each member, which may lose power, be
+ * killed, be stopped, be wiped and started again.
+ *
+ *     machine 10.0.0.1 ...  one loop, disk   keeper 1, 2, ...: one life after the other on the same disk
+ *     machine 10.0.1.1 ...  one loop         the guests (guest.h)
+ *
+ * After each step of the simulation the members that applied something are looked at from inside:
+ *
+ *   - at one index of the log all members have one digest of their state;
+ *   - an ephemeral's session exists; a session that one member ended at an index is there at no later one, on any;
+ *   - nobody's session ends early.
+ *
+ * Memory   of a member that was crashed is abandoned with it: run with leak detection off.
+ * Threads  one. All chance comes from the seed, in a fixed order.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "base/random.h"
+#include "loop/loop.h"
+#include "loop/sim.h"
+#include "tree_history.h"
+
+enum {
+    MEMBERS_MAX = 5,
+    GUESTS_MAX = 6,
+    CLIENT_MACHINES = 2,
+    MEMBER_PORT = 2181,
+    MEMBER_QUORUM_PORT = 2888,
+    MEMBER_ELECTION_PORT = 3888,
+};
+
+struct guest;
+struct keeper;
+struct ensemble;
+struct member_life;
+
+enum member_state { MEMBER_DOWN, MEMBER_STARTING, MEMBER_READY, MEMBER_STOPPING };
+
+struct member {
+    struct ensemble *ensemble;
+    int number; /* 1 ... */
+    char host[24];
+    struct sim_machine *machine;
+    enum member_state state;
+    struct member_life *life;
+    int deaths_seen;
+    bool is_full, is_disk_sick, was_starved;
+    bool was_sick; /* syncs failed in this life: it may end */
+    int64_t skew_ms, started_ms;
+    int64_t up_ms, well_ms; /* the adversary's: when to start it again, when its disk has room */
+    uint64_t looked_index;
+};
+
+enum ensemble_phase { PHASE_SETUP, PHASE_LIFE, PHASE_QUIET, PHASE_OVER };
+
+struct ensemble_plan {
+    int members, guests, steps, tick_ms, timeout_ms, window;
+    int64_t snap_count;
+    bool has_power_cuts, has_failed_syncs, has_wipes;
+};
+
+struct ensemble_counts {
+    int64_t starts, power_cuts, kills, stops, ends, wipes, cuts, pauses, leaders, looks;
+};
+
+/* A session as the members have it. */
+struct watched_session {
+    int64_t id;
+    uint64_t last_there, first_gone; /* index; first_gone: UINT64_MAX = nowhere yet */
+};
+
+struct digest_at {
+    uint64_t digest;
+    int member;
+};
+
+struct ensemble {
+    uint64_t seed;
+    struct ensemble_plan plan;
+    struct random random;
+    struct sim *sim;
+    struct member members[MEMBERS_MAX];
+    struct sim_machine *client_machines[CLIENT_MACHINES];
+    struct loop *client_loops[CLIENT_MACHINES];
+    struct guest *guests; /* and, after GUESTS_MAX, an inspector for each member */
+    int guest_count;
+    enum ensemble_phase phase;
+    int64_t quiet_ms; /* since when nothing new is asked */
+    struct tree_history history;
+    struct ensemble_counts counts;
+    int64_t trouble_ms;   /* until when what the adversary did may still be felt */
+    int64_t office_ms[2]; /* when the last leader took office, and the one before */
+    int leader;           /* the last seen; 0 = none */
+    uint64_t leader_term;
+    struct watched_session *sessions;
+    size_t session_count, session_capacity;
+    struct map digests; /* index: struct digest_at */
+
+    void (*line)(void *context, const char *text);
+    void *line_context;
+};
+
+MUST_USE enum error ensemble_new(uint64_t seed, int forced_members,
+                                 void (*line)(void *context, const char *text), void *context,
+                                 struct ensemble **ensemble);
+void ensemble_free(struct ensemble **ensemble);
+
+int64_t ensemble_now_ms(const struct ensemble *ensemble);
+int64_t ensemble_between(struct ensemble *ensemble, int64_t min, int64_t max);
+bool ensemble_chance(struct ensemble *ensemble, unsigned one_in);
+void ensemble_note(struct ensemble *ensemble, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ensemble_fail(struct ensemble *ensemble, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline bool ensemble_has_failed(const struct ensemble *ensemble)
+{
+    return tree_history_has_fault(&ensemble->history);
+}
+/* Something was done that may be felt for so long. */
+void ensemble_trouble(struct ensemble *ensemble, int64_t ms);
+
+/* Lets time pass, less on a fault. */
+void ensemble_run(struct ensemble *ensemble, int64_t ms);
+bool ensemble_run_until(struct ensemble *ensemble, bool (*check)(void *context), void *context,
+                        int64_t limit_ms);
+
+void member_start(struct member *member);
+void member_power_cut(struct member *member);
+void member_kill(struct member *member);
+/* Asks for a clean stop and waits for it. */
+void member_stop(struct member *member);
+/* While it is down: its disk is new. */
+void member_wipe(struct member *member);
+const struct keeper *member_keeper(const struct member *member);
+struct keeper *member_keeper_mut(struct member *member);
+/* Who leads as far as the members know, the one of the latest term; NULL = nobody. */
+struct member *ensemble_leader(struct ensemble *ensemble);
+/* Does this session exist with them still? */
+bool ensemble_has_session(const struct ensemble *ensemble, int64_t id);
+
+/* All members are up, have applied the same, and are equal. */
+void ensemble_compare(struct ensemble *ensemble);
