@@ -100,6 +100,8 @@ json_t *cli_json_text(struct slice s);
 /* The commands, one file for each noun. */
 int cli_server(struct cli *cli);
 int cli_keeper(struct cli *cli);
+int cli_keeper_import(struct cli *cli);
+int cli_keeper_export(struct cli *cli);
 int cli_config_check(struct cli *cli);
 int cli_config_reference(struct cli *cli);
 int cli_config_show(struct cli *cli);

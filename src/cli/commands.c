@@ -13,6 +13,18 @@ static const struct cli_option server_options[] = {
     {"spread", 0, NULL, "give every loop work from the start, loaded or not"},
     END,
 };
+static const struct cli_option import_options[] = {
+    {"from", 0, "DIR", "Apache's dataDir, or the version-2 in it"},
+    {"log-dir", 0, "DIR", "Apache's dataLogDir, when it had one"},
+    {"to", 0, "DIR", "the keeper's dataDir"},
+    {"force", 0, NULL, "take what can be read, in spite of damage, gaps, or another digest"},
+    END,
+};
+static const struct cli_option export_options[] = {
+    {"from", 0, "DIR", "the keeper's dataDir"},
+    {"to", 0, "DIR", "a dataDir for Apache; a version-2 is made in it"},
+    END,
+};
 static const struct cli_option decode_options[] = {
     {"api", 0, "N", "key of the API, e.g. 0 for Produce"},
     {"version", 0, "N", "version of the message"},
@@ -169,6 +181,16 @@ static const struct cli_command commands[] = {
      "Without a file: a development broker on 127.0.0.1:9092, data in ./odradek-data.\n"
      "SIGTERM stops it cleanly. Example:\n"
      "  odradek server --override log.dirs=/var/lib/odradek --override num.partitions=4"},
+    {"keeper", "import", "", 0, 0, cli_keeper_import, "take over an Apache ZooKeeper's data directory",
+     import_options,
+     "Apache's files stay as they are; stop its server first. The newest snapshot and the log after it are "
+     "read, and\n"
+     "held against the digests in them. Clients come back to their sessions.\n"
+     "  odradek keeper import --from /var/lib/zookeeper --to /var/lib/odradek\n"
+     "A keeper alone does so by itself at its first start, in a dataDir that holds Apache's version-2."},
+    {"keeper", "export", "", 0, 0, cli_keeper_export,
+     "write a stopped keeper's state as a data directory of Apache's", export_options,
+     "  odradek keeper export --from /var/lib/odradek --to /var/lib/zookeeper"},
     {"keeper", NULL, "[zoo.cfg]", 0, 1, cli_keeper, "run a keeper alone: ZooKeeper's protocol, its zoo.cfg",
      NULL, NULL},
     {"zkserver", "start-foreground", "zoo.cfg", 1, 1, cli_keeper, "the same, as ZooKeeper's scripts call it",

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/diag.h"
+#include "cli/apache.h"
 #include "cli/cli.h"
 #include "keeper/keeper.h"
 #include "keeper/keeper_tls.h"
@@ -181,7 +182,12 @@ int cli_keeper(struct cli *cli)
         }
         text_free(&report);
         running.config = &config;
-        if (err == OK) status = run(&running);
+        if (err == OK) {
+            bool is_alone = config.server_count <= 1;
+            status = apache_take_over(running.disk, config.data_dir, config.data_log_dir, is_alone) == OK
+                         ? run(&running)
+                         : EXIT_ITEM_FAILED;
+        }
         zoo_config_free(&config);
     }
     bytes_release(&file);

@@ -17,6 +17,8 @@ void apply_event(struct apply *apply, enum event_type type, struct slice path, u
 /* machine_session.c */
 void machine_sessions_free(struct machine *machine);
 struct session *machine_session_add(struct machine *machine, const struct session *fields);
+/* Its ephemerals are gone already. */
+void machine_session_remove(struct machine *machine, struct session *session);
 uint64_t session_digest(const struct session *session);
 /* Did its client attach elsewhere since this was sent? */
 bool session_has_moved(const struct session *session, const struct entry *entry);

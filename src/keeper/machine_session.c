@@ -60,6 +60,15 @@ struct session *machine_session_add(struct machine *machine, const struct sessio
     return session;
 }
 
+void machine_session_remove(struct machine *machine, struct session *session)
+{
+    assert(!session->ephemerals.first);
+    machine->session_digest -= session_digest(session);
+    map_remove_number(&machine->sessions, (uint64_t)session->id);
+    list_remove(&session->all);
+    free(session);
+}
+
 enum error apply_create_session(struct apply *apply)
 {
     struct machine *machine = apply->machine;
@@ -93,10 +102,7 @@ enum error apply_close_session(struct apply *apply)
         tree_delete(&machine->tree, node, apply->zxid);
         quota_add(&machine->tree, text_slice(&machine->path), -size, -1);
     }
-    machine->session_digest -= session_digest(session);
-    map_remove_number(&machine->sessions, (uint64_t)session->id);
-    list_remove(&session->all);
-    free(session);
+    machine_session_remove(machine, session);
     return OK;
 }
 
