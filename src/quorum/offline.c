@@ -24,20 +24,38 @@ struct quorum_offline {
     enum error err;
 };
 
+/* Where the logs are: beside the snapshots, or where PREFIXlogdir says. */
+static enum error find_log_dir(struct disk *disk, const char *dir, const char *prefix,
+                               char out[QUORUM_PATH_SIZE])
+{
+    char path[QUORUM_PATH_SIZE];
+    if (snprintf(path, sizeof path, "%s/%slogdir", dir, prefix) >= (int)sizeof path) return ERR_TOO_LARGE;
+    snprintf(out, QUORUM_PATH_SIZE, "%s", dir);
+    if (!disk_exists(disk, path)) return OK;
+    struct bytes *content = NULL;
+    enum error err = disk_read_file(disk, path, QUORUM_PATH_SIZE - 1, &content);
+    if (err == OK) slice_text(bytes_slice(content), out, QUORUM_PATH_SIZE);
+    bytes_release(&content);
+    return err;
+}
+
 enum error quorum_offline_exists(struct disk *disk, const char *dir, const char *prefix, bool *exists)
 {
     static const char *const kinds[] = {"log", "snapshot"};
+    char log_dir[QUORUM_PATH_SIZE];
     *exists = false;
     if (!disk_exists(disk, dir)) return OK;
-    for (int i = 0; i < 2; i++) {
+    enum error err = find_log_dir(disk, dir, prefix, log_dir);
+    for (int i = 0; i < 2 && err == OK; i++) {
         uint64_t *indexes = NULL;
         size_t count = 0;
-        enum error err = quorum_files_list(disk, dir, prefix, kinds[i], &indexes, &count);
+        const char *where = i == 0 ? log_dir : dir;
+        if (!disk_exists(disk, where)) continue;
+        err = quorum_files_list(disk, where, prefix, kinds[i], &indexes, &count);
         free(indexes);
-        if (err != OK) return err;
         *exists = *exists || count > 0;
     }
-    return OK;
+    return err;
 }
 
 static enum error lock_take(struct disk *disk, const char *dir, const char *prefix, struct disk_lock **lock)
@@ -181,9 +199,10 @@ static enum error read_files(struct disk *disk, const char *dir, const char *pre
 {
     uint64_t *snapshots = NULL, *logs = NULL, applied = 0;
     size_t snapshot_count = 0, log_count = 0;
-    char path[QUORUM_PATH_SIZE];
-    enum error err = quorum_files_list(disk, dir, prefix, "snapshot", &snapshots, &snapshot_count);
-    if (err == OK) err = quorum_files_list(disk, dir, prefix, "log", &logs, &log_count);
+    char path[QUORUM_PATH_SIZE], log_dir[QUORUM_PATH_SIZE];
+    enum error err = find_log_dir(disk, dir, prefix, log_dir);
+    if (err == OK) err = quorum_files_list(disk, dir, prefix, "snapshot", &snapshots, &snapshot_count);
+    if (err == OK) err = quorum_files_list(disk, log_dir, prefix, "log", &logs, &log_count);
     while (snapshot_count > 0 && snapshots[snapshot_count - 1] > last) snapshot_count--;
     if (err == OK && snapshot_count + log_count == 0) err = ERR_NOT_FOUND;
     if (err == OK && snapshot_count > 0) {
@@ -204,11 +223,11 @@ static enum error read_files(struct disk *disk, const char *dir, const char *pre
         bool is_last_file = i + 1 == log_count;
         if (!is_last_file && logs[i + 1] <= applied + 1) continue; /* all in the snapshot */
         if (logs[i] > applied + 1) {
-            diag_error("in \"%s\" the log goes from entry %llu to %llu: files are missing", dir,
+            diag_error("in \"%s\" the log goes from entry %llu to %llu: files are missing", log_dir,
                        (unsigned long long)applied, (unsigned long long)logs[i]);
             err = ERR_CORRUPT;
         }
-        if (err == OK && !quorum_path(path, dir, prefix, "log", logs[i])) err = ERR_TOO_LARGE;
+        if (err == OK && !quorum_path(path, log_dir, prefix, "log", logs[i])) err = ERR_TOO_LARGE;
         if (err == OK) err = read_log(disk, path, logs[i], last, is_last_file, &applied, reading);
     }
     if (err == OK && last != UINT64_MAX && applied < last) err = ERR_TRUNCATED;
