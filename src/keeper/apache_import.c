@@ -345,7 +345,9 @@ static struct znode *ensure(struct apache_state *state, struct znode *parent, co
     acl_retain(&tree->acls, ACL_OPEN);
     int32_t cversion = parent->cversion;
     node = tree_create(tree, parent, &wanted);
+    tree->digest -= znode_digest(parent);
     parent->cversion = cversion;
+    tree->digest += znode_digest(parent);
     return node;
 }
 

@@ -39,6 +39,7 @@ TESTS = [
     ("kill9", "kill9.py", True, 180, []),
     ("cluster_textbook", "cluster_textbook.py", True, 120, []),
     ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),
+    ("keeper_import", "keeper_import.py 6", False, 420, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
