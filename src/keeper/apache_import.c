@@ -9,6 +9,7 @@
 #include "base/vec.h"
 #include "keeper/apache_inside.h"
 #include "keeper/machine_inside.h"
+#include "keeper/quota.h"
 #include "keeper/tree_inside.h"
 #include "loop/disk.h"
 #include "quorum/offline.h"
@@ -352,35 +353,17 @@ static struct znode *ensure(struct apache_state *state, struct znode *parent, co
 }
 
 /* zookeeper_stats is kept by each server for itself, not through the log: so it is counted anew. */
-static void count_quotas(struct tree *tree, struct znode *at, struct text *path)
+static void count_quotas(struct tree *tree)
 {
-    for (struct znode *child = znode_first_child(at); child; child = child->next) {
-        if (znode_child_count(child) > 0) count_quotas(tree, child, path);
-        if (!slice_is(znode_name(child), "zookeeper_limits")) continue;
-        struct znode *stats = tree_child(tree, at, SLICE("zookeeper_stats"));
-        if (!stats) continue;
-        text_reset(path);
-        tree_path(at, path);
-        static const char quota[] = "/zookeeper/quota";
-        struct slice whole = text_slice(path);
-        struct znode *top =
-            tree_find(tree, (struct slice){whole.data + sizeof quota - 1, whole.size - (sizeof quota - 1)});
-        int64_t count = 0, bytes = 0;
-        for (const struct znode *node = top; node;) {
-            count++;
-            bytes += node->data_size > 0 ? node->data_size : 0;
-            const struct znode *next = znode_first_child(node);
-            while (!next && node != top) {
-                next = node->next;
-                if (!next) node = node->parent;
-            }
-            node = next;
+    struct znode *node = tree->quotas;
+    while (node) {
+        if (slice_is(znode_name(node), "zookeeper_stats")) quota_made(tree, node);
+        struct znode *next = znode_first_child(node);
+        while (!next && node != tree->quotas) {
+            next = node->next;
+            if (!next) node = node->parent;
         }
-        char data[80];
-        snprintf(data, sizeof data, "count=%lld,bytes=%lld", (long long)count, (long long)bytes);
-        struct znode kept = *stats;
-        tree_set_data(tree, stats, slice_of(data), kept.mzxid, kept.mtime_ms);
-        stats->version = kept.version;
+        node = next;
     }
 }
 
@@ -407,11 +390,9 @@ static enum error finish(struct importing *importing)
     struct apache_report *report = importing->report;
     drop_orphans(importing);
     struct znode *zookeeper = ensure(state, machine->tree.root, "zookeeper");
-    struct znode *quota = ensure(state, zookeeper, "quota");
+    machine->tree.quotas = ensure(state, zookeeper, "quota");
     ensure(state, zookeeper, "config");
-    struct text path = {0};
-    count_quotas(&machine->tree, quota, &path);
-    text_free(&path);
+    count_quotas(&machine->tree);
 
     LIST_EACH(&machine->session_list, item)
     {

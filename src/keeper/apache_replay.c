@@ -33,6 +33,7 @@ void apache_state_begin(struct apache_state *state)
 {
     *state = (struct apache_state){0};
     machine_init(&state->machine, 1);
+    state->machine.tree.quotas = NULL;
     state->order = (uint32_t)state->machine.tree.slot_count;
     static const uint8_t missing[] = {0,   0,   0,   1,   0,   0,   0,   0, 0, 0, 0, 7,
                                       'm', 'i', 's', 's', 'i', 'n', 'g', 0, 0, 0, 0};
@@ -48,6 +49,7 @@ void apache_state_init(struct apache_state *state)
         while (znode_first_child(node)) node = znode_first_child(node);
         tree_delete(tree, node, 0);
     }
+    tree->quotas = NULL; /* until the end: which znode that will be is not known yet */
     state->order = 0;
 }
 
