@@ -129,7 +129,9 @@ void conn_accept(void *context, struct stream *stream)
     struct conn *conn = NULL;
     const struct tls_start start = {.admits_plain = door->admits_plain};
     bool is_secured = !door->tls || stream_start_tls(stream, door->tls, &start) == OK;
-    if (is_secured && keeper->is_serving && !is_over_limit(keeper, peer.host)) conn = conn_new(keeper);
+    /* A member of an ensemble always answers words. */
+    bool is_open = keeper->is_serving || keeper->office.state != OFFICE_ALONE;
+    if (is_secured && is_open && !is_over_limit(keeper, peer.host)) conn = conn_new(keeper);
     if (!conn) {
         keeper->rejected_count++;
         stream_close(&stream);

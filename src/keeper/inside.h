@@ -7,6 +7,8 @@
  *     words.c     four-letter words
  *     local.c     the local door
  *     saver.c     snapshots and the reaper of containers, in slices
+ *     office.c    which part this member plays in its ensemble
+ *     forward.c   what it sends to the leader, and what the leader does with it
  *     keeper.c    log and machine put together
  *
  * All of it runs on the keeper's loop. A connection that ends is CONN_DEAD at once and freed at the end of the turn, so
@@ -18,6 +20,7 @@
 #include "base/text.h"
 #include "keeper/keeper.h"
 #include "keeper/machine.h"
+#include "keeper/office.h"
 #include "keeper/watch.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
@@ -52,7 +55,9 @@ struct request {
     struct conn *conn; /* NULL: gone, or the keeper's own request */
     enum request_kind kind;
     int32_t xid, op;
-    uint64_t index; /* applied when the log is */
+    uint64_t index;    /* of a keeper alone: applied when the log is */
+    uint32_t sequence; /* in an ensemble: of this member's life */
+    bool is_applied;   /* a sync that is still in its connection's queue */
     int64_t begun_us;
     size_t body_size;
     uint8_t body[]; /* of a read */
@@ -66,10 +71,12 @@ struct conn {
     char host[64];
     uint16_t port;
     enum conn_state state;
-    bool had_read_only; /* its ConnectRequest had the field */
-    bool is_broker;     /* one of ours (KEEPER_BROKER_PROTOCOL) */
-    bool is_cut;        /* to be closed at the end of the turn */
+    bool had_read_only;   /* its ConnectRequest had the field */
+    bool wants_read_only; /* and it was true */
+    bool is_broker;       /* one of ours (KEEPER_BROKER_PROTOCOL) */
+    bool is_cut;          /* to be closed at the end of the turn */
     struct live *live;
+    uint32_t attachment; /* of the session here; 0: a keeper alone */
     struct text ids;
     int auth_count;
     struct watcher watcher;
@@ -90,12 +97,16 @@ struct conn {
 /* A session as this member sees it. */
 struct live {
     struct list bucket;
-    struct session *session;
-    struct conn *conn; /* NULL: disconnected */
+    struct list touched; /* among the keeper's: the leader is to hear of it */
+    int64_t id;
+    struct session *session; /* the machine's, or of a read-only connection its own */
+    struct conn *conn;       /* NULL: disconnected */
     int32_t timeout_ms;
     int64_t due_tick;
     bool is_closing;
-    struct list lost; /* among the keeper's: a broker's, without its connection */
+    bool is_old;       /* of an earlier life of this process, and to be closed before we are ready */
+    bool is_read_only; /* known to this member only, and gone with its connection */
+    struct list lost;  /* among the keeper's: a broker's, without its connection */
     int64_t lost_ms;
 };
 
@@ -128,6 +139,13 @@ struct keeper {
     struct quorum *quorum;
     struct machine machine;
     bool is_serving, is_closing, has_failed, is_log_closed;
+    bool has_told_ready;
+    bool is_machine_here; /* no worker restores it: it may be looked at */
+    bool is_read_only;    /* without a leader, and serving readers all the same */
+    struct office office;
+    struct held *held_first, *held_last;
+    struct list touched; /* struct live */
+    struct loop_timer touch_timer;
     size_t closes_left; /* sessions of an earlier process that are still being closed */
     void (*closed)(void *context);
     void *closed_context;
@@ -189,7 +207,12 @@ void keeper_turn_soon(struct keeper *keeper);
 void keeper_free_dead(struct keeper *keeper);
 void keeper_turn(struct loop_message *message);
 void keeper_timeouts(struct loop_timer *timer);
-/* keeper.c: once closing: frees it as soon as nothing will call it any more. */
+/* --- keeper.c --- */
+/* Clients may come; the first time this is `ready`. */
+void keeper_serve(struct keeper *keeper);
+/* Closes every connection and lets nobody in. */
+void keeper_cut_clients(struct keeper *keeper);
+/* Once closing: frees it as soon as nothing will call it any more. */
 void keeper_end(struct keeper *keeper);
 
 /* --- requests.c --- */
@@ -202,15 +225,44 @@ void request_drain(struct conn *conn);
 void request_drop_all(struct conn *conn);
 /* The keeper's own entry (no connection waits). */
 MUST_USE enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body);
+/* Fills in the entry's origin. ERR_AGAIN: not now. */
 MUST_USE enum error request_submit(struct keeper *keeper, struct conn *conn, enum request_kind kind,
-                                   int32_t xid, const struct entry *entry);
+                                   int32_t xid, struct entry *entry);
+/* What this member's configuration puts into each entry it leads to the log. */
+uint8_t request_flags(const struct keeper *keeper);
+/* Forgets what is on its way to the log, and closes the connections that wait for it. */
+void request_drop_pending(struct keeper *keeper);
+
+/* --- forward.c --- */
+/* Header, ids and body towards the log, through the leader if that is another. ERR_AGAIN: not now. */
+MUST_USE enum error forward_entry(struct keeper *keeper, const struct slice parts[3], uint64_t *index);
+void forward_lost(struct keeper *keeper, int64_t session, uint32_t attachment);
+void forward_touches(struct loop_timer *timer);
+void forward_message(struct keeper *keeper, int32_t from, struct slice bytes);
+void forward_refuse(struct keeper *keeper, int32_t member, uint32_t life);
+/* False: there is still no room. */
+bool forward_append_held(struct keeper *keeper);
+void forward_drop_held(struct keeper *keeper);
 
 /* --- session.c --- */
 void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken);
-void session_created(struct keeper *keeper, struct conn *conn);
+/* Entries that were applied, whoever asked for them. */
+void session_created(struct keeper *keeper);
+void session_attached(struct keeper *keeper);
 void session_closed(struct keeper *keeper, int64_t id, struct conn *asked);
+/* This connection's createSession or attach was applied. */
+void session_connected(struct conn *conn);
 void session_touch(struct keeper *keeper, struct live *live);
-enum error session_adopt(struct keeper *keeper, struct session *session);
+/* The machine has new sessions, all of them: after recovery, or a snapshot of the leader's. */
+void session_adopt_all(struct keeper *keeper);
+/* Asks for the end of those of the local door in an earlier life of this process; closes_left counts them. */
+void session_end_old(struct keeper *keeper);
+void session_take_office(struct keeper *keeper);
+void session_leave_office(struct keeper *keeper);
+/* The leader's link to a member, at whose local door sessions may be, came or went. */
+void session_member_linked(struct keeper *keeper, int32_t member, bool is_up);
+/* A member says that a broker's connection ended there. */
+void session_lost_elsewhere(struct keeper *keeper, int64_t id, uint32_t attachment);
 void session_detach(struct conn *conn);
 /* The same, and the peer did not say that it goes. */
 void session_connection_lost(struct conn *conn);
@@ -240,5 +292,6 @@ void local_free_all(struct keeper *keeper);
 void saver_consider(struct keeper *keeper);
 void saver_run(struct loop_message *message);
 void saver_room(struct keeper *keeper);
+void saver_finish(struct keeper *keeper);
 void reaper_consider(struct keeper *keeper);
 void reaper_run(struct loop_timer *timer);

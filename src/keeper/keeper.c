@@ -25,6 +25,7 @@ void keeper_config_init(struct keeper_config *config)
         .snap_size_bytes = 256 << 20,
         .force_sync = true,
         .four_letter_words = "srvr",
+        .patience_ms = 2000,
     };
 }
 
@@ -53,6 +54,17 @@ static void tell_quota(struct keeper *keeper)
               keeper->machine.outcome.err == OK ? "passes" : "would pass");
 }
 
+static void on_failed(void *context, enum error err);
+
+static void stop_parted(struct keeper *keeper)
+{
+    diag_error(
+        "what is in \"%s\" differs from what the leader has, and is served no more; without its files this "
+        "member gets everything anew from the others",
+        keeper->config.data_dir);
+    on_failed(keeper, ERR_CORRUPT);
+}
+
 static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
 {
     struct keeper *keeper = context;
@@ -61,6 +73,7 @@ static enum error on_apply(void *context, uint64_t index, uint64_t term, struct 
     tell_quota(keeper);
     events_fire(keeper);
     request_applied(keeper, index);
+    if (keeper->machine.has_parted && !keeper->has_failed) stop_parted(keeper);
     return OK;
 }
 
@@ -94,14 +107,17 @@ static void on_applied(void *context)
 {
     struct keeper *keeper = context;
     if (keeper->is_closing) return;
+    if (keeper->office.state != OFFICE_ALONE) office_applied(keeper);
     resume_stalled(keeper);
+    if (keeper->is_closing) return;
     saver_consider(keeper);
     reaper_consider(keeper);
 }
 
 static void on_room(void *context)
 {
-    resume_stalled(context);
+    struct keeper *keeper = context;
+    if (forward_append_held(keeper)) resume_stalled(keeper);
 }
 
 static void conns_close(struct keeper *keeper)
@@ -109,15 +125,52 @@ static void conns_close(struct keeper *keeper)
     while (!list_empty(&keeper->conns)) conn_close(CONTAINER_OF(keeper->conns.next, struct conn, all));
 }
 
+void keeper_cut_clients(struct keeper *keeper)
+{
+    keeper->is_serving = false; /* first: that a broker's connection ends now says nothing of the broker */
+    conns_close(keeper);
+}
+
+void keeper_serve(struct keeper *keeper)
+{
+    if (keeper->has_failed) return;
+    keeper->is_serving = true;
+    bool is_first = !keeper->has_told_ready;
+    keeper->has_told_ready = true;
+    if (is_first) keeper->events.ready(keeper->context, OK);
+    if (!keeper->is_closing) resume_stalled(keeper);
+}
+
+/* A snapshot of the leader's takes the place of all that is here. Clients come back and set their watches again. */
+static void on_installing(void *context)
+{
+    struct keeper *keeper = context;
+    keeper_cut_clients(keeper);
+    saver_finish(keeper);
+    keeper->is_machine_here = keeper->machine.wants_events = false;
+    office_renew(keeper);
+    session_free_all(keeper);
+}
+
+static void on_installed(void *context)
+{
+    struct keeper *keeper = context;
+    keeper->is_machine_here = keeper->machine.wants_events = true;
+    session_adopt_all(keeper);
+    office_ready(keeper);
+}
+
 static void on_failed(void *context, enum error err)
 {
     struct keeper *keeper = context;
     keeper->has_failed = true;
-    bool was_serving = keeper->is_serving;
-    keeper->is_serving = false;
-    conns_close(keeper);
-    if (keeper->events.failed && was_serving) keeper->events.failed(keeper->context, err);
-    if (!was_serving) keeper->events.ready(keeper->context, err);
+    keeper_cut_clients(keeper);
+    if (keeper->has_told_ready) {
+        if (keeper->events.failed) keeper->events.failed(keeper->context, err);
+    } else {
+        keeper->has_told_ready = true;
+        keeper->events.ready(keeper->context, err);
+    }
 }
 
 static void on_snapshot_room(void *context)
@@ -134,25 +187,30 @@ static void on_snapshot_done(void *context, enum error err)
 static void on_ready(void *context, enum error err)
 {
     struct keeper *keeper = context;
-    if (err == OK) {
-        keeper->machine.wants_events = true;
-        keeper->closes_left = 0;
-        LIST_EACH(&keeper->machine.session_list, item)
-        {
-            struct session *session = CONTAINER_OF(item, struct session, all);
-            err = session_adopt(keeper, session);
-            if (err != OK) break;
-            keeper->closes_left += session->is_local_door;
-        }
-        if (err == OK && keeper->closes_left > 0) return; /* ready when they are closed */
-        keeper->is_serving = err == OK;
+    if (err != OK) {
+        keeper->has_told_ready = true;
+        keeper->events.ready(keeper->context, err);
+        return;
     }
-    keeper->events.ready(keeper->context, err);
+    keeper->is_machine_here = keeper->machine.wants_events = true;
+    session_adopt_all(keeper);
+    office_ready(keeper);
 }
 
-static const struct quorum_machine machine_callbacks = {on_restore, on_restored, on_apply};
-static const struct quorum_events quorum_callbacks = {on_ready, on_applied,       on_failed,
-                                                      on_room,  on_snapshot_done, on_snapshot_room};
+static const struct quorum_machine machine_callbacks = {.restore = on_restore,
+                                                        .restored = on_restored,
+                                                        .apply = on_apply,
+                                                        .installing = on_installing,
+                                                        .installed = on_installed};
+static const struct quorum_events quorum_callbacks = {.ready = on_ready,
+                                                      .applied = on_applied,
+                                                      .failed = on_failed,
+                                                      .room = on_room,
+                                                      .snapshot_done = on_snapshot_done,
+                                                      .snapshot_room = on_snapshot_room,
+                                                      .standing = office_standing,
+                                                      .message = office_message,
+                                                      .link = office_link};
 
 /* --- the ways in and out --- */
 
@@ -165,6 +223,7 @@ static void keeper_free(struct keeper *keeper)
         keeper->pending_first = request->next_pending;
         free(request);
     }
+    forward_drop_held(keeper);
     session_free_all(keeper);
     watch_table_free(&keeper->watches);
     map_free(&keeper->by_host);
@@ -187,6 +246,23 @@ static enum error open_parts(struct keeper *keeper, struct lane *sync)
     if (err != OK) return err;
     struct quorum_config quorum_config = {
         .dir = config->data_dir, .prefix = "keeper-", .force_sync = config->force_sync};
+    struct quorum_member founders[QUORUM_MEMBERS_MAX];
+    if (config->server_count > 0) {
+        for (size_t i = 0; i < config->server_count; i++) {
+            const struct keeper_server *server = &config->servers[i];
+            founders[i] = (struct quorum_member){.id = server->id,
+                                                 .part = server->is_observer ? QUORUM_OBSERVER : QUORUM_VOTER,
+                                                 .host = server->host,
+                                                 .port = server->quorum_port,
+                                                 .about = server->line};
+        }
+        quorum_config.id = config->server_id;
+        quorum_config.founders = founders;
+        quorum_config.founder_count = (int)config->server_count;
+        quorum_config.listen_host = config->listens_on_all_ips ? "0.0.0.0" : NULL;
+        quorum_config.heartbeat_ms = config->heartbeat_ms;
+        quorum_config.election_ms = config->election_ms;
+    }
     return quorum_open(&quorum_config, keeper->loop, keeper->disk, sync, keeper->work, &machine_callbacks,
                        &quorum_callbacks, keeper, &keeper->quorum);
 }
@@ -197,7 +273,8 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
 {
     assert(events->ready);
     if (config->tick_time_ms <= 0 || config->jute_max_buffer <= 0 || config->server_id < 1 ||
-        config->server_id > 254 || config->snap_count < 1) {
+        config->server_id > 254 || config->snap_count < 1 || config->server_count > QUORUM_MEMBERS_MAX ||
+        config->patience_ms < 0) {
         return ERR_CONFIG;
     }
     struct keeper *keeper = calloc(1, sizeof *keeper);
@@ -220,11 +297,14 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->lost_timer.run = session_lost_expiry;
     keeper->reaper.run = reaper_run;
     keeper->saver_message.run = saver_run;
-    struct list *lists[] = {&keeper->conns,   &keeper->fresh, &keeper->finishing, &keeper->dirty,
-                            &keeper->stalled, &keeper->dead,  &keeper->locals,    &keeper->lost};
+    keeper->touch_timer.run = forward_touches;
+    struct list *lists[] = {&keeper->conns,  &keeper->fresh,   &keeper->finishing,
+                            &keeper->dirty,  &keeper->stalled, &keeper->dead,
+                            &keeper->locals, &keeper->lost,    &keeper->touched};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
     for (int i = 0; i < BUCKETS; i++) list_init(&keeper->buckets[i]);
     machine_init(&keeper->machine, (uint8_t)config->server_id);
+    office_open(keeper);
 
     bool has_memory = keeper->config.data_dir && keeper->scratch && keeper->config.four_letter_words &&
                       (keeper->config.super_digest || !config->super_digest) &&
@@ -241,7 +321,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
 enum error keeper_listen_tls(struct keeper *keeper, const char *host, uint16_t port,
                              struct tls_context *context, bool admits_plain)
 {
-    if (!keeper->is_serving) return ERR_CLOSED;
+    if (!keeper->is_serving && keeper->office.state == OFFICE_ALONE) return ERR_CLOSED;
     if (keeper->door_count == sizeof keeper->doors / sizeof *keeper->doors) return ERR_LIMIT;
     struct door *door = &keeper->doors[keeper->door_count];
     *door = (struct door){.keeper = keeper, .admits_plain = admits_plain};
@@ -291,8 +371,10 @@ void keeper_close(struct keeper **keeper, void (*closed)(void *context), void *c
     held->closed_context = context;
     for (size_t i = 0; i < held->door_count; i++) listener_close(&held->doors[i].listener);
     conns_close(held);
-    struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->lost_timer, &held->reaper};
+    struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->lost_timer, &held->reaper,
+                                   &held->touch_timer};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) loop_timer_stop(held->loop, timers[i]);
+    office_close(held);
     quorum_close(&held->quorum, on_quorum_closed, held);
 }
 
@@ -301,6 +383,8 @@ void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats)
     const struct tree *tree = &keeper->machine.tree;
     struct quorum_stats log;
     quorum_stats(keeper->quorum, &log);
+    *stats = (struct keeper_stats){.log_syncs = log.syncs, .log_bytes = log.bytes_written};
+    if (!keeper->is_machine_here) return;
     *stats = (struct keeper_stats){
         .zxid = keeper->machine.zxid,
         .znode_count = tree->count + 1, /* ZooKeeper counts the root twice, as "" and as "/" */

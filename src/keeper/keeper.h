@@ -32,6 +32,16 @@ struct tls_context;
  * session ends a moment after its connection, for its process keeps that as long as it lives. */
 enum { KEEPER_BROKER_PROTOCOL = 0x6f64 };
 
+/* A member of an ensemble, as its line in zoo.cfg has it. */
+struct keeper_server {
+    int32_t id; /* 1..254 */
+    bool is_observer;
+    const char *host;     /* where the others reach it */
+    uint16_t quorum_port; /* all that members say to each other goes there */
+    const char
+        *line; /* "HOST:PORT:PORT:participant;HOST:PORT", as /zookeeper/config shows it behind "server.ID=" */
+};
+
 /* Names and defaults as in zoo.cfg; keeper_config_init sets the defaults. Strings are copied by keeper_open.
  */
 struct keeper_config {
@@ -55,13 +65,20 @@ struct keeper_config {
     const char *x509_super_user;      /* X509AuthenticationProvider.superUser, NULL: none */
     const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
     bool admits_read_only;            /* readonlymode.enabled: isro joins the whitelist */
+
+    /* An ensemble. The members are read while the log is empty; from then on they are what the log says. */
+    const struct keeper_server *servers;
+    size_t server_count;               /* 0: a keeper alone */
+    bool listens_on_all_ips;           /* quorumListenOnAllIPs */
+    int32_t patience_ms;               /* without a leader, before clients are sent away; 2000 */
+    int32_t heartbeat_ms, election_ms; /* 0: what quorum/ finds right */
 };
 
 void keeper_config_init(struct keeper_config *config);
 
 struct keeper_events {
-    /* Once, after keeper_open returned OK: recovered and serving (then keeper_listen and the local door
-     * work), or why not (then only keeper_close works). */
+    /* Once, after keeper_open returned OK: recovered and serving (then the local door works), or why not (then only
+     * keeper_close works). A member of an ensemble is ready when it has a leader. */
     void (*ready)(void *context, enum error err);
     /* At most once: the log failed; `err` is what the disk said. May be NULL. */
     void (*failed)(void *context, enum error err);
@@ -74,7 +91,7 @@ MUST_USE enum error keeper_open(const struct keeper_config *config, struct loop 
                                 struct lane *lane, const struct keeper_events *events, void *context,
                                 struct keeper **keeper);
 
-/* After ready. host "" or NULL: all addresses; port 0: any free one. May be called several times. */
+/* A keeper alone: after ready. A member of an ensemble may listen before: until it is ready it answers words. host "" or NULL: all addresses; port 0: any free one. May be called several times. */
 MUST_USE enum error keeper_listen(struct keeper *keeper, const char *host, uint16_t port);
 /* The same with TLS; with admits_plain a client may also come without. `context` is retained; NULL: no TLS. Clients whose
  * certificate was checked have the id "x509" with its subject. */

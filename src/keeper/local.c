@@ -9,7 +9,7 @@ enum { LOCAL_INPUT_MAX = 64 << 20 };
 enum error keeper_local_connect(struct keeper *keeper, const struct keeper_local_events *events,
                                 void *context, struct keeper_local **result)
 {
-    if (!keeper->is_serving || keeper->has_failed) return ERR_CLOSED;
+    if (!keeper->is_serving || keeper->is_read_only) return ERR_CLOSED;
     struct keeper_local *local = calloc(1, sizeof *local);
     struct conn *conn = local ? conn_new(keeper) : NULL;
     if (!conn) {

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/diag.h"
 #include "keeper/inside.h"
 #include "keeper/jute.h"
 #include "loop/tls.h"
@@ -69,29 +70,48 @@ void request_drop_all(struct conn *conn)
     }
 }
 
+void request_drop_pending(struct keeper *keeper)
+{
+    while (keeper->pending_first) {
+        struct request *request = keeper->pending_first;
+        if (request->conn) conn_close(request->conn);
+        keeper->pending_first = request->next_pending;
+        keeper->outstanding--;
+        free(request);
+    }
+    keeper->pending_last = NULL;
+}
+
 /* --- writes --- */
 
 enum error request_submit(struct keeper *keeper, struct conn *conn, enum request_kind kind, int32_t xid,
-                          const struct entry *entry)
+                          struct entry *entry)
 {
     static const uint8_t no_ids[2];
-    struct request *request = request_new(conn, kind, xid, entry->op, SLICE_NULL);
+    struct office *office = &keeper->office;
+    struct request *request =
+        request_new(conn, kind, xid, entry->op, kind == REQUEST_SYNC ? entry->body : SLICE_NULL);
     if (!request) return ERR_NOMEM;
+    entry->origin = office->id;
+    entry->life = office->life;
+    entry->sequence = request->sequence = office->sequence + 1;
     uint8_t header[ENTRY_HEADER_MAX];
     size_t header_size = entry_header(entry, header);
     struct slice ids = entry->ids.bytes.size ? entry->ids.bytes : (struct slice){no_ids, sizeof no_ids};
     struct slice parts[] = {{header, header_size}, ids, entry->body};
-    enum error err = quorum_append(keeper->quorum, parts, 3, &request->index);
+    enum error err = office->state == OFFICE_ALONE ? quorum_append(keeper->quorum, parts, 3, &request->index)
+                                                   : forward_entry(keeper, parts, &request->index);
     if (err != OK) {
         free(request);
         return err;
     }
+    office->sequence++;
     if (conn) conn_push(conn, request);
     pending_push(keeper, request);
     return OK;
 }
 
-static uint8_t entry_flags(const struct keeper *keeper)
+uint8_t request_flags(const struct keeper *keeper)
 {
     return (uint8_t)((keeper->config.extended_types ? ENTRY_EXTENDED_TYPES : 0) |
                      (keeper->config.skip_acl ? ENTRY_SKIP_ACL : 0) |
@@ -100,7 +120,7 @@ static uint8_t entry_flags(const struct keeper *keeper)
 
 enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body)
 {
-    struct entry entry = {.flags = entry_flags(keeper),
+    struct entry entry = {.flags = request_flags(keeper),
                           .op = op,
                           .time_ms = loop_wall_ms(keeper->loop),
                           .session = session,
@@ -115,11 +135,12 @@ static bool take_write(struct conn *conn, int32_t xid, int32_t op, struct slice 
     bool is_busy = keeper->outstanding >= (size_t)keeper->config.global_outstanding_limit;
     if (is_busy && conn->write_count > 0) return false;
     struct entry entry = {
-        .flags = entry_flags(keeper),
+        .flags = request_flags(keeper),
         .op = op,
         .time_ms = loop_wall_ms(keeper->loop),
-        .session = conn->live->session->id,
+        .session = conn->live->id,
         .cxid = xid,
+        .attachment = conn->attachment,
         .ids = {text_slice(&conn->ids)},
         .body = body,
     };
@@ -162,7 +183,7 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
     if (op_is_read(op)) {
         struct read_request read = {
             .op = op,
-            .session = conn->live->session->id,
+            .session = conn->live->id,
             .ids = {text_slice(&conn->ids)},
             .skips_acl = keeper->config.skip_acl,
             .body = body,
@@ -215,20 +236,13 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
 
 void request_drain(struct conn *conn)
 {
-    struct keeper *keeper = conn->keeper;
     while (conn->state == CONN_OPEN && conn->first) {
         struct request *request = conn->first;
-        bool is_due = request->kind == REQUEST_READ;
-        if (request->kind == REQUEST_SYNC) is_due = request->index <= quorum_applied_index(keeper->quorum);
-        if (!is_due) return;
+        if (request->kind != REQUEST_READ && !request->is_applied) return;
         conn_pop(conn);
         serve(conn, request->xid, request->op, (struct slice){request->body, request->body_size},
               request->begun_us);
-        if (request->kind == REQUEST_SYNC) {
-            request->conn = NULL;
-        } else {
-            free(request);
-        }
+        free(request);
     }
 }
 
@@ -236,36 +250,69 @@ static void answer_write(struct keeper *keeper, struct request *request)
 {
     const struct machine_outcome *outcome = &keeper->machine.outcome;
     struct conn *conn = request->conn;
+    if (request->op == OP_NEW_EPOCH) office_entered(keeper);
     if (conn) {
         assert(conn->first == request);
         conn_pop(conn);
+        if (outcome->err == ERR_ZK_SESSION_MOVED) { /* its client does not listen here any more */
+            session_detach(conn);
+            conn_close(conn);
+            return;
+        }
         conn_reply(conn, request->xid, outcome->zxid, error_zk_code(outcome->err),
                    text_slice(&outcome->body));
         note_latency(conn, request->xid, request->op, outcome->zxid, request->begun_us);
     }
-    if (request->op == OP_CLOSE_SESSION) session_closed(keeper, outcome->session, conn);
+    if (request->op == OP_CLOSE_SESSION && outcome->err == OK) session_closed(keeper, outcome->session, conn);
     if (conn) request_drain(conn);
+}
+
+static void answer_first(struct keeper *keeper)
+{
+    struct request *request = keeper->pending_first;
+    keeper->pending_first = request->next_pending;
+    if (!keeper->pending_first) keeper->pending_last = NULL;
+    keeper->outstanding--;
+    struct conn *conn = request->conn;
+    switch (request->kind) {
+    case REQUEST_WRITE: answer_write(keeper, request); break;
+    case REQUEST_CONNECT:
+        if (!conn) break;
+        conn_pop(conn);
+        session_connected(conn);
+        break;
+    default:
+        if (!conn) break;
+        request->is_applied = true;
+        request_drain(conn); /* frees it */
+        return;
+    }
+    free(request);
+}
+
+/* Of all members' entries those of our life come back in the order in which we sent them. */
+static bool is_next_of_ours(struct keeper *keeper)
+{
+    const struct machine_outcome *outcome = &keeper->machine.outcome;
+    if (outcome->origin != keeper->office.id || outcome->life != keeper->office.life) return false;
+    if (keeper->pending_first && keeper->pending_first->sequence == outcome->sequence) return true;
+    diag_error("entry %u of this life is applied, but %u is awaited: clients have to ask again",
+               outcome->sequence, keeper->pending_first ? keeper->pending_first->sequence : 0);
+    office_renew(keeper);
+    return false;
 }
 
 void request_applied(struct keeper *keeper, uint64_t index)
 {
-    while (keeper->pending_first && keeper->pending_first->index <= index) {
-        struct request *request = keeper->pending_first;
-        keeper->pending_first = request->next_pending;
-        if (!keeper->pending_first) keeper->pending_last = NULL;
-        keeper->outstanding--;
-        switch (request->kind) {
-        case REQUEST_WRITE: answer_write(keeper, request); break;
-        case REQUEST_CONNECT:
-            if (request->conn) conn_pop(request->conn);
-            session_created(keeper, request->conn);
-            break;
-        default:
-            if (request->conn) request_drain(request->conn);
-            assert(!request->conn); /* it was due, so the drain took it */
-            break;
-        }
-        free(request);
+    const struct machine_outcome *outcome = &keeper->machine.outcome;
+    if (outcome->err == OK && outcome->op == OP_CREATE_SESSION) session_created(keeper);
+    if (outcome->err == OK && outcome->op == OP_ATTACH) session_attached(keeper);
+    if (keeper->office.state == OFFICE_ALONE) {
+        while (keeper->pending_first && keeper->pending_first->index <= index) answer_first(keeper);
+    } else if (is_next_of_ours(keeper)) {
+        answer_first(keeper);
+    } else if (outcome->err == OK && outcome->op == OP_CLOSE_SESSION) {
+        session_closed(keeper, outcome->session, NULL);
     }
 }
 
@@ -311,9 +358,22 @@ static void take_auth(struct conn *conn, int32_t xid, struct slice body)
 
 /* --- a frame --- */
 
+/* In an ensemble a sync is an entry of its own: once it is applied here, so is all that was committed when it came. */
+static bool take_sync(struct conn *conn, int32_t xid, struct slice body)
+{
+    struct keeper *keeper = conn->keeper;
+    if (conn->read_count >= QUEUED_READS_MAX) return false;
+    struct entry entry = {.op = OP_SYNC, .session = conn->live->id, .cxid = xid, .body = body};
+    enum error err = request_submit(keeper, conn, REQUEST_SYNC, xid, &entry);
+    if (err == ERR_AGAIN) return false;
+    if (err != OK) conn_close(conn);
+    return true;
+}
+
 static bool take_read(struct conn *conn, int32_t xid, int32_t op, struct slice body)
 {
     struct keeper *keeper = conn->keeper;
+    if (op == OP_SYNC && keeper->office.state != OFFICE_ALONE) return take_sync(conn, xid, body);
     bool waits = op == OP_SYNC && quorum_applied_index(keeper->quorum) < quorum_last_index(keeper->quorum);
     if (!conn->first && !waits) {
         serve(conn, xid, op, body, loop_now_us(keeper->loop));
@@ -346,6 +406,13 @@ static void identify_by_certificate(struct conn *conn)
     text_free(&subject);
 }
 
+/* A session that only this member knows may be closed; one that all know may not, nor anything else be changed. */
+static bool read_only_admits(const struct conn *conn, int32_t op)
+{
+    if (op == OP_CLOSE_SESSION) return conn->live->is_read_only;
+    return op != OP_SYNC && op != OP_CHECK && !op_is_write(op);
+}
+
 bool request_frame(struct conn *conn, struct slice frame)
 {
     enum { REQUEST_HEADER_SIZE = 8 };
@@ -367,6 +434,11 @@ bool request_frame(struct conn *conn, struct slice frame)
         } else if (op == OP_SASL) {
             conn_reply(conn, xid, 0, 0,
                        (struct slice){no_token, sizeof no_token}); /* there is no such mechanism */
+        } else if (keeper->is_read_only && !read_only_admits(conn, op)) {
+            conn_reply(conn, xid, keeper->machine.zxid, error_zk_code(ERR_ZK_NOT_READ_ONLY), SLICE_NULL);
+        } else if (conn->live->is_read_only && op == OP_CLOSE_SESSION) {
+            conn_reply(conn, xid, keeper->machine.zxid, 0, SLICE_NULL);
+            conn_finish(conn);
         } else if (op_is_write(op) && op_is_decodable(op, body)) {
             is_taken = take_write(conn, xid, op, body);
         } else {

@@ -21,7 +21,7 @@ static void saver_post(struct keeper *keeper)
 
 void saver_consider(struct keeper *keeper)
 {
-    if (keeper->is_saving || keeper->is_closing || keeper->has_failed) return;
+    if (keeper->is_saving || keeper->is_closing || keeper->has_failed || !keeper->is_machine_here) return;
     bool is_due = quorum_log_entries(keeper->quorum) >= keeper->config.snap_count ||
                   quorum_log_bytes(keeper->quorum) >= keeper->config.snap_size_bytes;
     if (!is_due || quorum_snapshot_begin(keeper->quorum) != OK) return;
@@ -35,7 +35,7 @@ void saver_run(struct loop_message *message)
 {
     struct keeper *keeper = CONTAINER_OF(message, struct keeper, saver_message);
     keeper->is_saver_posted = false;
-    if (keeper->is_closing || !keeper->is_saving || keeper->saver_waits) return;
+    if (keeper->is_closing || !keeper->machine.saver || keeper->saver_waits) return;
     int64_t begun_us = loop_clock_us(keeper->loop);
     bool is_more = true;
     while (is_more && !keeper->saver_waits && loop_clock_us(keeper->loop) - begun_us < SLICE_US) {
@@ -48,9 +48,18 @@ void saver_run(struct loop_message *message)
     }
 }
 
+/* At once, for the machine is about to be another: a rare pause of the loop. */
+void saver_finish(struct keeper *keeper)
+{
+    if (!keeper->machine.saver) return;
+    while (machine_snapshot_step(&keeper->machine, SLOTS_AT_ONCE)) continue;
+    quorum_snapshot_end(keeper->quorum);
+    keeper->is_saving = false;
+}
+
 void saver_room(struct keeper *keeper)
 {
-    if (!keeper->is_saving || !keeper->saver_waits) return;
+    if (!keeper->machine.saver || !keeper->saver_waits) return;
     keeper->saver_waits = false;
     saver_post(keeper);
 }
@@ -64,7 +73,7 @@ static bool has_reapable(const struct keeper *keeper)
 
 void reaper_consider(struct keeper *keeper)
 {
-    if (has_reapable(keeper) && !loop_timer_running(&keeper->reaper)) {
+    if (office_leads(keeper) && has_reapable(keeper) && !loop_timer_running(&keeper->reaper)) {
         loop_timer_start(keeper->loop, &keeper->reaper, REAPER_INTERVAL_MS);
     }
 }
@@ -84,7 +93,7 @@ void reaper_run(struct loop_timer *timer)
 {
     struct keeper *keeper = CONTAINER_OF(timer, struct keeper, reaper);
     const struct tree *tree = &keeper->machine.tree;
-    if (!has_reapable(keeper) || keeper->has_failed) return;
+    if (!office_leads(keeper) || !has_reapable(keeper) || keeper->has_failed) return;
     int64_t begun_us = loop_clock_us(keeper->loop), wall_ms = loop_wall_ms(keeper->loop);
     struct text path = {0}, body = {0};
     int reaped = 0;

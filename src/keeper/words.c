@@ -31,7 +31,7 @@ static void add_server(struct text *out, const struct keeper *keeper)
     text_addf(out, "Received: %" PRId64 "\nSent: %" PRId64 "\n", keeper->packets_received,
               keeper->packets_sent);
     text_addf(out, "Connections: %zu\nOutstanding: %zu\n", keeper->conn_count, keeper->outstanding);
-    text_addf(out, "Zxid: 0x%" PRIx64 "\nMode: standalone\n", (uint64_t)keeper->machine.zxid);
+    text_addf(out, "Zxid: 0x%" PRIx64 "\nMode: %s\n", (uint64_t)keeper->machine.zxid, office_mode(keeper));
     text_addf(out, "Node count: %" PRId64 "\n", keeper->machine.tree.count + 1);
 }
 
