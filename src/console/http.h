@@ -1,4 +1,4 @@
-/* http.h: /metrics, /healthz and /readyz over HTTP, on libmicrohttpd polled by a loop.
+/* http.h: /metrics, /healthz and /readyz over HTTP (serve.h).
  *
  *     GET /metrics   Prometheus text; the whole registry of the node
  *     GET /healthz   200 as long as the loop turns

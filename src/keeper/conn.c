@@ -20,7 +20,8 @@ struct conn *conn_new(struct keeper *keeper)
     conn->keeper = keeper;
     conn->state = CONN_FRESH;
     conn->begun_ms = conn->timed_from_ms = loop_now_ms(keeper->loop);
-    conn->last_op = -1;
+    conn->last_xid = -1;
+    conn->last_zxid = -1;
     list_init(&conn->timed);
     list_init(&conn->dirty);
     list_init(&conn->stalled);
@@ -82,6 +83,7 @@ void keeper_timeouts(struct loop_timer *timer)
     {
         struct conn *conn = CONTAINER_OF(item, struct conn, timed);
         if (conn->timed_from_ms + SESSIONLESS_MS > now_ms) break;
+        keeper->counts.sessionless_expired++;
         conn_close(conn);
     }
     LIST_EACH(&keeper->finishing, item)
@@ -160,10 +162,14 @@ static size_t parse(struct conn *conn, const uint8_t *data, size_t size)
     struct keeper *keeper = conn->keeper;
     size_t at = 0;
     while (size - at >= 4 && (conn->state == CONN_FRESH || conn->state == CONN_OPEN)) {
-        bool is_first = conn->state == CONN_FRESH && conn->stream && conn->received == 0;
-        if (is_first && words_try(conn, data + at)) return size;
+        if (conn->state == CONN_FRESH && conn->stream) {
+            enum words_found found = words_try(conn, data + at, size - at);
+            if (found == WORDS_ANSWERED) return size;
+            if (found == WORDS_MORE) break;
+        }
         int32_t length = (int32_t)get_be32(data + at);
         if (length < 0 || length > keeper->config.jute_max_buffer) {
+            keeper->counts.large_requests += length >= 0;
             conn_close(conn);
             return size;
         }
@@ -292,7 +298,14 @@ void conn_reply(struct conn *conn, int32_t xid, int64_t zxid, int32_t code, stru
     put_be32(out + 16, (uint32_t)code);
     if (body.size) memcpy(out + 20, body.data, body.size);
     conn->sent++;
-    conn->keeper->packets_sent++;
+    struct keeper *keeper = conn->keeper;
+    keeper->packets_sent++;
+    struct keeper_counts *counts = &keeper->counts;
+    int64_t answer = (int64_t)(REPLY_HEADER_SIZE + body.size);
+    counts->response_bytes += 4 + answer;
+    counts->answer_last = answer;
+    if (answer > counts->answer_greatest) counts->answer_greatest = answer;
+    if (answer < counts->answer_least || counts->answer_least < 0) counts->answer_least = answer;
 }
 
 static void flush(struct conn *conn)
@@ -403,6 +416,7 @@ void keeper_turn(struct loop_message *message)
 {
     struct keeper *keeper = CONTAINER_OF(message, struct keeper, turn);
     keeper->is_turn_deferred = false;
+    audit_flush(keeper);
     if (keeper->is_closing) {
         keeper_end(keeper);
         return;

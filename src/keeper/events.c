@@ -25,6 +25,7 @@ static void send_event(struct conn *conn, enum event_type type, int64_t zxid, st
     if (path.size) memcpy(out + 32, path.data, path.size);
     conn->sent++;
     conn->keeper->packets_sent++;
+    conn->keeper->counts.watch_bytes += 4 + (int64_t)size;
 }
 
 /* --- what changed --- */
@@ -32,6 +33,7 @@ static void send_event(struct conn *conn, enum event_type type, int64_t zxid, st
 struct firing {
     struct keeper *keeper;
     const struct machine_event *event;
+    int told[EVENT_CHILDREN_CHANGED + 1]; /* by type */
 };
 
 /* Who may not read a znode (any more) does not hear of it, though its watch is spent (CVE-2024-23944). */
@@ -42,6 +44,7 @@ static void fired(void *context, struct watcher *watcher, enum event_type type, 
     struct keeper *keeper = firing->keeper;
     struct conn *conn = CONTAINER_OF(watcher, struct conn, watcher);
     struct auth_ids ids = {text_slice(&conn->ids)};
+    firing->told[type]++;
     uint32_t acl = is_of_parent ? firing->event->parent_acl : firing->event->acl;
     if (!keeper->config.skip_acl && !machine_may_read(&keeper->machine, acl, &ids)) return;
     send_event(conn, type, keeper->machine.outcome.zxid, path);
@@ -51,7 +54,7 @@ void events_fire(struct keeper *keeper)
 {
     const struct machine_outcome *outcome = &keeper->machine.outcome;
     for (size_t i = 0; i < outcome->event_count; i++) {
-        struct firing firing = {keeper, &outcome->events[i]};
+        struct firing firing = {.keeper = keeper, .event = &outcome->events[i]};
         struct watch_firing fire = {
             .type = firing.event->type,
             .path = machine_event_path(outcome, firing.event),
@@ -59,6 +62,9 @@ void events_fire(struct keeper *keeper)
             .context = &firing,
         };
         watch_fire(&keeper->watches, &fire);
+        for (int type = EVENT_CREATED; type <= EVENT_CHILDREN_CHANGED; type++) {
+            if (firing.told[type] > 0) summary_record(&keeper->counts.told[type], firing.told[type]);
+        }
     }
     machine_forget_events(&keeper->machine);
 }

@@ -5,6 +5,10 @@
  *     session.c   sessions: opening, re-attaching, expiring
  *     events.c    watches set by requests, events sent
  *     words.c     four-letter words
+ *     admin.c     the admin server's commands
+ *     figures.c   numbers under ZooKeeper's names
+ *     status.c    what words and commands have in common
+ *     audit.c     the audit log
  *     local.c     the local door
  *     saver.c     snapshots and the reaper of containers, in slices
  *     office.c    which part this member plays in its ensemble
@@ -91,7 +95,17 @@ struct conn {
     int32_t asked_timeout_ms;
     int32_t last_op, last_xid;
     int64_t last_zxid, last_answer_ms;
-    int64_t latency_min_us, latency_max_us, latency_sum_us, latency_last_us;
+    int64_t latency_count, latency_min_us, latency_max_us, latency_sum_us, latency_last_us;
+};
+
+/* Since the start, or the last srst. */
+struct keeper_counts {
+    int64_t bytes_received, response_bytes, watch_bytes; /* with their lengths */
+    int64_t connection_requests, revalidations, sessionless_expired, large_requests, auth_failed;
+    int64_t log_entries;
+    int64_t answer_last, answer_least, answer_greatest; /* bytes of answers, -1: none yet */
+    struct summary recovery_us, read_us, update_us;
+    struct summary told[EVENT_CHILDREN_CHANGED + 1]; /* watchers of one change, by its type */
 };
 
 /* A session as this member sees it. */
@@ -184,6 +198,12 @@ struct keeper {
     int64_t packets_received, packets_sent;
     int64_t latency_count, latency_sum_us, latency_min_us, latency_max_us;
     int64_t rejected_count, expired_count;
+    struct keeper_counts counts;
+    int64_t trace_mask, begun_us;
+    int64_t saving_zxid,
+        saved_zxid; /* of the snapshot being written, and of the newest on the disk; -1: none */
+
+    struct text audit; /* lines of this turn */
 };
 
 /* --- conn.c --- */
@@ -280,8 +300,16 @@ enum error events_add_watch(struct conn *conn, struct slice body, struct text *o
 enum error events_check_watches(struct conn *conn, struct slice body, bool removes);
 
 /* --- words.c --- */
-/* Are these four bytes a word? If so it is answered and the connection finishes. */
-bool words_try(struct conn *conn, const uint8_t word[4]);
+/* Are these bytes, four at least, a word? If so it is answered and the connection finishes. */
+enum words_found { WORDS_NONE, WORDS_MORE, WORDS_ANSWERED };
+enum words_found words_try(struct conn *conn, const uint8_t *data, size_t size);
+void conns_reset(struct keeper *keeper);
+
+/* --- audit.c --- */
+/* Entry `index` was applied, its events still there. */
+void audit_applied(struct keeper *keeper, uint64_t index, struct slice entry);
+/* Hands over the lines, before the answers go out. */
+void audit_flush(struct keeper *keeper);
 
 /* --- local.c --- */
 void local_deliver(struct keeper *keeper);

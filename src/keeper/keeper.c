@@ -8,7 +8,7 @@
 #include "keeper/inside.h"
 #include "loop/tls.h"
 
-enum { SCRATCH_SIZE = 64 << 10 };
+enum { SCRATCH_SIZE = 64 << 10, TRACE_MASK = 306 /* as ZooKeeper's */ };
 
 void keeper_config_init(struct keeper_config *config)
 {
@@ -23,6 +23,8 @@ void keeper_config_init(struct keeper_config *config)
         .global_outstanding_limit = 1000,
         .snap_count = 100000,
         .snap_size_bytes = 256 << 20,
+        .snap_retain_count = 2,
+        .fsync_warning_ms = 1000,
         .force_sync = true,
         .four_letter_words = "srvr",
         .patience_ms = 2000,
@@ -40,7 +42,9 @@ static enum error on_restore(void *context, struct slice chunk)
 static enum error on_restored(void *context, uint64_t index)
 {
     struct keeper *keeper = context;
-    return machine_restored(&keeper->machine);
+    enum error err = machine_restored(&keeper->machine);
+    if (err == OK) keeper->saved_zxid = keeper->machine.zxid;
+    return err;
 }
 
 /* Not every write: whoever passes a quota does it again and again. */
@@ -71,6 +75,7 @@ static enum error on_apply(void *context, uint64_t index, uint64_t term, struct 
     enum error err = machine_apply(&keeper->machine, entry);
     if (err != OK || !keeper->machine.wants_events) return err; /* recovering: nobody listens */
     tell_quota(keeper);
+    if (keeper->events.audit) audit_applied(keeper, index, entry);
     events_fire(keeper);
     request_applied(keeper, index);
     if (keeper->machine.has_parted && !keeper->has_failed) stop_parted(keeper);
@@ -155,6 +160,7 @@ static void on_installing(void *context)
 static void on_installed(void *context)
 {
     struct keeper *keeper = context;
+    summary_record(&keeper->counts.recovery_us, loop_clock_us(keeper->loop) - keeper->begun_us);
     keeper->is_machine_here = keeper->machine.wants_events = true;
     session_adopt_all(keeper);
     office_ready(keeper);
@@ -182,6 +188,7 @@ static void on_snapshot_done(void *context, enum error err)
 {
     struct keeper *keeper = context;
     keeper->is_saving = false;
+    if (err == OK) keeper->saved_zxid = keeper->saving_zxid;
 }
 
 static void on_ready(void *context, enum error err)
@@ -192,6 +199,7 @@ static void on_ready(void *context, enum error err)
         keeper->events.ready(keeper->context, err);
         return;
     }
+    summary_record(&keeper->counts.recovery_us, loop_clock_us(keeper->loop) - keeper->begun_us);
     keeper->is_machine_here = keeper->machine.wants_events = true;
     session_adopt_all(keeper);
     office_ready(keeper);
@@ -232,7 +240,10 @@ static void keeper_free(struct keeper *keeper)
     text_free(&keeper->body);
     free(keeper->scratch);
     if (keeper->work) lane_free(keeper->work);
+    text_free(&keeper->audit);
     free((char *)keeper->config.data_dir);
+    free((char *)keeper->config.data_log_dir);
+    free((char *)keeper->config.initial_config);
     free((char *)keeper->config.super_digest);
     free((char *)keeper->config.x509_super_user);
     free((char *)keeper->config.four_letter_words);
@@ -245,7 +256,15 @@ static enum error open_parts(struct keeper *keeper, struct lane *sync)
     enum error err = lane_new(keeper->loop, "keeper", 1, &keeper->work);
     if (err != OK) return err;
     struct quorum_config quorum_config = {
-        .dir = config->data_dir, .prefix = "keeper-", .force_sync = config->force_sync};
+        .dir = config->data_dir,
+        .log_dir = config->data_log_dir,
+        .prefix = "keeper-",
+        .force_sync = config->force_sync,
+        .room_step_bytes = config->pre_alloc_bytes,
+        .slow_sync_ms = config->fsync_warning_ms,
+        .snapshots_kept = config->snap_retain_count,
+        .purge_interval_ms = config->purge_interval_ms,
+    };
     struct quorum_member founders[QUORUM_MEMBERS_MAX];
     if (config->server_count > 0) {
         for (size_t i = 0; i < config->server_count; i++) {
@@ -281,6 +300,8 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     if (!keeper) return ERR_NOMEM;
     keeper->config = *config;
     keeper->config.data_dir = slice_dup(slice_of(config->data_dir));
+    keeper->config.data_log_dir = slice_dup(slice_of(config->data_log_dir));
+    keeper->config.initial_config = slice_dup(slice_of(config->initial_config));
     keeper->config.super_digest = slice_dup(slice_of(config->super_digest));
     keeper->config.x509_super_user = slice_dup(slice_of(config->x509_super_user));
     keeper->config.four_letter_words =
@@ -290,6 +311,10 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->loop = loop;
     keeper->disk = disk;
     keeper->begun_ms = loop_now_ms(loop);
+    keeper->begun_us = loop_clock_us(loop);
+    keeper->counts.answer_last = keeper->counts.answer_least = keeper->counts.answer_greatest = -1;
+    keeper->trace_mask = TRACE_MASK;
+    keeper->saved_zxid = -1;
     keeper->scratch = malloc(SCRATCH_SIZE);
     keeper->turn.run = keeper_turn;
     keeper->timeouts.run = keeper_timeouts;
@@ -308,7 +333,9 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
 
     bool has_memory = keeper->config.data_dir && keeper->scratch && keeper->config.four_letter_words &&
                       (keeper->config.super_digest || !config->super_digest) &&
-                      (keeper->config.x509_super_user || !config->x509_super_user);
+                      (keeper->config.x509_super_user || !config->x509_super_user) &&
+                      (keeper->config.data_log_dir || !config->data_log_dir) &&
+                      (keeper->config.initial_config || !config->initial_config);
     enum error err = has_memory ? open_parts(keeper, lane) : ERR_NOMEM;
     if (err != OK) {
         keeper_free(keeper);
@@ -388,7 +415,7 @@ void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats)
     *stats = (struct keeper_stats){
         .zxid = keeper->machine.zxid,
         .znode_count = tree->count + 1, /* ZooKeeper counts the root twice, as "" and as "/" */
-        .watch_count = keeper->watches.count,
+        .watch_count = keeper->watches.data_count + keeper->watches.child_count,
         .ephemeral_count = tree->ephemeral_count,
         .session_count = (int64_t)keeper->machine.sessions.count,
         .connection_count = (int64_t)keeper->conn_count,

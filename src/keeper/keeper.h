@@ -46,6 +46,7 @@ struct keeper_server {
  */
 struct keeper_config {
     const char *data_dir;             /* must exist or be creatable */
+    const char *data_log_dir;         /* dataLogDir; NULL: data_dir */
     int32_t server_id;                /* 1..254, the top byte of session ids */
     int32_t tick_time_ms;             /* tickTime, 3000 */
     int32_t min_session_timeout_ms;   /* -1: two ticks */
@@ -57,6 +58,10 @@ struct keeper_config {
     int32_t global_outstanding_limit; /* writes in flight before sockets are read no more, 1000 */
     int64_t snap_count;               /* entries between snapshots, 100000 */
     int64_t snap_size_bytes;          /* or bytes of log, whichever comes first; 256 MiB */
+    int32_t snap_retain_count;        /* autopurge.snapRetainCount; 2 */
+    int64_t purge_interval_ms;        /* autopurge.purgeInterval; 0: after each snapshot */
+    int64_t pre_alloc_bytes;          /* preAllocSize: by which the log's file grows; 0: 256 KiB */
+    int64_t fsync_warning_ms;         /* fsync.warningthresholdms, 1000 */
     bool force_sync;                  /* forceSync, true: fdatasync before an answer */
     bool extended_types;              /* extendedTypesEnabled, false: TTL znodes answer -6 */
     bool skip_acl;                    /* skipACL, false */
@@ -65,6 +70,7 @@ struct keeper_config {
     const char *x509_super_user;      /* X509AuthenticationProvider.superUser, NULL: none */
     const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
     bool admits_read_only;            /* readonlymode.enabled: isro joins the whitelist */
+    const char *initial_config; /* what the admin command initial_configuration shows, key=value lines */
 
     /* An ensemble. The members are read while the log is empty; from then on they are what the log says. */
     const struct keeper_server *servers;
@@ -82,6 +88,8 @@ struct keeper_events {
     void (*ready)(void *context, enum error err);
     /* At most once: the log failed; `err` is what the disk said. May be NULL. */
     void (*failed)(void *context, enum error err);
+    /* Lines of the audit log (audit.h), each ended by a newline, before the answers they are about. NULL: none is kept. */
+    void (*audit)(void *context, struct slice lines);
 };
 
 /* Begins to recover on `lane` (one worker; its own or one shared with other syncs). An error means nothing

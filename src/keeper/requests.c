@@ -108,6 +108,7 @@ enum error request_submit(struct keeper *keeper, struct conn *conn, enum request
     office->sequence++;
     if (conn) conn_push(conn, request);
     pending_push(keeper, request);
+    keeper->counts.log_entries++;
     return OK;
 }
 
@@ -162,7 +163,8 @@ static void note_latency(struct conn *conn, int32_t xid, int32_t op, int64_t zxi
     if (latency_us > keeper->latency_max_us) keeper->latency_max_us = latency_us;
     keeper->latency_sum_us += latency_us;
     keeper->latency_count++;
-    if (conn->sent <= 1 || latency_us < conn->latency_min_us) conn->latency_min_us = latency_us;
+    summary_record(op_is_write(op) ? &keeper->counts.update_us : &keeper->counts.read_us, latency_us);
+    if (conn->latency_count++ == 0 || latency_us < conn->latency_min_us) conn->latency_min_us = latency_us;
     if (latency_us > conn->latency_max_us) conn->latency_max_us = latency_us;
     conn->latency_sum_us += latency_us;
     conn->latency_last_us = latency_us;
@@ -353,7 +355,9 @@ static void take_auth(struct conn *conn, int32_t xid, struct slice body)
         is_good = is_good && slice_is(scheme, "ip"); /* which every socket has proved already */
     }
     conn_reply(conn, xid, 0, is_good ? 0 : error_zk_code(ERR_ZK_AUTH_FAILED), SLICE_NULL);
-    if (!is_good) conn_finish(conn);
+    if (is_good) return;
+    conn->keeper->counts.auth_failed++;
+    conn_finish(conn);
 }
 
 /* --- a frame --- */
@@ -448,6 +452,7 @@ bool request_frame(struct conn *conn, struct slice frame)
     if (is_taken) {
         conn->received++;
         keeper->packets_received++;
+        keeper->counts.bytes_received += 4 + (int64_t)frame.size;
     }
     return is_taken;
 }

@@ -26,6 +26,7 @@ void saver_consider(struct keeper *keeper)
                   quorum_log_bytes(keeper->quorum) >= keeper->config.snap_size_bytes;
     if (!is_due || quorum_snapshot_begin(keeper->quorum) != OK) return;
     keeper->is_saving = true;
+    keeper->saving_zxid = keeper->machine.zxid;
     keeper->saver_waits = false;
     machine_snapshot_begin(&keeper->machine, write_chunk, keeper);
     saver_post(keeper);

@@ -282,6 +282,7 @@ static void connect_reply(struct conn *conn, int32_t timeout_ms, int64_t id,
     if (conn->had_read_only) out[24 + PASSWORD_SIZE] = conn->keeper->is_read_only;
     conn->sent++;
     conn->keeper->packets_sent++;
+    conn->keeper->counts.response_bytes += 4 + (int64_t)size;
 }
 
 static void attach(struct conn *conn, struct live *live, int32_t timeout_ms)
@@ -293,6 +294,8 @@ static void attach(struct conn *conn, struct live *live, int32_t timeout_ms)
     live->timeout_ms = timeout_ms;
     conn->live = live;
     conn->state = CONN_OPEN;
+    conn->last_op = OP_CREATE_SESSION;
+    conn->last_answer_ms = loop_now_ms(keeper->loop);
     list_remove(&conn->timed);
     session_touch(keeper, live);
     connect_reply(conn, timeout_ms, live->id, live->session->password);
@@ -432,6 +435,7 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
     conn->had_read_only = !in.is_bad && in.at < in.size;
     conn->wants_read_only = conn->had_read_only && jute_bool(&in);
     *is_taken = true;
+    keeper->counts.connection_requests++;
     /* A client that has seen more than we have must not be led back in time. */
     if (in.is_bad || !keeper->is_serving || seen_zxid > keeper->machine.zxid ||
         (keeper->is_read_only && !conn->wants_read_only)) {
@@ -453,6 +457,7 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
         *is_taken = ask_log(conn, timeout_ms, 0, NULL);
         return;
     }
+    keeper->counts.revalidations++;
     struct live *live = map_get_number(&keeper->lives, (uint64_t)id);
     if (live ? !password_matches(live->session, password) : password.size != PASSWORD_SIZE) {
         refuse(conn);

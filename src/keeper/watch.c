@@ -74,6 +74,8 @@ static bool buckets_grow(struct watch_table *table)
 static void modes_set(struct watch_table *table, struct watch *watch, int modes)
 {
     table->recursive_count += ((modes & WATCH_RECURSIVE) != 0) - ((watch->modes & WATCH_RECURSIVE) != 0);
+    table->data_count += ((modes & WATCH_IN_DATA) != 0) - ((watch->modes & WATCH_IN_DATA) != 0);
+    table->child_count += ((modes & WATCH_IN_CHILD) != 0) - ((watch->modes & WATCH_IN_CHILD) != 0);
     watch->modes = modes;
 }
 
@@ -228,18 +230,23 @@ struct watch_path *watch_next_path(const struct watch_table *table, size_t *posi
     return slot->value;
 }
 
-struct watcher *watch_next_watcher(const struct watch_path *path, struct list **position)
+struct watcher *watch_next_watcher(const struct watch_path *path, struct list **position, int *modes)
 {
     struct list *next = *position ? (*position)->next : path->watches.next;
     *position = next;
-    return next == &path->watches ? NULL : CONTAINER_OF(next, struct watch, of_path)->watcher;
+    if (next == &path->watches) return NULL;
+    const struct watch *watch = CONTAINER_OF(next, struct watch, of_path);
+    *modes = watch->modes;
+    return watch->watcher;
 }
 
-bool watcher_next_path(const struct watcher *watcher, struct list **position, struct slice *path)
+bool watcher_next_path(const struct watcher *watcher, struct list **position, struct slice *path, int *modes)
 {
     struct list *next = *position ? (*position)->next : watcher->watches.next;
     *position = next;
     if (next == &watcher->watches) return false;
-    *path = path_of(CONTAINER_OF(next, struct watch, of_watcher)->path);
+    const struct watch *watch = CONTAINER_OF(next, struct watch, of_watcher);
+    *path = path_of(watch->path);
+    *modes = watch->modes;
     return true;
 }

@@ -26,7 +26,9 @@ enum watch_mode {
     WATCH_CHILD = 2,
     WATCH_PERSISTENT = 4,
     WATCH_RECURSIVE = 8,
-    WATCH_ANY = 15
+    WATCH_ANY = 15,
+    WATCH_IN_DATA = WATCH_DATA | WATCH_PERSISTENT | WATCH_RECURSIVE, /* in the data table */
+    WATCH_IN_CHILD = WATCH_CHILD | WATCH_PERSISTENT,
 };
 
 /* One connection's part of the table. */
@@ -43,8 +45,9 @@ struct watch_table {
     struct map paths;       /* struct watch_path */
     struct watch **buckets; /* by (path, watcher) */
     size_t bucket_count;
-    int64_t count;           /* of watches: (watcher, path) pairs */
-    int64_t recursive_count; /* of those with WATCH_RECURSIVE */
+    int64_t count;                   /* of watches: (watcher, path) pairs */
+    int64_t recursive_count;         /* of those with WATCH_RECURSIVE */
+    int64_t data_count, child_count; /* in either table */
     uint64_t firing;
 };
 
@@ -74,6 +77,6 @@ void watch_fire(struct watch_table *table, const struct watch_firing *firing);
 
 /* For wchc, wchp: each path with its watchers. */
 struct watch_path *watch_next_path(const struct watch_table *table, size_t *position, struct slice *path);
-struct watcher *watch_next_watcher(const struct watch_path *path, struct list **position);
+struct watcher *watch_next_watcher(const struct watch_path *path, struct list **position, int *modes);
 /* Each path of one watcher. */
-bool watcher_next_path(const struct watcher *watcher, struct list **position, struct slice *path);
+bool watcher_next_path(const struct watcher *watcher, struct list **position, struct slice *path, int *modes);

@@ -93,7 +93,7 @@ struct quorum {
 
     struct quorum_stats stats;
     struct quorum_times times;
-    uint64_t published_index; /* 0: no snapshot in this life */
+    uint64_t published_index; /* of the newest snapshot; 0: none */
     int64_t published_wall_ms;
 };
 

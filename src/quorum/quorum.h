@@ -153,7 +153,7 @@ struct quorum_times {
     struct summary sync_us, sync_entries, snapshot_us;
 };
 struct quorum_times *quorum_times(struct quorum *quorum);
-/* The snapshot that was published last in this life: the entry it ends with, and when; false: none was. */
+/* The newest snapshot: the entry it ends with, and when it was made; false: there is none. */
 bool quorum_last_snapshot(const struct quorum *quorum, uint64_t *index, int64_t *wall_ms);
 /* Bytes of files in the directories; asks the file system. */
 MUST_USE enum error quorum_disk_bytes(const struct quorum *quorum, int64_t *snapshots, int64_t *logs);

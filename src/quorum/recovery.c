@@ -32,6 +32,12 @@ static enum error recover_snapshot(struct quorum *quorum, uint64_t name_index)
         return err;
     }
     quorum->applied_index = quorum->last_index = quorum->snapshot_index = index;
+    quorum->published_index = index;
+    struct file *file = NULL;
+    if (file_open(quorum->disk, path, FILE_READ, &file) == OK) {
+        if (file_mtime_ms(file, &quorum->published_wall_ms) != OK) quorum->published_wall_ms = 0;
+        file_release(&file);
+    }
     if (term > quorum->term) quorum->term = term;
     return OK;
 }

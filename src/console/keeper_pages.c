@@ -1,0 +1,112 @@
+#include "console/keeper_pages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "console/serve.h"
+#include "keeper/admin.h"
+
+struct keeper_pages {
+    struct keeper *keeper;
+    char *command_url; /* without a slash at its end */
+    struct serve *serve;
+};
+
+static bool is_get(const struct serve_request *request)
+{
+    return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+}
+
+static void answer_not_allowed(struct serve_answer *answer)
+{
+    answer->status = 405;
+    answer->type = NULL;
+}
+
+static void answer_not_found(struct serve_answer *answer, const char *what)
+{
+    answer->status = 404;
+    text_addf(&answer->body, "not found; there is %s\n", what);
+}
+
+static void add_links(const char *url, struct text *out)
+{
+    const char *name;
+    for (size_t i = 0; (name = keeper_admin_name(i)); i++)
+        text_addf(out, "<a href=\"%s/%s\">%s</a>\n<br/>\n", url, name, name);
+}
+
+static void answer_admin(void *context, const struct serve_request *request, struct serve_answer *answer)
+{
+    const struct keeper_pages *pages = context;
+    size_t size = strlen(pages->command_url);
+    const char *rest = request->path + size;
+    bool is_ours = strncmp(request->path, pages->command_url, size) == 0 && (*rest == 0 || *rest == '/');
+    if (!is_get(request)) {
+        answer_not_allowed(answer);
+    } else if (!is_ours) {
+        answer_not_found(answer, pages->command_url);
+    } else if (rest[0] == 0 || rest[1] == 0) {
+        answer->type = "text/html; charset=utf-8";
+        add_links(pages->command_url, &answer->body);
+    } else {
+        answer->type = "application/json";
+        keeper_admin(pages->keeper, slice_of(rest + 1), serve_query(request, "traceMask"), &answer->body);
+    }
+}
+
+static void answer_metrics(void *context, const struct serve_request *request, struct serve_answer *answer)
+{
+    const struct keeper_pages *pages = context;
+    if (!is_get(request)) {
+        answer_not_allowed(answer);
+    } else if (strcmp(request->path, "/metrics") != 0) {
+        answer_not_found(answer, "/metrics");
+    } else {
+        answer->type = "text/plain; version=0.0.4; charset=utf-8";
+        keeper_metrics(pages->keeper, &answer->body);
+    }
+}
+
+enum error keeper_pages_open(struct loop *loop, const struct keeper_pages_options *options,
+                             struct keeper_pages **pages)
+{
+    struct keeper_pages *made = calloc(1, sizeof *made);
+    struct slice url = slice_of(options->command_url ? options->command_url : "/commands");
+    while (url.size > 0 && url.data[url.size - 1] == '/') url.size--;
+    if (made) made->command_url = slice_dup(url);
+    if (!made || !made->command_url) {
+        free(made);
+        return ERR_NOMEM;
+    }
+    made->keeper = options->keeper;
+    struct serve_options serve = {
+        .host = options->host,
+        .port = options->port,
+        .answer = options->kind == KEEPER_PAGES_ADMIN ? answer_admin : answer_metrics,
+        .context = made,
+    };
+    enum error err = serve_open(loop, &serve, &made->serve);
+    if (err != OK) {
+        free(made->command_url);
+        free(made);
+        return err;
+    }
+    *pages = made;
+    return OK;
+}
+
+uint16_t keeper_pages_port(const struct keeper_pages *pages)
+{
+    return serve_port(pages->serve);
+}
+
+void keeper_pages_close(struct keeper_pages **pages)
+{
+    struct keeper_pages *closing = *pages;
+    *pages = NULL;
+    if (!closing) return;
+    serve_close(&closing->serve);
+    free(closing->command_url);
+    free(closing);
+}
