@@ -25,6 +25,21 @@ static const struct cli_option export_options[] = {
     {"to", 0, "DIR", "a dataDir for Apache; a version-2 is made in it"},
     END,
 };
+static const struct cli_option keeper_options[] = {
+    {"override", 0, "KEY=VALUE", "set a key over what the file says; may be repeated"},
+    {"ready-fd", 0, "N", "also write a byte to this descriptor when ready"},
+    END,
+};
+static const struct cli_option zkserver_options[] = {
+    {"config", 0, "DIR", "where zoo.cfg is (default: $ZOOCFGDIR, or conf)"},
+    {"ready-fd", 0, "N", "also write a byte to this descriptor when ready"},
+    END,
+};
+#define ZKSERVER_DETAILS                                                                                     \
+    "A file without a slash is looked for in --config DIR, $ZOOCFGDIR or conf, then here; none is "          \
+    "zoo.cfg.\n"                                                                                             \
+    "-Dzookeeper.KEY=VALUE in SERVER_JVMFLAGS and JVMFLAGS, ZOO_LOG_DIR and ZOOPIDFILE count as in "         \
+    "zkServer.sh."
 static const struct cli_option decode_options[] = {
     {"api", 0, "N", "key of the API, e.g. 0 for Produce"},
     {"version", 0, "N", "version of the message"},
@@ -192,9 +207,23 @@ static const struct cli_command commands[] = {
      "write a stopped keeper's state as a data directory of Apache's", export_options,
      "  odradek keeper export --from /var/lib/odradek --to /var/lib/zookeeper"},
     {"keeper", NULL, "[zoo.cfg]", 0, 1, cli_keeper, "run a keeper alone: ZooKeeper's protocol, its zoo.cfg",
-     NULL, NULL},
-    {"zkserver", "start-foreground", "zoo.cfg", 1, 1, cli_keeper, "the same, as ZooKeeper's scripts call it",
-     NULL, NULL},
+     keeper_options,
+     "Without a file: on 127.0.0.1:2181, data in ./odradek-keeper. SIGTERM stops it, SIGHUP opens "
+     "auditlog.file anew.\n"
+     "docs/keeper.md has four-letter words, admin server, metrics and audit log."},
+    {"zkserver", "start", "[zoo.cfg]", 0, 1, cli_zkserver_start,
+     "a keeper in the background, as zkServer.sh starts it", zkserver_options, ZKSERVER_DETAILS},
+    {"zkserver", "start-foreground", "[zoo.cfg]", 0, 1, cli_zkserver_start_foreground,
+     "a keeper, as zkServer.sh starts it", zkserver_options, ZKSERVER_DETAILS},
+    {"zkserver", "stop", "[zoo.cfg]", 0, 1, cli_zkserver_stop, "stop the one that start started",
+     zkserver_options, ZKSERVER_DETAILS},
+    {"zkserver", "restart", "[zoo.cfg]", 0, 1, cli_zkserver_restart, "stop, then start", zkserver_options,
+     ZKSERVER_DETAILS},
+    {"zkserver", "status", "[zoo.cfg]", 0, 1, cli_zkserver_status, "does it serve, and as what",
+     zkserver_options, ZKSERVER_DETAILS},
+    {"zkserver", "version", "", 0, 1, cli_zkserver_version, "which ZooKeeper it is", zkserver_options, NULL},
+    {"zkserver", "print-cmd", "[zoo.cfg]", 0, 1, cli_zkserver_print_cmd, "the command that start would run",
+     zkserver_options, NULL},
     {"topic", "list", "", 0, 0, cli_topic_list, "all topics", list_options, NULL},
     {"topic", "describe", "[NAME...]", 0, -1, cli_topic_describe, "partitions, leaders, replicas, offsets",
      describe_options, NULL},

@@ -1,12 +1,15 @@
 /* keeper.c: odradek keeper [zoo.cfg]: a keeper alone, until SIGTERM or SIGINT. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/diag.h"
 #include "cli/apache.h"
-#include "cli/cli.h"
+#include "cli/keeper.h"
+#include "cli/keeper_surface.h"
 #include "keeper/keeper.h"
 #include "keeper/keeper_tls.h"
 #include "loop/disk.h"
@@ -14,16 +17,19 @@
 #include "loop/tls.h"
 #include "settings/settings.h"
 
+enum { READY_SAID = -2 };
+
 struct running {
     struct descriptors *descriptors;
     struct disk *disk;
     struct loop *loop;
     struct keeper *keeper;
+    struct keeper_surface *surface;
     struct tls_context *tls; /* of clients; NULL: none */
     const struct zoo_config *config;
     struct keeper_config keeper_config;
     int64_t began_ms;
-    int status;
+    int status, ready_fd;
     bool is_stopping;
 };
 
@@ -48,13 +54,18 @@ static void stop(struct running *running, int status)
     }
     running->is_stopping = true;
     running->status = status;
+    bool is_start = status != EXIT_OK && running->ready_fd != READY_SAID;
+    keeper_surface_audit_server(running->surface, is_start ? "serverStart" : "serverStop",
+                                is_start ? "failure" : "invoked");
+    keeper_surface_close(running->surface);
     keeper_close(&running->keeper, on_closed, running);
 }
 
 static void on_signal(void *context, int number)
 {
-    (void)number;
-    stop(context, EXIT_OK);
+    struct running *running = context;
+    if (number == SIGHUP && keeper_surface_reopen(running->surface)) return;
+    stop(running, EXIT_OK);
 }
 
 /* False: it could not, and we stop. Port 0: none. */
@@ -89,6 +100,10 @@ static void on_ready(void *context, enum error err)
     fprintf(stderr, "ready: keeper on %s:%u, data in %s, in %lld ms\n",
             config->client_host[0] ? config->client_host : "*", keeper_port(running->keeper),
             config->data_dir, (long long)(now_ms() - running->began_ms));
+    if (running->ready_fd >= 0 && write(running->ready_fd, "\n", 1) != 1)
+        diag_warn("nobody heard that we are ready");
+    running->ready_fd = READY_SAID;
+    keeper_surface_audit_server(running->surface, "serverStart", "success");
 }
 
 static void on_failed(void *context, enum error err)
@@ -97,10 +112,27 @@ static void on_failed(void *context, enum error err)
     stop(context, EXIT_ITEM_FAILED);
 }
 
+static void on_audit(void *context, struct slice lines)
+{
+    struct running *running = context;
+    keeper_surface_audit(running->surface, lines);
+}
+
 static void configure(const struct zoo_config *config, struct keeper_config *keeper)
 {
+    const char *initial = keeper->initial_config;
     keeper_config_init(keeper);
+    keeper->initial_config = initial;
     keeper->data_dir = config->data_dir;
+    if (strcmp(config->data_log_dir, config->data_dir) != 0) keeper->data_log_dir = config->data_log_dir;
+    int64_t log_kib = zoo_number(config, ZOO_SNAP_SIZE_LIMIT_IN_KB);
+    keeper->snap_size_bytes = log_kib > 0 ? log_kib << 10 : INT64_MAX;
+    keeper->snap_retain_count = (int32_t)zoo_number(config, ZOO_AUTOPURGE_SNAP_RETAIN_COUNT);
+    keeper->purge_interval_ms = zoo_number(config, ZOO_AUTOPURGE_PURGE_INTERVAL) * 3600 * 1000;
+    keeper->pre_alloc_bytes = zoo_number(config, ZOO_PRE_ALLOC_SIZE) << 10;
+    keeper->fsync_warning_ms = zoo_number(config, ZOO_FSYNC_WARNINGTHRESHOLDMS);
+    keeper->admits_read_only = zoo_bool(config, ZOO_READONLYMODE_ENABLED);
+    keeper->shows_digests = zoo_bool(config, ZOO_DIGEST_ENABLED);
     keeper->tick_time_ms = (int32_t)config->tick_ms;
     keeper->min_session_timeout_ms = (int32_t)config->min_session_timeout_ms;
     keeper->max_session_timeout_ms = (int32_t)config->max_session_timeout_ms;
@@ -138,29 +170,33 @@ static int run(struct running *running)
     enum error err = loop_new(running->descriptors, &running->loop);
     if (err == OK) err = lane_new(running->loop, "keeper-sync", 1, &lane);
     if (err == OK) err = loop_on_signals(running->loop, on_signal, running);
-    static const struct keeper_events events = {.ready = on_ready, .failed = on_failed};
+    struct keeper_events events = {.ready = on_ready, .failed = on_failed};
     configure(running->config, &running->keeper_config);
     if (err == OK) err = secure(running);
+    if (err == OK) err = keeper_surface_new(running->config, running->loop, &running->surface);
+    if (err == OK && keeper_surface_audits(running->surface)) events.audit = on_audit;
     if (err == OK) {
         err = keeper_open(&running->keeper_config, running->loop, running->disk, lane, &events, running,
                           &running->keeper);
     }
+    if (err == OK && keeper_surface_open(running->surface, running->keeper) != OK)
+        stop(running, EXIT_ITEM_FAILED);
     if (err == OK) {
         loop_run(running->loop);
     } else {
         diag_error("could not start the keeper in \"%s\": %s", running->config->data_dir, error_text(err));
         running->status = EXIT_ITEM_FAILED;
     }
+    keeper_surface_free(&running->surface);
     if (lane) lane_free(lane);
     if (running->loop) loop_free(running->loop);
     tls_context_release(&running->tls);
     return running->status;
 }
 
-int cli_keeper(struct cli *cli)
+int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd)
 {
-    const char *path = cli->argc ? cli->argv[0] : NULL;
-    struct running running = {.began_ms = now_ms(), .descriptors = descriptors_new(0)};
+    struct running running = {.began_ms = now_ms(), .descriptors = descriptors_new(0), .ready_fd = ready_fd};
     if (running.descriptors) running.disk = disk_new(running.descriptors);
     struct bytes *file = NULL;
     enum error err = running.disk ? OK : ERR_NOMEM;
@@ -169,11 +205,11 @@ int cli_keeper(struct cli *cli)
     if (err != OK) {
         cli_complain("%s: %s", path ? path : "keeper", error_text(err));
     } else {
-        static const char without_file[] =
-            "dataDir=odradek-keeper\nclientPort=2181\nclientPortAddress=127.0.0.1\n";
+        static const char without_file[] = "dataDir=odradek-keeper\nclientPort=2181\nclientPortAddress=127.0."
+                                           "0.1\nadmin.serverAddress=127.0.0.1\n";
         struct slice text = file ? bytes_slice(file) : SLICE(without_file);
         struct zoo_config config;
-        err = zoo_config_load(text, path ? path : "default", &config);
+        err = zoo_config_load_beside(text, path ? path : "default", beside, &config);
         struct text report = {0};
         for (size_t i = 0; i < config.problems.count; i++) {
             text_reset(&report);
@@ -182,16 +218,42 @@ int cli_keeper(struct cli *cli)
         }
         text_free(&report);
         running.config = &config;
+        char *shown = slice_dup(text); /* what the admin server shows as the initial configuration */
+        running.keeper_config.initial_config = shown;
         if (err == OK) {
             bool is_alone = config.server_count <= 1;
             status = apache_take_over(running.disk, config.data_dir, config.data_log_dir, is_alone) == OK
                          ? run(&running)
                          : EXIT_ITEM_FAILED;
         }
+        free(shown);
         zoo_config_free(&config);
     }
     bytes_release(&file);
     if (running.disk) disk_free(running.disk);
     if (running.descriptors) descriptors_free(running.descriptors);
+    return status;
+}
+
+const char **keeper_overrides(const struct cli *cli, size_t *count)
+{
+    const char **overrides = calloc(cli->value_count + 1, sizeof *overrides), *override;
+    *count = 0;
+    while (overrides && (override = cli_text_at(cli, "override", *count))) overrides[(*count)++] = override;
+    return overrides;
+}
+
+int cli_keeper(struct cli *cli)
+{
+    struct zoo_beside beside = {0};
+    const char **overrides = keeper_overrides(cli, &beside.override_count);
+    int64_t ready_fd = -1;
+    if (!overrides || !cli_number(cli, "ready-fd", 0, 1 << 20, &ready_fd)) {
+        free(overrides);
+        return EXIT_USAGE;
+    }
+    beside.overrides = overrides;
+    int status = keeper_main(cli->argc ? cli->argv[0] : NULL, &beside, (int)ready_fd);
+    free(overrides);
     return status;
 }

@@ -1,20 +1,26 @@
-/* http_test.c: the three pages, over real sockets on a free port. */
+/* http_test.c: a node's three pages and a keeper's, over real sockets on a free port. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/test.h"
 #include "console/http.h"
+#include "console/keeper_pages.h"
+#include "keeper/keeper.h"
+#include "loop/disk.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 
 struct asker {
     struct loop *loop;
     uint16_t port;
-    char answers[4][4096];
+    const char *const *lines;
+    int count;
+    char answers[8][16384];
 };
 
 static void ask(uint16_t port, const char *line, char *out, size_t size)
@@ -37,9 +43,9 @@ static void ask(uint16_t port, const char *line, char *out, size_t size)
 
 static void *asking(void *context)
 {
-    static const char *const lines[] = {"GET /metrics", "GET /healthz", "GET /readyz", "POST /metrics"};
     struct asker *asker = context;
-    for (int i = 0; i < 4; i++) ask(asker->port, lines[i], asker->answers[i], sizeof asker->answers[i]);
+    for (int i = 0; i < asker->count; i++)
+        ask(asker->port, asker->lines[i], asker->answers[i], sizeof asker->answers[i]);
     loop_stop(asker->loop);
     return NULL;
 }
@@ -51,9 +57,18 @@ static bool never_ready(void *context, char *why, size_t size)
     return false;
 }
 
+/* On a thread of its own, while the loop runs. */
+static void ask_all(struct asker *asker)
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, asking, asker), 0);
+    loop_run(asker->loop);
+    pthread_join(thread, NULL);
+}
+
 static void pages_answer(void **state)
 {
-    (void)state;
+    static const char *const lines[] = {"GET /metrics", "GET /healthz", "GET /readyz", "POST /metrics"};
     struct descriptors *descriptors = descriptors_new(0);
     struct loop *loop = NULL;
     assert_int_equal(loop_new(descriptors, &loop), OK);
@@ -62,17 +77,15 @@ static void pages_answer(void **state)
     struct http *http = NULL;
     struct http_options options = {.metrics = metrics, .is_ready = never_ready};
     assert_int_equal(http_open(loop, &options, &http), OK);
-    struct asker asker = {.loop = loop, .port = http_port(http)};
+    static struct asker asker;
+    asker = (struct asker){.loop = loop, .port = http_port(http), .lines = lines, .count = 4};
     struct http *second = NULL;
     options.port = asker.port;
     assert_int_equal(http_open(loop, &options, &second), ERR_BUSY);
     options.host = "nowhere.invalid";
     assert_int_equal(http_open(loop, &options, &second), ERR_NAME);
 
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, asking, &asker), 0);
-    loop_run(loop);
-    pthread_join(thread, NULL);
+    ask_all(&asker);
     assert_non_null(strstr(asker.answers[0], "HTTP/1.1 200"));
     assert_non_null(strstr(asker.answers[0], "things_total 7\n"));
     assert_non_null(strstr(asker.answers[1], "HTTP/1.1 200"));
@@ -85,8 +98,85 @@ static void pages_answer(void **state)
     descriptors_free(descriptors);
 }
 
+/* --- a keeper's --- */
+
+static void on_ready(void *context, enum error err)
+{
+    assert_int_equal(err, OK);
+    loop_stop(context);
+}
+
+static void on_closed(void *context)
+{
+    loop_stop(context);
+}
+
+static bool answers(const struct asker *asker, int which, const char *status, const char *text)
+{
+    const char *answer = asker->answers[which];
+    return strncmp(answer, status, strlen(status)) == 0 && strstr(answer, text);
+}
+
+static void a_keepers_pages_answer(void **state)
+{
+    static const char *const admin_lines[] = {"GET /c",        "GET /c/ruok", "GET /c/stmk?traceMask=7",
+                                              "GET /c/nosuch", "PUT /c/ruok", "GET /commands/ruok",
+                                              "GET /cx"};
+    static const char *const metrics_lines[] = {"GET /metrics", "GET /"};
+    static struct asker asker;
+    char dir[] = "/tmp/keeper_pages_XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct descriptors *descriptors = descriptors_new(0);
+    struct disk *disk = disk_new(descriptors);
+    struct loop *loop = NULL;
+    struct lane *lane = NULL;
+    struct keeper *keeper = NULL;
+    struct keeper_config config;
+    const struct keeper_events events = {.ready = on_ready};
+    assert_int_equal(loop_new(descriptors, &loop), OK);
+    assert_int_equal(lane_new(loop, "sync", 1, &lane), OK);
+    keeper_config_init(&config);
+    config.data_dir = dir;
+    assert_int_equal(keeper_open(&config, loop, disk, lane, &events, loop, &keeper), OK);
+    loop_run(loop);
+
+    struct keeper_pages *pages = NULL;
+    struct keeper_pages_options options = {
+        .kind = KEEPER_PAGES_ADMIN, .host = "127.0.0.1", .command_url = "/c/", .keeper = keeper};
+    assert_int_equal(keeper_pages_open(loop, &options, &pages), OK);
+    asker = (struct asker){.loop = loop, .port = keeper_pages_port(pages), .lines = admin_lines, .count = 7};
+    ask_all(&asker);
+    assert_true(answers(&asker, 0, "HTTP/1.1 200", "<a href=\"/c/ruok\">ruok</a>\n<br/>\n"));
+    assert_true(answers(&asker, 1, "HTTP/1.1 200", "\"error\" : null"));
+    assert_true(answers(&asker, 1, "HTTP/1.1 200", "Content-Type: application/json\r\n"));
+    assert_true(answers(&asker, 2, "HTTP/1.1 200", "\"tracemask\" : 7"));
+    assert_true(answers(&asker, 3, "HTTP/1.1 200", "Unknown command: nosuch"));
+    assert_true(answers(&asker, 4, "HTTP/1.1 405", ""));
+    assert_true(answers(&asker, 5, "HTTP/1.1 404", "/c"));
+    assert_true(answers(&asker, 6, "HTTP/1.1 404", "/c"));
+    keeper_pages_close(&pages);
+
+    options.kind = KEEPER_PAGES_METRICS;
+    assert_int_equal(keeper_pages_open(loop, &options, &pages), OK);
+    asker =
+        (struct asker){.loop = loop, .port = keeper_pages_port(pages), .lines = metrics_lines, .count = 2};
+    ask_all(&asker);
+    assert_true(answers(&asker, 0, "HTTP/1.1 200", "\nznode_count 5\n"));
+    assert_true(answers(&asker, 1, "HTTP/1.1 404", "/metrics"));
+    keeper_pages_close(&pages);
+
+    keeper_close(&keeper, on_closed, loop);
+    loop_run(loop);
+    assert_int_equal(disk_remove_tree(disk, dir), OK);
+    lane_free(lane);
+    loop_free(loop);
+    disk_free(disk);
+    descriptors_free(descriptors);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pages_answer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pages_answer),
+                                       cmocka_unit_test(a_keepers_pages_answer)};
     return cmocka_run_group_tests_name("http", tests, NULL, NULL);
 }

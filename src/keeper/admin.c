@@ -9,6 +9,7 @@
 #include "keeper/process.h"
 #include "keeper/report.h"
 #include "keeper/status.h"
+#include "loop/tls.h"
 #include "settings/properties.h"
 
 #define NOT_SERVING "This ZooKeeper instance is not currently serving requests"
@@ -53,12 +54,17 @@ static void add_conn(const struct conn *conn, struct report *report, bool is_bri
 
 static void add_conns(const struct asked *asked, bool is_brief)
 {
-    report_open(asked->report, "connections", '[');
-    LIST_EACH(&asked->keeper->conns, item)
-    add_conn(CONTAINER_OF(item, struct conn, all), asked->report, is_brief);
-    report_close(asked->report);
-    report_open(asked->report, "secure_connections", '[');
-    report_close(asked->report);
+    static const char *const keys[] = {"connections", "secure_connections"};
+    for (int is_secure = 0; is_secure < 2; is_secure++) {
+        report_open(asked->report, keys[is_secure], '[');
+        LIST_EACH(&asked->keeper->conns, item)
+        {
+            const struct conn *conn = CONTAINER_OF(item, struct conn, all);
+            bool speaks_tls = conn->stream && stream_is_tls(conn->stream);
+            if (speaks_tls == (is_secure == 1)) add_conn(conn, asked->report, is_brief);
+        }
+        report_close(asked->report);
+    }
 }
 
 static void run_connections(struct asked *asked)
@@ -79,7 +85,10 @@ static void run_configuration(struct asked *asked)
     struct keeper *keeper = asked->keeper;
     const struct keeper_config *config = &keeper->config;
     const char *log_dir = config->data_log_dir ? config->data_log_dir : config->data_dir;
-    report_number(report, "client_port", keeper_port(keeper));
+    int plain, secure;
+    status_ports(keeper, &plain, &secure);
+    if (plain >= 0) report_number(report, "client_port", plain);
+    if (secure >= 0) report_number(report, "secure_client_port", secure);
     report_text(report, "data_dir", slice_of(config->data_dir));
     report_text(report, "data_log_dir", slice_of(log_dir));
     report_number(report, "tick_time", config->tick_time_ms);
@@ -171,6 +180,23 @@ static void run_set_trace_mask(struct asked *asked)
         asked->keeper->trace_mask = mask;
         run_get_trace_mask(asked);
     }
+}
+
+static void run_hash(struct asked *asked)
+{
+    const struct keeper *keeper = asked->keeper;
+    struct report *report = asked->report;
+    uint64_t at = keeper->digest_count > DIGESTS_KEPT ? keeper->digest_count - DIGESTS_KEPT : 0;
+    report_open(report, "digests", '[');
+    for (; at < keeper->digest_count; at++) {
+        const struct tree_digest_at *then = &keeper->digests[at % DIGESTS_KEPT];
+        report_open(report, NULL, '{');
+        report_number(report, "zxid", then->zxid);
+        report_number(report, "digest_version", 2);
+        report_number(report, "digest", (int64_t)then->digest);
+        report_close(report);
+    }
+    report_close(report);
 }
 
 static void run_initial_configuration(struct asked *asked)
@@ -378,6 +404,7 @@ static const struct command {
     {{"dump"}, false, run_dump},
     {{"environment", "env", "envi"}, true, run_environment},
     {{"get_trace_mask", "gtmk"}, true, run_get_trace_mask},
+    {{"hash"}, false, run_hash},
     {{"initial_configuration", "icfg"}, false, run_initial_configuration},
     {{"is_read_only", "isro"}, false, run_is_read_only},
     {{"last_snapshot", "lsnp"}, false, run_last_snapshot},

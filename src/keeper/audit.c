@@ -179,6 +179,15 @@ static void add_multi(const struct line *line, const struct machine_outcome *out
     }
 }
 
+/* Then it answered with errors alone, and changed nothing. */
+static bool multi_failed(const struct machine_outcome *outcome)
+{
+    struct jute results = jute_of(text_slice(&outcome->body));
+    int32_t type = jute_int(&results);
+    bool is_done = jute_bool(&results);
+    return !results.is_bad && !is_done && type == OP_ERROR;
+}
+
 static void add_ephemerals(struct keeper *keeper, const struct machine_outcome *outcome)
 {
     struct text *out = &keeper->audit;
@@ -207,7 +216,7 @@ void audit_applied(struct keeper *keeper, uint64_t index, struct slice bytes)
         struct jute in = jute_of(entry.body);
         if (entry.op == OP_MULTI) {
             struct wish wish = {.operation = "multiOperation"};
-            if (is_success) {
+            if (is_success && !multi_failed(outcome)) {
                 add_multi(&line, outcome);
             } else {
                 add_line(&line, &wish, false);

@@ -41,6 +41,8 @@ enum {
     BROKER_GRACE_MS = 250,      /* a broker of ours whose connection ended has this long to be back */
     REAPER_INTERVAL_MS = 60000, /* containers and TTL znodes */
     QUOTA_TOLD_EVERY_MS = 1000,
+    DIGEST_INTERVAL = 128,      /* zxids from one digest that is remembered to the next */
+    DIGESTS_KEPT = 1024,
 };
 
 enum conn_state {
@@ -202,6 +204,13 @@ struct keeper {
     int64_t trace_mask, begun_us;
     int64_t saving_zxid,
         saved_zxid; /* of the snapshot being written, and of the newest on the disk; -1: none */
+
+    struct tree_digest_at {
+        int64_t zxid;
+        uint64_t digest;
+    } * digests; /* a ring of the last DIGESTS_KEPT */
+    uint64_t digest_count;
+    int64_t digest_zxid;
 
     struct text audit; /* lines of this turn */
 };

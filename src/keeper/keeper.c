@@ -26,6 +26,7 @@ void keeper_config_init(struct keeper_config *config)
         .snap_retain_count = 2,
         .fsync_warning_ms = 1000,
         .force_sync = true,
+        .shows_digests = true,
         .four_letter_words = "srvr",
         .patience_ms = 2000,
     };
@@ -69,10 +70,23 @@ static void stop_parted(struct keeper *keeper)
     on_failed(keeper, ERR_CORRUPT);
 }
 
+/* ZooKeeper's history: the digest of the tree after every 128th change. */
+static void digests_note(struct keeper *keeper)
+{
+    int64_t zxid = keeper->machine.zxid;
+    if (zxid % DIGEST_INTERVAL != 0 || zxid == keeper->digest_zxid || !keeper->config.shows_digests) return;
+    keeper->digest_zxid = zxid;
+    if (!keeper->digests) keeper->digests = calloc(DIGESTS_KEPT, sizeof *keeper->digests);
+    if (!keeper->digests) return; /* it is only shown */
+    keeper->digests[keeper->digest_count++ % DIGESTS_KEPT] =
+        (struct tree_digest_at){zxid, keeper->machine.tree.digest};
+}
+
 static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
 {
     struct keeper *keeper = context;
     enum error err = machine_apply(&keeper->machine, entry);
+    if (err == OK) digests_note(keeper);
     if (err != OK || !keeper->machine.wants_events) return err; /* recovering: nobody listens */
     tell_quota(keeper);
     if (keeper->events.audit) audit_applied(keeper, index, entry);
@@ -241,6 +255,7 @@ static void keeper_free(struct keeper *keeper)
     free(keeper->scratch);
     if (keeper->work) lane_free(keeper->work);
     text_free(&keeper->audit);
+    free(keeper->digests);
     free((char *)keeper->config.data_dir);
     free((char *)keeper->config.data_log_dir);
     free((char *)keeper->config.initial_config);

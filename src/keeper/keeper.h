@@ -28,6 +28,9 @@ struct lane;
 struct disk;
 struct tls_context;
 
+/* What srvr, envi and others say we are: the ZooKeeper whose behaviour this is, then our own version. */
+#define KEEPER_VERSION "3.9.5-odradek-" ODRADEK_VERSION ", built on 2026-11-22 00:00 UTC"
+
 /* In the place of ConnectRequest's protocol version, which is 0 and which ZooKeeper does not look at: a broker of ours. Its
  * session ends a moment after its connection, for its process keeps that as long as it lives. */
 enum { KEEPER_BROKER_PROTOCOL = 0x6f64 };
@@ -69,7 +72,8 @@ struct keeper_config {
     const char *super_digest;         /* DigestAuthenticationProvider.superDigest, NULL: none */
     const char *x509_super_user;      /* X509AuthenticationProvider.superUser, NULL: none */
     const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
-    bool admits_read_only;            /* readonlymode.enabled: isro joins the whitelist */
+    bool shows_digests;         /* digest.enabled, true: hash tells the tree's digest at every 128th change */
+    bool admits_read_only;      /* readonlymode.enabled: isro joins the whitelist */
     const char *initial_config; /* what the admin command initial_configuration shows, key=value lines */
 
     /* An ensemble. The members are read while the log is empty; from then on they are what the log says. */

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "metrics/metrics.h"
@@ -97,13 +98,21 @@ void process_metrics(struct text *out)
     if (file) fclose(file);
     const char *after = strrchr(line, ')'); /* the name before it may hold anything */
     unsigned long user_ticks, system_ticks, virtual_bytes;
+    unsigned long long start_ticks;
     long pages;
     const char *fields =
-        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %lu %ld";
-    if (after && sscanf(after + 1, fields, &user_ticks, &system_ticks, &virtual_bytes, &pages) == 4) {
+        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu %lu %ld";
+    if (after &&
+        sscanf(after + 1, fields, &user_ticks, &system_ticks, &start_ticks, &virtual_bytes, &pages) == 5) {
         metrics_family(out, "process_cpu_seconds_total", "counter", "processor time used");
         metrics_sample(out, "process_cpu_seconds_total", "",
                        (double)(user_ticks + system_ticks) / (double)sysconf(_SC_CLK_TCK));
+        struct timespec since_boot, now;
+        if (clock_gettime(CLOCK_BOOTTIME, &since_boot) == 0 && clock_gettime(CLOCK_REALTIME, &now) == 0) {
+            double started = (double)start_ticks / (double)sysconf(_SC_CLK_TCK);
+            gauge(out, "process_start_time_seconds", "start, since 1970",
+                  (double)now.tv_sec - (double)since_boot.tv_sec + started);
+        }
         gauge(out, "process_virtual_memory_bytes", "address space", (double)virtual_bytes);
         gauge(out, "process_resident_memory_bytes", "resident memory",
               (double)pages * (double)sysconf(_SC_PAGESIZE));

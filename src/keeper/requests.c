@@ -169,7 +169,7 @@ static void note_latency(struct conn *conn, int32_t xid, int32_t op, int64_t zxi
     conn->latency_sum_us += latency_us;
     conn->latency_last_us = latency_us;
     conn->last_op = op;
-    conn->last_xid = xid;
+    if (xid >= 0) conn->last_xid = xid;
     if (zxid > 0) conn->last_zxid = zxid;
     conn->last_answer_ms = loop_now_ms(keeper->loop);
 }

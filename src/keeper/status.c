@@ -86,6 +86,16 @@ void status_watches(const struct keeper *keeper, int64_t *connections, int64_t *
     }
 }
 
+void status_ports(const struct keeper *keeper, int *plain, int *secure)
+{
+    *plain = *secure = -1;
+    for (size_t i = 0; i < keeper->door_count; i++) {
+        const struct door *door = &keeper->doors[i];
+        int *port = door->tls && !door->admits_plain ? secure : plain;
+        if (*port < 0) *port = listener_port(door->listener);
+    }
+}
+
 int64_t status_session_id(const struct conn *conn)
 {
     return conn->live ? conn->live->session->id : 0;

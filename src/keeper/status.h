@@ -5,8 +5,6 @@
 #pragma once
 #include "keeper/inside.h"
 
-#define KEEPER_VERSION "3.9.5-odradek-" ODRADEK_VERSION ", built on 2026-11-22 00:00 UTC"
-
 /* standalone, leader, follower, observer or read-only. */
 const char *status_mode(const struct keeper *keeper);
 
@@ -26,6 +24,8 @@ size_t status_same_due(const struct status_due *due, size_t count, size_t at);
 
 /* Of the data watches, which are all that ZooKeeper tells of: who watches, and what. */
 void status_watches(const struct keeper *keeper, int64_t *connections, int64_t *paths);
+/* Of clients in the clear and with TLS; -1: there is none. */
+void status_ports(const struct keeper *keeper, int *plain, int *secure);
 int64_t status_session_id(const struct conn *conn);
 /* Four letters for a request, as ZooKeeper's lop. */
 const char *status_op_name(int32_t op);

@@ -152,7 +152,9 @@ static void word_conf(struct keeper *keeper, struct text *out)
     const struct keeper_config *config = &keeper->config;
     int64_t data_bytes, log_bytes;
     status_dir_bytes(keeper, &data_bytes, &log_bytes);
-    text_addf(out, "clientPort=%u\nsecureClientPort=-1\n", keeper_port(keeper));
+    int plain, secure;
+    status_ports(keeper, &plain, &secure);
+    text_addf(out, "clientPort=%d\nsecureClientPort=%d\n", plain, secure);
     text_addf(out, "dataDir=%s\ndataDirSize=%" PRId64 "\n", config->data_dir, data_bytes);
     text_addf(out, "dataLogDir=%s\ndataLogSize=%" PRId64 "\n",
               config->data_log_dir ? config->data_log_dir : config->data_dir, log_bytes);
@@ -238,7 +240,7 @@ static void word_wchs(struct keeper *keeper, struct text *out)
 {
     int64_t connections, paths;
     status_watches(keeper, &connections, &paths);
-    text_addf(out, "%" PRId64 " connections watching %" PRId64 " paths\nTotal watches:%" PRId64 "\n\n",
+    text_addf(out, "%" PRId64 " connections watching %" PRId64 " paths\nTotal watches:%" PRId64 "\n",
               connections, paths, keeper->watches.data_count);
 }
 
@@ -291,17 +293,26 @@ static void word_dirs(struct keeper *keeper, struct text *out)
     text_addf(out, "datadir_size: %" PRId64 "\nlogdir_size: %" PRId64 "\n", data_bytes, log_bytes);
 }
 
+static void word_hash(struct keeper *keeper, struct text *out)
+{
+    uint64_t at = keeper->digest_count > DIGESTS_KEPT ? keeper->digest_count - DIGESTS_KEPT : 0;
+    for (; at < keeper->digest_count; at++) {
+        const struct tree_digest_at *then = &keeper->digests[at % DIGESTS_KEPT];
+        text_addf(out, "%" PRIx64 ": %" PRId64 "\n", (uint64_t)then->zxid, (int64_t)then->digest);
+    }
+}
+
 static const struct word {
     char name[5];
     bool works_always; /* also while we do not serve */
     void (*run)(struct keeper *keeper, struct text *out);
 } words[] = {
-    {"conf", false, word_conf}, {"cons", false, word_cons}, {"crst", false, word_crst},
-    {"dirs", false, word_dirs}, {"dump", false, word_dump}, {"envi", true, word_envi},
-    {"gtmk", true, word_gtmk},  {"isro", true, word_isro},  {"mntr", false, figures_mntr},
-    {"ruok", true, word_ruok},  {"srst", false, word_srst}, {"srvr", false, word_srvr},
-    {"stat", false, word_stat}, {"stmk", true, word_gtmk},  {"wchc", false, word_wchc},
-    {"wchp", false, word_wchp}, {"wchs", false, word_wchs},
+    {"conf", false, word_conf},    {"cons", false, word_cons}, {"crst", false, word_crst},
+    {"dirs", false, word_dirs},    {"dump", false, word_dump}, {"envi", true, word_envi},
+    {"gtmk", true, word_gtmk},     {"hash", false, word_hash}, {"isro", true, word_isro},
+    {"mntr", false, figures_mntr}, {"ruok", true, word_ruok},  {"srst", false, word_srst},
+    {"srvr", false, word_srvr},    {"stat", false, word_stat}, {"stmk", true, word_gtmk},
+    {"wchc", false, word_wchc},    {"wchp", false, word_wchp}, {"wchs", false, word_wchs},
 };
 
 /* As ZooKeeper reads its whitelist: words between commas, * for all of them; srvr is always there. */

@@ -132,7 +132,8 @@ enum error settings_check(const char *path, struct slice text, const char *const
 {
     if (is_zoo_file(path, text)) {
         struct zoo_config config;
-        enum error err = zoo_config_load(text, path, &config);
+        const struct zoo_beside beside = {.overrides = overrides, .override_count = override_count};
+        enum error err = zoo_config_load_beside(text, path, &beside, &config);
         problems_print(&config.problems, report);
         zoo_config_free(&config);
         return err;

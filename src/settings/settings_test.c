@@ -603,9 +603,22 @@ static void zoo_files(void **state)
     } rows[] = {
         {"dataDir=/d\n", ""},
         {"clientPort=2181\n", "z: dataDir: not set; dataDir=/var/lib/zookeeper, for one, would be right\n"},
-        {"dataDir=/d\nclientPort=2181\nmaxClientCnxns=0\nadmin.enableServer=false\n",
-         "z:4: admin.enableServer: has no effect here: The admin server over HTTP; the four-letter words are "
-         "there.\n"},
+        {"dataDir=/d\nclientPort=2181\nmaxClientCnxns=0\nadmin.enableServer=false\n", ""},
+        {"dataDir=/d\ndataLogDir=/"
+         "l\nautopurge.purgeInterval=1\nautopurge.snapRetainCount=2\naudit.enable=true\n"
+         "audit.impl.class=x.Y\nadmin.forceHttps=true\nadmin.idleTimeout=1\nnio.numWorkerThreads=2\n",
+         "z:4: autopurge.snapRetainCount: \"2\" is too small; a whole number of at least 3 would be right\n"
+         "z:6: audit.impl.class: refused, for it would be ignored: A Java class that writes the audit log. "
+         "Without "
+         "the key, or with org.apache.zookeeper.audit.Slf4jAuditLogger, the node starts\n"
+         "z:7: admin.forceHttps: refused, for it would be ignored: The admin server with TLS only; it would "
+         "be open "
+         "here. Without the key, or with false, the node starts\n"
+         "z:8: admin.idleTimeout: has no effect here: a parameter of ZooKeeper's admin server\n"
+         "z:9: nio.numWorkerThreads: has no effect here: ZooKeeper's threads\n"},
+        {"dataDir=/d\nmetricsProvider.className=x.Y\n",
+         "z:2: metricsProvider.className: has no effect here: a class of one's own; "
+         "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider would serve metrics\n"},
         {"dataDir=/d\ntickTime=0\nclientprot=1\nfoo.bar=2\n",
          "z:2: tickTime: \"0\" is too small; a whole number of at least 1 would be right\n"
          "z:3: clientprot: unknown and ignored; clientPort would be right, perhaps\n"
@@ -656,6 +669,33 @@ static void zoo_files(void **state)
     assert_true(zoo_bool(&config, ZOO_EXTENDED_TYPES_ENABLED) && zoo_bool(&config, ZOO_SKIP_ACL));
     assert_true(zoo_bool(&config, ZOO_FORCE_SYNC));
     assert_string_equal(zoo_text(&config, ZOO_FOUR_LETTER_WORDS), "*");
+    zoo_config_free(&config);
+}
+
+static void zoo_files_are_not_alone(void **state)
+{
+    static const char *const properties[] = {"zookeeper.snapCount=7", "zookeeper.skipACL=yes",
+                                             "zookeeper.nosuch=1", "zookeeper.maxCnxns"};
+    static const char *const overrides[] = {"tickTime=500", "tickTime=600", "dataDir=/o=p"};
+    const struct zoo_beside beside = {properties, 4, overrides, 3};
+    struct zoo_config config;
+    enum error err =
+        zoo_config_load_beside(SLICE("dataDir=/d\ntickTime=3000\nsnapCount=9\n"), "z", &beside, &config);
+    struct text said = {0};
+    for (size_t p = 0; p < config.problems.count; p++) {
+        problem_print(&config.problems.items[p], &said);
+        text_addc(&said, '\n');
+    }
+    assert_non_null(strstr(said.data, "-D:3: nosuch: unknown and ignored\n"));
+    assert_non_null(strstr(said.data, "-D:4: maxCnxns: "));
+    assert_non_null(strstr(said.data, "--override:2: tickTime: set before; this one counts\n"));
+    assert_null(strstr(said.data, "z:"));
+    assert_int_equal(err, ERR_CONFIG);                        /* maxCnxns is no number */
+    assert_int_equal(zoo_number(&config, ZOO_SNAP_COUNT), 9); /* the file's word against Java's */
+    assert_int_equal(config.tick_ms, 600);
+    assert_string_equal(config.data_dir, "/o=p");
+    assert_true(zoo_bool(&config, ZOO_SKIP_ACL));
+    text_free(&said);
     zoo_config_free(&config);
 }
 
@@ -798,6 +838,7 @@ int main(void)
         cmocka_unit_test(topics_refuse_what_has_no_sense),
         cmocka_unit_test(descriptions_name_every_source),
         cmocka_unit_test(zoo_files),
+        cmocka_unit_test(zoo_files_are_not_alone),
         cmocka_unit_test(property_files_are_read_as_java_reads_them),
         cmocka_unit_test(random_files_never_crash),
         cmocka_unit_test(the_reference_and_the_check),

@@ -48,7 +48,12 @@ static const struct {
     {"quorum.auth.", "has no effect here: SASL among servers", false},
     {"group.", "has no effect here: hierarchical quorums", false},
     {"weight.", "has no effect here: weights in quorums", false},
+    {"admin.", "has no effect here: a parameter of ZooKeeper's admin server", false},
     {"metricsProvider.", "has no effect here: a parameter of a metrics provider", false},
+    {"nio.", "has no effect here: ZooKeeper's threads", false},
+    {"netty.", "has no effect here: a parameter of Netty", false},
+    {"commitProcessor.", "has no effect here: ZooKeeper's threads", false},
+    {"watchManager", "has no effect here: there is one way to keep watches", false},
     {"multiAddress.", "has no effect here: several addresses for each server", false},
     {"jvm.pause.", "has no effect here: there is no JVM", false},
 };
@@ -58,6 +63,7 @@ struct loading {
     const char *file;
     struct zoo_server *servers;
     size_t count, capacity;
+    const char *files[ZOO_SETTING_COUNT]; /* where a key was set last; NULL: nowhere */
 };
 
 static void complain(struct loading *loading, enum problem_kind kind, int line, struct slice key,
@@ -141,10 +147,11 @@ static enum error key_set(struct loading *loading, ptrdiff_t index, struct slice
     struct setting_value value;
     enum error err = setting_parse(spec, text, &config->arena, &value, &why);
     if (err == OK) {
-        if (config->line[index] > 0)
+        if (loading->files[index] == loading->file)
             complain(loading, PROBLEM_WARNING, line, key, "set before; this one counts");
         config->values[index] = value;
         config->line[index] = line;
+        loading->files[index] = loading->file;
     }
     if (err == ERR_CONFIG || (err == OK && setting_is_refused(spec, &value, &why))) {
         complain(loading, PROBLEM_ERROR, line, key, why.failed ? "out of memory" : why.data);
@@ -192,9 +199,25 @@ static enum error pair_set(struct loading *loading, struct slice key, struct sli
     return OK;
 }
 
+static void derive_metrics(struct loading *loading)
+{
+    struct zoo_config *config = loading->config;
+    static const char *const quiet[] = {"org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
+                                        "org.apache.zookeeper.metrics.impl.NullMetricsProvider"};
+    const char *name = zoo_text(config, ZOO_METRICS_PROVIDER_CLASS_NAME);
+    config->serves_metrics =
+        strcmp(name, "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider") == 0;
+    if (config->serves_metrics || strcmp(name, quiet[0]) == 0 || strcmp(name, quiet[1]) == 0) return;
+    complain(loading, PROBLEM_NO_EFFECT, config->line[ZOO_METRICS_PROVIDER_CLASS_NAME],
+             SLICE("metricsProvider.className"),
+             "has no effect here: a class of one's own; "
+             "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider would serve metrics");
+}
+
 static void derive(struct loading *loading)
 {
     struct zoo_config *config = loading->config;
+    derive_metrics(loading);
     config->tick_ms = zoo_number(config, ZOO_TICK_TIME);
     int64_t least = zoo_number(config, ZOO_MIN_SESSION_TIMEOUT),
             most = zoo_number(config, ZOO_MAX_SESSION_TIMEOUT);
@@ -233,7 +256,27 @@ static void derive(struct loading *loading)
     }
 }
 
+static enum error pairs_set(struct loading *loading, const char *name, const char *const *pairs, size_t count)
+{
+    const char *file = loading->file;
+    loading->file = name;
+    enum error err = OK;
+    for (size_t i = 0; i < count && err == OK; i++) {
+        struct slice value = slice_of(pairs[i]), key = until(&value, '=');
+        err = pair_set(loading, arena_copy(&loading->config->arena, key),
+                       arena_copy(&loading->config->arena, value), (int)i + 1);
+    }
+    loading->file = file;
+    return err;
+}
+
 enum error zoo_config_load(struct slice text, const char *name, struct zoo_config *config)
+{
+    return zoo_config_load_beside(text, name, &(struct zoo_beside){0}, config);
+}
+
+enum error zoo_config_load_beside(struct slice text, const char *name, const struct zoo_beside *beside,
+                                  struct zoo_config *config)
 {
     *config = (struct zoo_config){0};
     arena_init(&config->arena, 0);
@@ -248,6 +291,7 @@ enum error zoo_config_load(struct slice text, const char *name, struct zoo_confi
         assert(err != ERR_CONFIG);
         text_free(&why);
     }
+    if (err == OK) err = pairs_set(&loading, "-D", beside->properties, beside->property_count);
     struct properties properties = properties_open(text);
     struct property property;
     const char *broken = NULL;
@@ -260,7 +304,7 @@ enum error zoo_config_load(struct slice text, const char *name, struct zoo_confi
             err = OK;
         }
     }
-    if (err == ERR_EOF) err = OK;
+    if (err == ERR_EOF) err = pairs_set(&loading, "--override", beside->overrides, beside->override_count);
     if (err == OK) {
         derive(&loading);
         struct zoo_server *servers = arena_array(&config->arena, loading.count + 1, sizeof *servers);

@@ -42,12 +42,25 @@ struct zoo_config {
     const char *client_host;             /* "" = all addresses */
     uint16_t client_port;                /* 0 = none */
     int64_t tick_ms, min_session_timeout_ms, max_session_timeout_ms;
+    bool serves_metrics; /* metricsProvider.className asks for Prometheus */
 };
 
 /* Reads the text of a file; `name` is how problems call it. Answers ERR_CONFIG when any problem is an error: all of
  * them are in config->problems, which the caller frees with the rest by zoo_config_free() whatever the answer. */
 MUST_USE enum error zoo_config_load(struct slice text, const char *name, struct zoo_config *config);
 void zoo_config_free(struct zoo_config *config);
+
+/* KEY=VALUE each, beside the file. */
+struct zoo_beside {
+    const char *const
+        *properties; /* Java's -Dzookeeper.KEY=VALUE: where the file has the key too, the file's counts */
+    size_t property_count;
+    const char *const *overrides; /* over the file */
+    size_t override_count;
+};
+/* The same with more beside the file. */
+MUST_USE enum error zoo_config_load_beside(struct slice text, const char *name,
+                                           const struct zoo_beside *beside, struct zoo_config *config);
 
 int64_t zoo_number(const struct zoo_config *config, enum zoo_setting key);
 bool zoo_bool(const struct zoo_config *config, enum zoo_setting key);

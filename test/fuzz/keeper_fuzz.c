@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "keeper/admin.h"
 #include "keeper/jute.h"
 #include "keeper/keeper.h"
 #include "keeper/machine.h"
@@ -90,14 +91,59 @@ static void on_wire(void *context, enum error err, struct stream *stream)
     stream_set_reading(stream, true);
 }
 
+/* One line ends in one newline, whatever a request says. */
+static void on_audit(void *context, struct slice lines)
+{
+    static const char mark[] = " audit.Slf4jAuditLogger: ";
+    CHECK(lines.size > 0 && lines.data[lines.size - 1] == '\n');
+    for (size_t at = 0; at < lines.size;) {
+        const uint8_t *end = memchr(lines.data + at, '\n', lines.size - at);
+        CHECK(memmem(lines.data + at, (size_t)(end - lines.data) - at, mark, sizeof mark - 1));
+        at = (size_t)(end - lines.data) + 1;
+    }
+}
+
+/* Every command answers with what looks like one JSON object. */
+static void ask_admin(struct world *world, struct slice name, const char *mask)
+{
+    struct text out = {0};
+    keeper_admin(world->keeper, name, mask, &out);
+    CHECK(!out.failed && out.size > 4 && out.data[0] == '{' && out.data[out.size - 1] == '}');
+    int depth = 0;
+    bool is_text = false;
+    for (size_t i = 0; i < out.size; i++) {
+        CHECK((unsigned char)out.data[i] >= 0x20 || out.data[i] == '\n');
+        if (out.data[i] == '"') is_text = !is_text;
+        if (is_text) {
+            i += out.data[i] == '\\';
+            continue;
+        }
+        depth += (out.data[i] == '{' || out.data[i] == '[') - (out.data[i] == '}' || out.data[i] == ']');
+        CHECK(depth > 0 || i + 1 == out.size);
+    }
+    CHECK(depth == 0 && !is_text);
+    text_free(&out);
+}
+
+static void ask_all(struct world *world)
+{
+    const char *name;
+    for (size_t i = 0; (name = keeper_admin_name(i)); i++) ask_admin(world, slice_of(name), NULL);
+    struct text out = {0};
+    keeper_metrics(world->keeper, &out);
+    CHECK(!out.failed && out.size > 0);
+    text_free(&out);
+}
+
 static void start(struct world *world)
 {
-    static const struct keeper_events events = {on_ready, NULL};
+    static const struct keeper_events events = {.ready = on_ready, .audit = on_audit};
     struct keeper_config config;
     keeper_config_init(&config);
     config.data_dir = "/data";
     config.snap_count = 5;
     config.extended_types = true;
+    config.four_letter_words = "*";
     world->is_ready = world->is_closed = false;
     CHECK(keeper_open(&config, world->loop, sim_machine_disk(world->machine), world->lane, &events, world,
                       &world->keeper) == OK);
@@ -171,6 +217,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (choice & 0x80) sim_run_ms(world.sim, 20);
     }
     sim_run_ms(world.sim, 1000);
+    ask_all(&world);
+    char mask[16] = "";
+    slice_text((struct slice){data, size < 15 ? size : 15}, mask, sizeof mask);
+    ask_admin(&world, (struct slice){data, size < 64 ? size : 64}, NULL);
+    ask_admin(&world, SLICE("stmk"), mask);
     open_session(&world); /* it still serves */
     int frames = world.frames;
     sim_run_ms(world.sim, 1000);

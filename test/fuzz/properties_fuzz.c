@@ -72,6 +72,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK((err == ERR_CONFIG) == (zoo.problems.error_count > 0));
     for (size_t i = 0; i < zoo.problems.count; i++) problem_print(&zoo.problems.items[i], &line);
     zoo_config_free(&zoo);
+    char *pair = slice_dup(text); /* beside a file, up to a NUL */
+    const char *const pairs[] = {pair};
+    const struct zoo_beside beside = {pairs, pair != NULL, pairs, pair != NULL};
+    err = zoo_config_load_beside(SLICE("dataDir=/d\n"), "z", &beside, &zoo);
+    CHECK(err == OK || err == ERR_CONFIG);
+    zoo_config_free(&zoo);
+    free(pair);
     text_free(&line);
     return 0;
 }

@@ -42,6 +42,7 @@ TESTS = [
     ("keeper_import", "keeper_import.py 6", False, 420, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
+    ("keeper_operators", "keeper_operators.py", False, 240, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
     ("java_2_1", "java_clients.sh 2.1.1", False, 420, []),
