@@ -206,7 +206,7 @@ static void run_initial_configuration(struct asked *asked)
 
 static void run_is_read_only(struct asked *asked)
 {
-    report_bool(asked->report, "read_only", false);
+    report_bool(asked->report, "read_only", asked->keeper->is_read_only);
 }
 
 static void run_last_snapshot(struct asked *asked)
@@ -260,7 +260,7 @@ static void run_server_stats(struct asked *asked)
     status_dir_bytes(keeper, &data_bytes, &log_bytes);
     double sum_ms = (double)keeper->latency_sum_us / 1000;
     report_text(report, "version", SLICE(KEEPER_VERSION));
-    report_bool(report, "read_only", false);
+    report_bool(report, "read_only", keeper->is_read_only);
     report_open(report, "server_stats", '{');
     report_number(report, "packets_sent", keeper->packets_sent);
     report_number(report, "packets_received", keeper->packets_received);

@@ -207,9 +207,8 @@ void audit_applied(struct keeper *keeper, uint64_t index, struct slice bytes)
     struct entry entry;
     if (entry_parse(bytes, &entry) != OK) return;
     if (entry.op == OP_CLOSE_SESSION) add_ephemerals(keeper, outcome);
-    const struct request *request = keeper->pending_first;
-    while (request && request->index < index) request = request->next_pending;
-    bool is_ours = request && request->index == index && request->kind == REQUEST_WRITE;
+    const struct request *request = request_of_applied(keeper, index);
+    bool is_ours = request && request->kind == REQUEST_WRITE;
     if (is_ours && entry.session != 0) {
         struct line line = {keeper, &entry, request->conn};
         bool is_success = outcome->err == OK;

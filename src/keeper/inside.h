@@ -41,7 +41,7 @@ enum {
     BROKER_GRACE_MS = 250,      /* a broker of ours whose connection ended has this long to be back */
     REAPER_INTERVAL_MS = 60000, /* containers and TTL znodes */
     QUOTA_TOLD_EVERY_MS = 1000,
-    DIGEST_INTERVAL = 128,      /* zxids from one digest that is remembered to the next */
+    DIGEST_INTERVAL = 128, /* zxids from one digest that is remembered to the next */
     DIGESTS_KEPT = 1024,
 };
 
@@ -249,6 +249,8 @@ void keeper_end(struct keeper *keeper);
 bool request_frame(struct conn *conn, struct slice frame);
 /* Entry `index` has been applied; machine.outcome tells how. */
 void request_applied(struct keeper *keeper, uint64_t index);
+/* Of ours, the one that waits for it; NULL: it is another member's, or nobody waits any more. */
+const struct request *request_of_applied(const struct keeper *keeper, uint64_t index);
 /* Answers what waits at the head of a connection's queue and may be answered. */
 void request_drain(struct conn *conn);
 void request_drop_all(struct conn *conn);

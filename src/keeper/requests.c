@@ -292,6 +292,20 @@ static void answer_first(struct keeper *keeper)
     free(request);
 }
 
+const struct request *request_of_applied(const struct keeper *keeper, uint64_t index)
+{
+    const struct machine_outcome *outcome = &keeper->machine.outcome;
+    const struct request *request = keeper->pending_first;
+    if (keeper->office.state == OFFICE_ALONE) {
+        while (request && request->index < index) request = request->next_pending; /* syncs before it */
+        while (request && request->index == index && request->kind == REQUEST_SYNC)
+            request = request->next_pending;
+        return request && request->index == index ? request : NULL;
+    }
+    bool is_ours = outcome->origin == keeper->office.id && outcome->life == keeper->office.life;
+    return is_ours && request && request->sequence == outcome->sequence ? request : NULL;
+}
+
 /* Of all members' entries those of our life come back in the order in which we sent them. */
 static bool is_next_of_ours(struct keeper *keeper)
 {

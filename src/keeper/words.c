@@ -26,9 +26,10 @@ static void add_server(struct text *out, struct keeper *keeper)
     text_addf(out, "Node count: %" PRId64 "\n", keeper->machine.tree.count + 1);
 }
 
-static void add_version(struct text *out)
+static void add_version(const struct keeper *keeper, struct text *out)
 {
     text_addz(out, "Zookeeper version: " KEEPER_VERSION "\n");
+    if (keeper->is_read_only) text_addz(out, "READ-ONLY mode; serving only read-only clients\n");
 }
 
 static void add_peer(struct text *out, const struct conn *conn)
@@ -92,7 +93,7 @@ static void word_ruok(struct keeper *keeper, struct text *out)
 
 static void word_isro(struct keeper *keeper, struct text *out)
 {
-    text_addz(out, keeper->is_serving ? "rw" : "null");
+    text_addz(out, !keeper->is_serving ? "null" : keeper->is_read_only ? "ro" : "rw");
 }
 
 /* The mask of what ZooKeeper would trace: kept for who sets it, for nothing is traced here. */
@@ -103,13 +104,13 @@ static void word_gtmk(struct keeper *keeper, struct text *out)
 
 static void word_srvr(struct keeper *keeper, struct text *out)
 {
-    add_version(out);
+    add_version(keeper, out);
     add_server(out, keeper);
 }
 
 static void word_stat(struct keeper *keeper, struct text *out)
 {
-    add_version(out);
+    add_version(keeper, out);
     text_addz(out, "Clients:\n");
     add_conns(out, keeper, false);
     add_server(out, keeper);
