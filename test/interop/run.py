@@ -41,6 +41,7 @@ TESTS = [
     ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),
     ("keeper_import", "keeper_import.py 6", False, 420, []),
     ("patroni", "keeper_patroni.py", False, 300, []),
+    ("clickhouse", "keeper_clickhouse.py", False, 300, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
