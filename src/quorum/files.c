@@ -17,12 +17,13 @@ static const char snapshot_magic[8] = "odrq-snp";
 
 /* --- writing --- */
 
-void quorum_record_seal(uint8_t *out, uint64_t index, uint64_t term, uint64_t durable, size_t entry_size)
+void quorum_record_seal(uint8_t *out, uint64_t index, uint64_t term, uint64_t durable, unsigned kind,
+                        size_t entry_size)
 {
     assert(entry_size <= QUORUM_ENTRY_MAX);
     size_t size = quorum_record_size(entry_size);
     memset(out + QUORUM_RECORD_HEADER_SIZE + entry_size, 0, size - QUORUM_RECORD_HEADER_SIZE - entry_size);
-    put_be32(out + 4, (uint32_t)entry_size);
+    put_be32(out + 4, (uint32_t)entry_size | (uint32_t)kind << 30);
     put_be64(out + 8, index);
     put_be64(out + 16, term);
     put_be64(out + 24, durable);
@@ -34,23 +35,24 @@ static uint32_t header_crc(const uint8_t *header)
     return crc32c(crc32c(0, header, 12), header + 16, QUORUM_FILE_HEADER_SIZE - 16);
 }
 
-static void header_write(uint8_t *out, const char magic[8], uint64_t a, uint64_t b)
+static void header_write(uint8_t *out, const char magic[8], uint32_t format, uint64_t a, uint64_t b)
 {
     memcpy(out, magic, 8);
-    put_be32(out + 8, QUORUM_FORMAT);
+    put_be32(out + 8, format);
     put_be64(out + 16, a);
     put_be64(out + 24, b);
     put_be32(out + 12, header_crc(out));
 }
 
-void quorum_log_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint64_t first_index)
+void quorum_log_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint32_t format, uint64_t first_index)
 {
-    header_write(out, log_magic, first_index, 0);
+    header_write(out, log_magic, format, first_index, 0);
 }
 
-void quorum_snapshot_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint64_t index, uint64_t term)
+void quorum_snapshot_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint32_t format, uint64_t index,
+                            uint64_t term)
 {
-    header_write(out, snapshot_magic, index, term);
+    header_write(out, snapshot_magic, format, index, term);
 }
 
 /* The version is looked at before the checksum: a newer format may sum up otherwise. */
@@ -58,7 +60,7 @@ static enum error header_check(const uint8_t *header, const char magic[8])
 {
     if (memcmp(header, magic, 8) != 0) return ERR_CORRUPT;
     if (get_be32(header + 8) > QUORUM_FORMAT) return ERR_UNSUPPORTED_VERSION;
-    if (get_be32(header + 12) != header_crc(header)) return ERR_CORRUPT;
+    if (get_be32(header + 12) != header_crc(header) || get_be32(header + 8) == 0) return ERR_CORRUPT;
     return OK;
 }
 
@@ -169,8 +171,9 @@ static enum error scan_record(struct quorum_scan *scan, int64_t position, bool *
     if (scan->size - position < QUORUM_RECORD_HEADER_SIZE) return OK;
     enum error err = scan_fill(scan, position, QUORUM_RECORD_HEADER_SIZE, &data, &got);
     if (err != OK || got < QUORUM_RECORD_HEADER_SIZE) return err;
-    size_t entry_size = get_be32(data + 4);
-    if (get_be64(data + 8) == 0 || entry_size > QUORUM_ENTRY_MAX) return OK;
+    uint32_t word = get_be32(data + 4);
+    size_t entry_size = quorum_record_entry_size(word);
+    if (get_be64(data + 8) == 0 || (word != entry_size && scan->format == QUORUM_FORMAT_LONE)) return OK;
     size_t size = quorum_record_size(entry_size);
     if ((int64_t)size > scan->size - position) return OK;
     err = scan_fill(scan, position, size, &data, &got);
@@ -179,6 +182,7 @@ static enum error scan_record(struct quorum_scan *scan, int64_t position, bool *
     *record = (struct quorum_record){get_be64(data + 8),
                                      get_be64(data + 16),
                                      get_be64(data + 24),
+                                     word >> 30,
                                      {data + QUORUM_RECORD_HEADER_SIZE, entry_size}};
     *is_whole = true;
     return OK;
@@ -235,6 +239,7 @@ enum error quorum_scan_open(struct disk *disk, const char *path, uint64_t name_i
         if (scan_judge(&opened, name_index, &end) != OK || end == QUORUM_SCAN_HURT) err = ERR_CORRUPT;
     }
     if (err == OK && get_be64(header + 16) != name_index) err = ERR_CORRUPT;
+    if (err == OK) opened.format = get_be32(header + 8);
     if (err == OK) {
         *scan = opened;
     } else {
@@ -269,6 +274,7 @@ void quorum_scan_close(struct quorum_scan *scan)
 /* --- reading a snapshot --- */
 
 enum error quorum_snapshot_read(struct disk *disk, const char *path, uint64_t *index, uint64_t *term,
+                                uint32_t *format, enum error (*members)(void *context, struct slice chunk),
                                 enum error (*chunk)(void *context, struct slice chunk), void *context,
                                 int64_t *position)
 {
@@ -283,6 +289,12 @@ enum error quorum_snapshot_read(struct disk *disk, const char *path, uint64_t *i
     if (err != OK) goto out;
     *index = get_be64(data + 16);
     *term = get_be64(data + 24);
+    *format = get_be32(data + 8);
+    bool has_members = *format != QUORUM_FORMAT_LONE;
+    if (has_members && !members) {
+        err = ERR_UNSUPPORTED;
+        goto out;
+    }
 
     int64_t at = QUORUM_FILE_HEADER_SIZE;
     uint32_t crc = 0;
@@ -301,7 +313,11 @@ enum error quorum_snapshot_read(struct disk *disk, const char *path, uint64_t *i
         if (err != OK) break;
         crc = crc32c(crc, data, size);
         if (crc != want || (is_last && get_be64(data) != count)) err = ERR_CORRUPT;
-        if (err == OK && !is_last) err = chunk(context, (struct slice){data, size});
+        if (err == OK && is_last && has_members && count == 0) err = ERR_CORRUPT;
+        if (err == OK && !is_last) {
+            struct slice bytes = {data, size};
+            err = has_members && count == 0 ? members(context, bytes) : chunk(context, bytes);
+        }
         if (err != OK || is_last) break;
         at += size;
     }

@@ -11,6 +11,10 @@
  *     | zeros (room made beforehand) |           +------------------------------+
  *     +------------------------------+
  *
+ * With several members the two upper bits of a record's size are its kind (frames.h), the first chunk of a snapshot is the
+ * index u64 of a membership and its bytes (membership.h), and the version is 2, so that nobody who knows only the log of one takes
+ * them for damage.
+ *
  * Numbers are big-endian, checksums CRC-32C over all that follows in the header or record. `durable` says: every entry
  * below it was on the disk when this record was written. It tells a torn write from damage: if a record is broken and a
  * later one that is whole says that the broken one was durable, then the disk lost it and we must not go on.
@@ -29,17 +33,20 @@ struct disk;
 struct file;
 
 enum {
-    QUORUM_FORMAT = 1,
+    QUORUM_FORMAT_LONE = 1, /* of a log of one */
+    QUORUM_FORMAT =
+        2, /* of several members: entries have kinds, a snapshot's first chunk is the membership */
     QUORUM_FILE_HEADER_SIZE = 32,
     QUORUM_RECORD_HEADER_SIZE = 32,
     QUORUM_CHUNK_HEADER_SIZE = 8,
     QUORUM_PATH_SIZE = 4096,
 };
-#define QUORUM_ENTRY_MAX ((size_t)1 << 30)
+#define QUORUM_ENTRY_MAX (((size_t)1 << 30) - 1)
 #define QUORUM_CHUNK_END 0xffffffffu
 
 struct quorum_record {
     uint64_t index, term, durable;
+    unsigned kind; /* enum entry_kind; 0 in a log of one */
     struct slice entry;
 };
 
@@ -48,10 +55,17 @@ static inline size_t quorum_record_size(size_t entry_size)
     return QUORUM_RECORD_HEADER_SIZE + ((entry_size + 7) & ~(size_t)7);
 }
 /* Into `out`, quorum_record_size() bytes; the entry's bytes are there already, right after the header. */
-void quorum_record_seal(uint8_t *out, uint64_t index, uint64_t term, uint64_t durable, size_t entry_size);
+void quorum_record_seal(uint8_t *out, uint64_t index, uint64_t term, uint64_t durable, unsigned kind,
+                        size_t entry_size);
+/* What the size field of a record says. */
+static inline size_t quorum_record_entry_size(uint32_t word)
+{
+    return word & QUORUM_ENTRY_MAX;
+}
 
-void quorum_log_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint64_t first_index);
-void quorum_snapshot_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint64_t index, uint64_t term);
+void quorum_log_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint32_t format, uint64_t first_index);
+void quorum_snapshot_header(uint8_t out[QUORUM_FILE_HEADER_SIZE], uint32_t format, uint64_t index,
+                            uint64_t term);
 
 /* Names. false when it does not fit or is not such a name. */
 bool quorum_path(char out[QUORUM_PATH_SIZE], const char *dir, const char *prefix, const char *kind,
@@ -70,6 +84,7 @@ MUST_USE enum error quorum_files_bytes(struct disk *disk, const char *dir, const
 struct quorum_scan {
     struct file *file;
     const char *path;
+    uint32_t format;
     int64_t size, position; /* position: of the next record */
     uint8_t *buffer;
     size_t buffered, capacity;
@@ -94,7 +109,10 @@ enum quorum_scan_end quorum_scan_next(struct quorum_scan *scan, uint64_t expecte
 void quorum_scan_close(struct quorum_scan *scan);
 
 /* --- reading a snapshot --- */
-/* Checks the file and hands each chunk to `chunk`. ERR_CORRUPT, ERR_TRUNCATED: *position says where. */
+/* Checks the file and hands each chunk to `chunk`; that of the membership, which only a snapshot of several members has, to `members`
+ * (NULL: such a one is ERR_UNSUPPORTED). ERR_CORRUPT, ERR_TRUNCATED: *position says where. */
 MUST_USE enum error quorum_snapshot_read(struct disk *disk, const char *path, uint64_t *index, uint64_t *term,
+                                         uint32_t *format,
+                                         enum error (*members)(void *context, struct slice chunk),
                                          enum error (*chunk)(void *context, struct slice chunk),
                                          void *context, int64_t *position);

@@ -23,6 +23,7 @@ enum quorum_state {
 struct quorum_write {
     struct lane_job job;
     bool is_running;
+    uint64_t cut;     /* before it writes: what lies in the files from this entry on is void; 0: nothing */
     bool makes_file;  /* the batch begins a new file, named by its first index */
     uint64_t durable; /* every entry below was on the disk when this job began */
     /* results */
@@ -42,12 +43,16 @@ struct quorum_snapshot {
     struct file *file;
     int64_t position;
     bool job_begins, job_ends, job_purges;
+    uint64_t oldest_log; /* the job's: the first entry that is still in a file */
     int64_t begun_us;
     enum error err;     /* the first that happened; the loop's */
     enum error job_err; /* the job's, in and out */
 };
 
+struct ensemble;
+
 struct quorum {
+    struct ensemble *ensemble; /* NULL: a log of one */
     char *dir, *log_dir, *prefix;
     bool force_sync, has_log_dir; /* log_dir is not dir */
     int64_t segment_bytes, max_pending_bytes, room_step_bytes, slow_sync_ms;
@@ -76,6 +81,7 @@ struct quorum {
     bool is_dir_known; /* a file of ours was in `dir` when we came, so its name is on the disk */
     struct file *file; /* NULL: the next write makes one */
     int64_t file_end, file_room;
+    uint64_t file_first; /* the entry that names it */
     bool wants_roll;
 
     struct quorum_batch gathering, writing;
@@ -100,12 +106,29 @@ struct quorum {
 /* Room for `size` more bytes; NULL without memory. */
 uint8_t *quorum_batch_reserve(struct quorum_batch *batch, size_t size);
 
+static inline uint32_t quorum_format(const struct quorum *quorum)
+{
+    return quorum->ensemble ? QUORUM_FORMAT : QUORUM_FORMAT_LONE;
+}
+/* quorum.c: one record behind what is gathered; its bytes are the caller's to fill in. NULL without memory. */
+uint8_t *quorum_gather(struct quorum *quorum, uint64_t index, uint64_t term, unsigned kind,
+                       size_t entry_size);
+/* Starts a write of what is gathered, unless one runs. */
+void quorum_flush(struct quorum *quorum);
+/* What is gathered and not yet on its way to the disk from `index` on is void. */
+void quorum_ungather(struct quorum *quorum, uint64_t index);
+void quorum_fail(struct quorum *quorum, const char *what, enum error err);
+/* cut.c, on a worker: the log ends before `index`. */
+MUST_USE enum error quorum_cut(struct quorum *quorum, uint64_t index);
+
 /* quorum.c, on a worker: makes the names of a new log file, and of the directories made for it, last. */
 MUST_USE enum error quorum_sync_names(struct quorum *quorum);
 /* The same for `dir` and whatever is above it. */
 MUST_USE enum error quorum_sync_path(struct quorum *quorum, const char *dir);
 /* recovery.c, on a worker: fills in indexes and the open file. Says itself what is wrong. */
 MUST_USE enum error quorum_recover(struct quorum *quorum);
+/* snapshot.c: one chunk behind what is gathered of a snapshot; size_word: of its header. */
+void quorum_chunk_add(struct quorum_snapshot *snapshot, uint32_t size_word, struct slice chunk);
 /* snapshot.c, on a worker: removes what two snapshots make superfluous. */
 void quorum_purge(struct quorum *quorum);
 /* quorum.c: a job has ended; frees the quorum if it was the last that a close waited for. */

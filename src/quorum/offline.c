@@ -7,6 +7,7 @@
 #include "base/diag.h"
 #include "loop/disk.h"
 #include "quorum/files.h"
+#include "quorum/frames.h"
 #include "quorum/inside.h"
 #include "wire/crc32c.h"
 
@@ -89,7 +90,7 @@ enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *
         err = quorum_offline_end(&offline, err);
         return err;
     }
-    quorum_snapshot_header(header, FIRST_INDEX, FIRST_TERM);
+    quorum_snapshot_header(header, QUORUM_FORMAT_LONE, FIRST_INDEX, FIRST_TERM);
     offline->batch.size = QUORUM_FILE_HEADER_SIZE;
     *result = offline;
     return OK;
@@ -162,6 +163,12 @@ static enum error on_chunk(void *context, struct slice chunk)
     return reading->machine->restore(reading->context, chunk);
 }
 
+/* Who belonged to the quorum does not matter here. */
+static enum error on_members(void *context, struct slice chunk)
+{
+    return OK;
+}
+
 static enum error read_log(struct disk *disk, const char *path, uint64_t first, uint64_t last,
                            bool is_last_file, uint64_t *applied, const struct reading *reading)
 {
@@ -183,7 +190,8 @@ static enum error read_log(struct disk *disk, const char *path, uint64_t first, 
         }
         expected++;
         if (record.index <= *applied) continue;
-        err = reading->machine->apply(reading->context, record.index, record.term, record.entry);
+        if (record.kind == ENTRY_COMMAND) /* others are the quorum's own */
+            err = reading->machine->apply(reading->context, record.index, record.term, record.entry);
         if (err == OK) *applied = record.index;
     }
     if (err != OK) {
@@ -208,9 +216,11 @@ static enum error read_files(struct disk *disk, const char *dir, const char *pre
     if (err == OK && snapshot_count > 0) {
         uint64_t index = 0, term = 0;
         int64_t position = 0;
+        uint32_t format = 0;
         if (!quorum_path(path, dir, prefix, "snapshot", snapshots[snapshot_count - 1])) err = ERR_TOO_LARGE;
         if (err == OK)
-            err = quorum_snapshot_read(disk, path, &index, &term, on_chunk, (void *)reading, &position);
+            err = quorum_snapshot_read(disk, path, &index, &term, &format, on_members, on_chunk,
+                                       (void *)reading, &position);
         if (err == OK && index != snapshots[snapshot_count - 1]) err = ERR_CORRUPT;
         if (err == OK) err = reading->machine->restored(reading->context, index);
         if (err != OK && err != ERR_NOT_FOUND) {

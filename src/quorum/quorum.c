@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "quorum/ensemble.h"
 #include "quorum/inside.h"
 
 enum {
@@ -37,10 +38,12 @@ static void batch_free(struct quorum_batch *batch)
     *batch = (struct quorum_batch){0};
 }
 
-static void quorum_fail(struct quorum *quorum, const char *what, enum error err)
+void quorum_fail(struct quorum *quorum, const char *what, enum error err)
 {
+    if (quorum->state == QUORUM_FAILED) return;
     quorum->state = QUORUM_FAILED;
     quorum->stats.has_failed = true;
+    if (quorum->ensemble) ensemble_failed(quorum->ensemble);
     diag_error("could not %s the log in \"%s\": %s; nothing more is written until a restart", what,
                quorum->log_dir, error_text(err));
     if (quorum->events.failed) quorum->events.failed(quorum->context, err);
@@ -57,7 +60,7 @@ static enum error write_make_file(struct quorum *quorum)
     enum error err = file_open(quorum->disk, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
     if (err != OK) return err;
     uint8_t header[QUORUM_FILE_HEADER_SIZE];
-    quorum_log_header(header, quorum->writing.first_index);
+    quorum_log_header(header, quorum_format(quorum), quorum->writing.first_index);
     err = file_pwrite(file, header, sizeof header, 0);
     if (err != OK) {
         file_release(&file);
@@ -65,6 +68,7 @@ static enum error write_make_file(struct quorum *quorum)
     }
     file_release(&quorum->file);
     quorum->file = file;
+    quorum->file_first = quorum->writing.first_index;
     quorum->file_end = quorum->file_room = QUORUM_FILE_HEADER_SIZE;
     return OK;
 }
@@ -99,9 +103,10 @@ static void write_seal(struct quorum *quorum)
     const struct quorum_batch *batch = &quorum->writing;
     for (size_t at = 0; at < batch->size;) {
         uint8_t *record = batch->data + at;
-        size_t entry_size = get_be32(record + 4);
+        uint32_t word = get_be32(record + 4);
+        size_t entry_size = quorum_record_entry_size(word);
         quorum_record_seal(record, get_be64(record + 8), get_be64(record + 16), quorum->write.durable,
-                           entry_size);
+                           word >> 30, entry_size);
         at += quorum_record_size(entry_size);
     }
 }
@@ -111,11 +116,16 @@ static void write_work(struct lane_job *job)
     struct quorum *quorum = CONTAINER_OF(job, struct quorum, write.job);
     struct quorum_write *write = &quorum->write;
     const struct quorum_batch *batch = &quorum->writing;
-    bool was_file = quorum->file != NULL;
     write_seal(quorum);
     write->failed_in_sync = false;
     enum error err = OK;
-    if (write->makes_file && was_file && !quorum->force_sync) {
+    if (write->cut) {
+        err = quorum_cut(quorum, write->cut);
+        if (err == OK) write->cut = 0;
+        if (!quorum->file) write->makes_file = true;
+    }
+    bool was_file = quorum->file != NULL;
+    if (err == OK && write->makes_file && was_file && !quorum->force_sync) {
         /* Only the last file may have an unfinished end. */
         err = file_sync(quorum->file);
         write->failed_in_sync = err != OK;
@@ -156,15 +166,9 @@ static void write_start(struct quorum *quorum)
     lane_submit(quorum->sync, quorum->loop, &write->job);
 }
 
-/* The end of a turn: what was gathered becomes the batch at work. */
-static void flush_run(struct loop_message *message)
+/* What was gathered becomes the batch at work. */
+void quorum_flush(struct quorum *quorum)
 {
-    struct quorum *quorum = CONTAINER_OF(message, struct quorum, flush);
-    quorum->is_flush_deferred = false;
-    if (quorum->is_closing) {
-        quorum_job_ended(quorum);
-        return;
-    }
     if (quorum->write.is_running || quorum->writing.size > 0 || quorum->gathering.size == 0) return;
     if (quorum->state != QUORUM_OPEN) return;
     struct quorum_batch emptied = quorum->writing;
@@ -174,6 +178,18 @@ static void flush_run(struct loop_message *message)
         !quorum->file || quorum->wants_roll || quorum->file_end >= quorum->segment_bytes;
     quorum->wants_roll = false;
     write_start(quorum);
+}
+
+/* The end of a turn. */
+static void flush_run(struct loop_message *message)
+{
+    struct quorum *quorum = CONTAINER_OF(message, struct quorum, flush);
+    quorum->is_flush_deferred = false;
+    if (quorum->is_closing) {
+        quorum_job_ended(quorum);
+        return;
+    }
+    quorum_flush(quorum);
 }
 
 static void flush_soon(struct quorum *quorum)
@@ -248,6 +264,12 @@ static void write_done(struct lane_job *job)
     note_write(quorum);
     write->makes_file = false;
 
+    if (quorum->ensemble) {
+        ensemble_written(quorum->ensemble);
+        quorum->writing.size = 0;
+        if (quorum->writing.capacity > BATCH_KEPT_BYTES) batch_free(&quorum->writing);
+        return;
+    }
     uint64_t applied = quorum->applied_index;
     apply_batch(quorum);
     summary_record(&quorum->times.sync_entries, (int64_t)(quorum->applied_index - applied));
@@ -264,6 +286,39 @@ static void write_done(struct lane_job *job)
     }
 }
 
+uint8_t *quorum_gather(struct quorum *quorum, uint64_t index, uint64_t term, unsigned kind, size_t entry_size)
+{
+    struct quorum_batch *batch = &quorum->gathering;
+    uint8_t *out = quorum_batch_reserve(batch, quorum_record_size(entry_size));
+    if (!out) return NULL;
+    if (batch->size == 0) batch->first_index = index;
+    put_be32(out + 4, (uint32_t)entry_size |
+                          (uint32_t)kind << 30); /* the rest of its header is made when it is written */
+    put_be64(out + 8, index);
+    put_be64(out + 16, term);
+    batch->size += quorum_record_size(entry_size);
+    return out + QUORUM_RECORD_HEADER_SIZE;
+}
+
+static void batch_cut(struct quorum_batch *batch, uint64_t index)
+{
+    for (size_t at = 0; at < batch->size;) {
+        if (get_be64(batch->data + at + 8) >= index) {
+            batch->size = at;
+            return;
+        }
+        at += quorum_record_size(quorum_record_entry_size(get_be32(batch->data + at + 4)));
+    }
+}
+
+void quorum_ungather(struct quorum *quorum, uint64_t index)
+{
+    batch_cut(&quorum->gathering, index);
+    if (quorum->write.is_running) return; /* what it writes is cut from the files */
+    batch_cut(&quorum->writing, index);
+    if (quorum->writing.size == 0) loop_timer_stop(quorum->loop, &quorum->retry);
+}
+
 enum error quorum_append(struct quorum *quorum, const struct slice *parts, int count, uint64_t *index)
 {
     if (quorum->state != QUORUM_OPEN || quorum->is_closing) return ERR_IO;
@@ -272,24 +327,19 @@ enum error quorum_append(struct quorum *quorum, const struct slice *parts, int c
         if (parts[i].size > QUORUM_ENTRY_MAX - size) return ERR_TOO_LARGE;
         size += parts[i].size;
     }
+    if (quorum->ensemble) return ensemble_append(quorum->ensemble, parts, count, size, index);
     struct quorum_batch *batch = &quorum->gathering;
     if (batch->size > 0 && (int64_t)(batch->size + size) > quorum->max_pending_bytes) {
         quorum->wants_room = true;
         return ERR_AGAIN;
     }
-    uint8_t *out = quorum_batch_reserve(batch, quorum_record_size(size));
-    if (!out) return ERR_NOMEM;
-    uint8_t *at = out + QUORUM_RECORD_HEADER_SIZE;
+    uint8_t *at = quorum_gather(quorum, quorum->last_index + 1, quorum->term, 0, size);
+    if (!at) return ERR_NOMEM;
     for (int i = 0; i < count; i++) {
         if (parts[i].size) memcpy(at, parts[i].data, parts[i].size);
         at += parts[i].size;
     }
     quorum->last_index++;
-    if (batch->size == 0) batch->first_index = quorum->last_index;
-    put_be32(out + 4, (uint32_t)size); /* the rest of its header is made when it is written */
-    put_be64(out + 8, quorum->last_index);
-    put_be64(out + 16, quorum->term);
-    batch->size += quorum_record_size(size);
     *index = quorum->last_index;
     flush_soon(quorum);
     return OK;
@@ -355,12 +405,15 @@ static void recovery_done(struct lane_job *job)
         quorum_job_ended(quorum);
         return;
     }
-    quorum->state = quorum->recovery_err == OK ? QUORUM_OPEN : QUORUM_FAILED;
-    quorum->events.ready(quorum->context, quorum->recovery_err);
+    enum error err = quorum->recovery_err;
+    if (err == OK && quorum->ensemble) err = ensemble_begin(quorum->ensemble);
+    quorum->state = err == OK ? QUORUM_OPEN : QUORUM_FAILED;
+    quorum->events.ready(quorum->context, err);
 }
 
 static void quorum_free(struct quorum *quorum)
 {
+    ensemble_free(&quorum->ensemble);
     file_release(&quorum->file);
     file_release(&quorum->snapshot.file);
     if (quorum->lock) disk_unlock(&quorum->lock);
@@ -380,7 +433,11 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
                        const struct quorum_events *events, void *context, struct quorum **quorum)
 {
     assert(machine->apply && machine->restore && machine->restored && events->ready);
-    if (config->id != 0 && !quorum_can_have_members()) return ERR_UNSUPPORTED;
+    if (config->id != 0 && !quorum_can_have_members()) {
+        diag_error("this program was built without the Raft library (libraft-dev 0.22.1): it cannot be a "
+                   "member of several");
+        return ERR_UNSUPPORTED;
+    }
     struct quorum *opened = calloc(1, sizeof *opened);
     if (!opened) return ERR_NOMEM;
     *opened = (struct quorum){
@@ -415,6 +472,11 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
         quorum_free(opened);
         return ERR_NOMEM;
     }
+    enum error err = config->id != 0 ? ensemble_new(opened, config, &opened->ensemble) : OK;
+    if (err != OK) {
+        quorum_free(opened);
+        return err;
+    }
     *quorum = opened;
     lane_submit(work, loop, &opened->recovery);
     return OK;
@@ -433,7 +495,8 @@ void quorum_job_ended(struct quorum *quorum)
 {
     assert(quorum->is_closing);
     if (quorum->write.is_running || quorum->snapshot.is_running || quorum->is_recovering ||
-        quorum->is_flush_deferred || quorum->is_ending) {
+        quorum->is_flush_deferred || quorum->is_ending ||
+        (quorum->ensemble && ensemble_is_busy(quorum->ensemble))) {
         return;
     }
     quorum->is_ending = true;
@@ -451,5 +514,6 @@ void quorum_close(struct quorum **quorum, void (*closed)(void *context), void *c
     held->closed_context = context;
     held->last_message.run = last_run;
     loop_timer_stop(held->loop, &held->retry);
+    if (held->ensemble) ensemble_close(held->ensemble);
     quorum_job_ended(held);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "quorum/ensemble.h"
 #include "quorum/inside.h"
 
 struct recovery {
@@ -17,14 +18,34 @@ static enum error restore_chunk(void *context, struct slice chunk)
     return quorum->machine.restore(quorum->context, chunk);
 }
 
+static enum error restore_members(void *context, struct slice chunk)
+{
+    struct quorum *quorum = context;
+    return ensemble_recover_members(quorum->ensemble, chunk);
+}
+
+/* A log of one cannot go on as one of several, nor the other way round: its entries have no quorum behind them. */
+static enum error check_format(const struct quorum *quorum, const char *path, uint32_t format)
+{
+    if (format == quorum_format(quorum)) return OK;
+    diag_error("\"%s\" belongs to %s", path,
+               quorum->ensemble
+                   ? "a keeper that stands alone: it cannot become a member of an ensemble as it is"
+                   : "a member of an ensemble: it cannot stand alone");
+    return ERR_CONFIG;
+}
+
 static enum error recover_snapshot(struct quorum *quorum, uint64_t name_index)
 {
     char path[QUORUM_PATH_SIZE];
     if (!quorum_path(path, quorum->dir, quorum->prefix, "snapshot", name_index)) return ERR_TOO_LARGE;
     uint64_t index = 0, term = 0;
     int64_t position = 0;
+    uint32_t format = 0;
     enum error err =
-        quorum_snapshot_read(quorum->disk, path, &index, &term, restore_chunk, quorum, &position);
+        quorum_snapshot_read(quorum->disk, path, &index, &term, &format,
+                             quorum->ensemble ? restore_members : NULL, restore_chunk, quorum, &position);
+    if (format && check_format(quorum, path, format) != OK) return ERR_CONFIG;
     if (err == OK && index != name_index) err = ERR_CORRUPT;
     if (err == OK) err = quorum->machine.restored(quorum->context, index);
     if (err != OK) {
@@ -38,12 +59,18 @@ static enum error recover_snapshot(struct quorum *quorum, uint64_t name_index)
         if (file_mtime_ms(file, &quorum->published_wall_ms) != OK) quorum->published_wall_ms = 0;
         file_release(&file);
     }
+    if (quorum->ensemble) quorum->ensemble->snapshot_term = term;
     if (term > quorum->term) quorum->term = term;
     return OK;
 }
 
-static enum error apply_record(struct quorum *quorum, const struct quorum_record *record)
+static enum error apply_record(struct quorum *quorum, const struct quorum_record *record, uint64_t file_first,
+                               int64_t end)
 {
+    if (quorum->ensemble) {
+        int64_t position = end - (int64_t)quorum_record_size(record->entry.size);
+        return ensemble_recover_record(quorum->ensemble, record, file_first, position);
+    }
     if (record->term > quorum->term) quorum->term = record->term;
     if (record->index <= quorum->applied_index) return OK;
     enum error err = quorum->machine.apply(quorum->context, record->index, record->term, record->entry);
@@ -91,12 +118,13 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
         return err;
     }
 
+    err = check_format(quorum, path, scan.format);
     uint64_t expected = name_index, durable = 0;
     int64_t unsure = 0; /* where the records begin that were written at once with the last one */
     enum quorum_scan_end end = QUORUM_SCAN_RECORD;
     struct quorum_record record;
     while (err == OK && (end = quorum_scan_next(&scan, expected, &record, &err)) == QUORUM_SCAN_RECORD) {
-        err = apply_record(quorum, &record);
+        err = apply_record(quorum, &record, name_index, scan.position);
         if (record.durable != durable) {
             durable = record.durable;
             bool is_first = record.index == name_index;
@@ -113,7 +141,7 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
             "log \"%s\" is damaged at byte %lld (entry %llu), and what was there had been acknowledged: "
             "restore the file, or remove it and what follows it to go back to entry %llu",
             path, position, (unsigned long long)expected, (unsigned long long)expected - 1);
-    } else if (err != OK) {
+    } else if (err != OK && err != ERR_CONFIG) {
         diag_error("cannot read log \"%s\" at byte %lld (entry %llu): %s", path, position,
                    (unsigned long long)expected, error_text(err));
     } else if (end == QUORUM_SCAN_TORN) {
@@ -130,6 +158,7 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
     }
     if (err == OK && is_last) {
         quorum->file = file_retain(scan.file);
+        quorum->file_first = name_index;
         quorum->file_end = scan.position;
         quorum->file_room = scan.size;
         /* How this file was written is not known (forceSync=no?): only what lies before it is surely on the disk. */
@@ -214,6 +243,7 @@ enum error quorum_recover(struct quorum *quorum)
     enum error err = open_dir(quorum, quorum->dir, &quorum->lock);
     if (err == OK && quorum->has_log_dir) err = open_dir(quorum, quorum->log_dir, &quorum->log_lock);
     if (err == OK) err = check_log_dir(quorum);
+    if (err == OK && quorum->ensemble) err = ensemble_recover_begin(quorum->ensemble);
     if (err != OK) return err;
     err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &recovery.snapshots,
                             &recovery.snapshot_count);
@@ -227,6 +257,7 @@ enum error quorum_recover(struct quorum *quorum)
         err = recover_snapshot(quorum, recovery.snapshots[recovery.snapshot_count - 1]);
     }
     if (err == OK) err = recover_logs(&recovery);
+    if (err == OK && quorum->ensemble) err = ensemble_recover_end(quorum->ensemble);
     if (err == OK && !quorum->file) quorum->durable_end = quorum->last_index + 1;
     free(recovery.snapshots);
     free(recovery.logs);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "quorum/ensemble.h"
 #include "quorum/inside.h"
 #include "wire/crc32c.h"
 
@@ -30,7 +31,9 @@ void quorum_purge(struct quorum *quorum)
     size_t kept = quorum->snapshots_kept, dropped = snapshot_count > kept ? snapshot_count - kept : 0;
     enum error err = OK;
     for (size_t i = 0; i < dropped && err == OK; i++) {
-        if (quorum_path(path, quorum->dir, quorum->prefix, "snapshot", snapshots[i])) {
+        /* One that is on its way to a member goes with a later purge, and those after it for the log's sake. */
+        if (quorum->ensemble && ensemble_sends_snapshot(quorum->ensemble, snapshots[i])) dropped = i;
+        if (i < dropped && quorum_path(path, quorum->dir, quorum->prefix, "snapshot", snapshots[i])) {
             err = disk_unlink(quorum->disk, path);
         }
     }
@@ -47,6 +50,17 @@ out:
     free(logs);
 }
 
+static enum error oldest_log(const struct quorum *quorum, uint64_t *oldest)
+{
+    uint64_t *logs;
+    size_t count;
+    enum error err = quorum_files_list(quorum->disk, quorum->log_dir, quorum->prefix, "log", &logs, &count);
+    if (err != OK) return err;
+    *oldest = count > 0 ? logs[0] : UINT64_MAX;
+    free(logs);
+    return OK;
+}
+
 static enum error job_publish(struct quorum *quorum, const char *temporary)
 {
     struct quorum_snapshot *snapshot = &quorum->snapshot;
@@ -59,6 +73,7 @@ static enum error job_publish(struct quorum *quorum, const char *temporary)
         err = quorum_sync_path(quorum, quorum->dir); /* the log's is another */
     if (err == OK && !quorum->has_log_dir) err = disk_sync_dir(quorum->disk, quorum->dir);
     if (err == OK && snapshot->job_purges) quorum_purge(quorum);
+    if (err == OK && quorum->ensemble) err = oldest_log(quorum, &snapshot->oldest_log);
     return err;
 }
 
@@ -117,6 +132,7 @@ static void job_done(struct lane_job *job)
         summary_record(&quorum->times.snapshot_us, loop_clock_us(quorum->loop) - snapshot->begun_us);
         if (snapshot->job_purges) quorum->purged_ms = loop_now_ms(quorum->loop);
     }
+    if (err == OK && quorum->ensemble) ensemble_snapshot_done(quorum->ensemble);
     file_release(&snapshot->file);
     free(snapshot->gathering.data);
     free(snapshot->writing.data);
@@ -156,8 +172,16 @@ enum error quorum_snapshot_begin(struct quorum *quorum)
         *snapshot = (struct quorum_snapshot){0};
         return ERR_NOMEM;
     }
-    quorum_snapshot_header(header, snapshot->index, snapshot->term);
+    quorum_snapshot_header(header, quorum_format(quorum), snapshot->index, snapshot->term);
     snapshot->gathering.size = QUORUM_FILE_HEADER_SIZE;
+    if (quorum->ensemble) {
+        enum error err = ensemble_snapshot_begin(quorum->ensemble);
+        if (err != OK) {
+            free(snapshot->gathering.data);
+            *snapshot = (struct quorum_snapshot){0};
+            return err;
+        }
+    }
     /* The log goes on in a new file, so that the purge can drop the old one whole. */
     quorum->wants_roll = true;
     quorum->snapshot_index = quorum->applied_index;
@@ -165,7 +189,7 @@ enum error quorum_snapshot_begin(struct quorum *quorum)
     return OK;
 }
 
-static void chunk_add(struct quorum_snapshot *snapshot, uint32_t size_word, struct slice chunk)
+void quorum_chunk_add(struct quorum_snapshot *snapshot, uint32_t size_word, struct slice chunk)
 {
     uint8_t *out = quorum_batch_reserve(&snapshot->gathering, QUORUM_CHUNK_HEADER_SIZE + chunk.size);
     if (!out) {
@@ -185,7 +209,7 @@ bool quorum_snapshot_write(struct quorum *quorum, struct slice chunk)
     assert(snapshot->is_open && !snapshot->is_ended);
     assert(chunk.size > 0 && chunk.size < QUORUM_CHUNK_END);
     if (snapshot->err != OK) return true; /* given up: the rest goes nowhere */
-    chunk_add(snapshot, (uint32_t)chunk.size, chunk);
+    quorum_chunk_add(snapshot, (uint32_t)chunk.size, chunk);
     snapshot->chunk_count++;
     if (!snapshot->is_running && snapshot->gathering.size >= SNAPSHOT_JOB_BYTES) job_start(quorum);
     return snapshot->gathering.size < SNAPSHOT_PENDING_BYTES;
@@ -197,7 +221,7 @@ void quorum_snapshot_end(struct quorum *quorum)
     assert(snapshot->is_open && !snapshot->is_ended);
     uint8_t count[8];
     put_be64(count, snapshot->chunk_count);
-    chunk_add(snapshot, QUORUM_CHUNK_END, (struct slice){count, sizeof count});
+    quorum_chunk_add(snapshot, QUORUM_CHUNK_END, (struct slice){count, sizeof count});
     snapshot->is_ended = true;
     if (!snapshot->is_running) job_start(quorum);
 }

@@ -79,13 +79,13 @@ static void put_file(struct disk *disk, const char *path, uint8_t *bytes, size_t
 static void make_records(uint8_t *bytes, size_t size)
 {
     if (size < QUORUM_FILE_HEADER_SIZE) return;
-    if (bytes[8] & 1) quorum_log_header(bytes, 1);
+    if (bytes[8] & 1) quorum_log_header(bytes, QUORUM_FORMAT_LONE, 1);
     uint64_t index = 1;
     for (size_t at = QUORUM_FILE_HEADER_SIZE; size - at >= QUORUM_RECORD_HEADER_SIZE;) {
         uint8_t choice = bytes[at];
         size_t entry_size = bytes[at + 1] % 64, record_size = quorum_record_size(entry_size);
         if (record_size > size - at) break;
-        if (choice >= 16) quorum_record_seal(bytes + at, index, 1, choice & 1 ? index : 1, entry_size);
+        if (choice >= 16) quorum_record_seal(bytes + at, index, 1, choice & 1 ? index : 1, 0, entry_size);
         if (choice >= 32) index++;
         at += record_size;
     }
