@@ -107,8 +107,13 @@ static void log_cut(struct ensemble *ensemble, uint64_t index)
         entries_reset(&ensemble->entries, index);
     changes_cut(ensemble, index);
     quorum_ungather(quorum, index);
-    uint64_t *cut = quorum->write.is_running ? &ensemble->cut : &quorum->write.cut;
-    if (*cut == 0 || *cut > index) *cut = index;
+    if (quorum->write.is_running) {
+        if (ensemble->cut == 0 || ensemble->cut > index) ensemble->cut = index;
+        if (ensemble->written >= index)
+            ensemble->is_cut_in_files = true; /* already, whatever becomes of the write */
+    } else if (ensemble->written >= index && (quorum->write.cut == 0 || quorum->write.cut > index)) {
+        quorum->write.cut = index;
+    }
     if (ensemble->written >= index) ensemble->written = index - 1;
     if (quorum->durable_end > index) quorum->durable_end = index;
     while (ensemble->mark_count > 0 && ensemble->marks[ensemble->mark_count - 1].index >= index)
@@ -145,6 +150,27 @@ static enum error log_take(struct ensemble *ensemble, const struct consensus_eff
     return err;
 }
 
+static uint64_t batch_last(const struct quorum_batch *batch)
+{
+    uint64_t last = 0;
+    for (size_t at = 0; at < batch->size;) {
+        last = get_be64(batch->data + at + 8);
+        at += quorum_record_size(quorum_record_entry_size(get_be32(batch->data + at + 4)));
+    }
+    return last;
+}
+
+void ensemble_unwritten(struct ensemble *ensemble)
+{
+    uint64_t cut = ensemble->cut;
+    ensemble->cut = 0;
+    if (cut == 0) return;
+    quorum_ungather(ensemble->quorum, cut); /* it is not written later either */
+    if (ensemble->is_cut_in_files) ensemble->quorum->write.cut = cut;
+    ensemble->is_cut_in_files = false;
+    ensemble_turn_soon(ensemble);
+}
+
 void ensemble_written(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
@@ -163,8 +189,11 @@ void ensemble_written(struct ensemble *ensemble)
         ensemble_mark(ensemble, index, quorum->file_first, position + (int64_t)(at - size));
     }
     summary_record(&quorum->times.sync_entries, count);
-    quorum->write.cut = cut;
+    bool has_void = ensemble->is_cut_in_files;
+    if (cut && batch->size > 0) has_void = has_void || batch_last(batch) >= cut;
+    quorum->write.cut = has_void ? cut : 0;
     ensemble->cut = 0;
+    ensemble->is_cut_in_files = false;
     ensemble_turn_soon(ensemble);
     if (last == 0 || ensemble->wants_install) return;
     ensemble->written = last;

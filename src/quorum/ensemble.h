@@ -71,7 +71,8 @@ struct peer {
     struct list parcels;  /* the machine's messages */
     size_t parcel_bytes;
     struct log_read read;
-    bool is_sending, has_begun_sending; /* a snapshot */
+    bool is_owed_snapshot; /* the core counts on it that the member gets it, whatever becomes of the link */
+    bool is_sending, has_begun_sending, has_sent_snapshot;
     struct frame_snapshot sending;
     struct file *sending_file;
     uint64_t sending_position;
@@ -90,6 +91,7 @@ struct arrival {
     uint64_t position;                      /* received */
     struct quorum_batch gathering, writing; /* bytes, not records */
     struct loop_timer drop_timer;           /* of a link over which it came in vain */
+    int32_t declined;                       /* whose came at a bad time: its link begins anew; 0: nobody's */
     /* the job's, while it runs */
     struct file *file;
     int64_t written;
@@ -117,9 +119,10 @@ struct ensemble {
     size_t mark_count, mark_capacity;
     int64_t marked_position; /* of the last mark */
 
-    uint64_t submitted; /* below or at it: the core knows */
-    uint64_t written;   /* below or at it: in the files */
-    uint64_t cut;       /* of the files, once the write that runs is done; 0: none */
+    uint64_t submitted;   /* below or at it: the core knows */
+    uint64_t written;     /* below or at it: in the files */
+    uint64_t cut;         /* of the files, once the write that runs is done; 0: none */
+    bool is_cut_in_files; /* what is cut was there before that write */
     uint64_t applied_term;
     int64_t pending_bytes; /* appended here in this office, and not yet applied */
     struct consensus_entry *submitting;
@@ -182,9 +185,9 @@ struct ensemble {
 };
 
 /* --- for quorum.c, recovery.c and snapshot.c --- */
-MUST_USE enum error ensemble_new(struct quorum *quorum, const struct quorum_config *config,
-                                 struct ensemble **ensemble);
-void ensemble_free(struct ensemble **ensemble);
+MUST_USE enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config *config,
+                                        struct ensemble **ensemble);
+void quorum_ensemble_free(struct ensemble **ensemble);
 /* On a worker. */
 MUST_USE enum error ensemble_recover_begin(struct ensemble *ensemble);
 MUST_USE enum error ensemble_recover_members(struct ensemble *ensemble, struct slice chunk);
@@ -198,6 +201,8 @@ bool ensemble_is_busy(const struct ensemble *ensemble);
 void ensemble_failed(struct ensemble *ensemble);
 /* What quorum->writing holds is on the disk. */
 void ensemble_written(struct ensemble *ensemble);
+/* The disk had no room for it: it is written again later. */
+void ensemble_unwritten(struct ensemble *ensemble);
 MUST_USE enum error ensemble_append(struct ensemble *ensemble, const struct slice *parts, int count,
                                     size_t size, uint64_t *index);
 MUST_USE enum error ensemble_snapshot_begin(struct ensemble *ensemble);
@@ -255,6 +260,8 @@ void log_read_free(struct log_read *read);
 void peer_snapshot_send(struct peer *peer, const struct frame_snapshot *frame);
 void peer_snapshot_pump(struct peer *peer);
 void peer_snapshot_void(struct peer *peer);
+/* Is it there by now? */
+void peer_snapshot_check(struct peer *peer);
 MUST_USE enum error arrival_hear(struct ensemble *ensemble, int32_t from, const struct frame *frame);
 void arrival_void(struct ensemble *ensemble);
 void arrival_free(struct arrival *arrival);

@@ -38,12 +38,13 @@ enum error quorum_transfer(struct quorum *quorum, int32_t to)
 
 /* --- nobody gets here: quorum_open has refused --- */
 
-enum error ensemble_new(struct quorum *quorum, const struct quorum_config *config, struct ensemble **ensemble)
+enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config *config,
+                               struct ensemble **ensemble)
 {
     return ERR_UNSUPPORTED;
 }
 
-void ensemble_free(struct ensemble **ensemble)
+void quorum_ensemble_free(struct ensemble **ensemble)
 {
     assert(!*ensemble);
 }
@@ -84,6 +85,10 @@ bool ensemble_is_busy(const struct ensemble *ensemble)
 }
 
 void ensemble_failed(struct ensemble *ensemble)
+{
+}
+
+void ensemble_unwritten(struct ensemble *ensemble)
 {
 }
 

@@ -383,7 +383,8 @@ void ensemble_found_maybe(struct ensemble *ensemble)
 
 /* --- made and freed --- */
 
-enum error ensemble_new(struct quorum *quorum, const struct quorum_config *config, struct ensemble **ensemble)
+enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config *config,
+                               struct ensemble **ensemble)
 {
     struct membership founders;
     enum error err = membership_of(config->founders, config->founder_count, &founders);
@@ -428,11 +429,11 @@ enum error ensemble_new(struct quorum *quorum, const struct quorum_config *confi
         list_init(&made->peers[id].parcels);
     }
     *ensemble = made;
-    if (err != OK) ensemble_free(ensemble);
+    if (err != OK) quorum_ensemble_free(ensemble);
     return err;
 }
 
-void ensemble_free(struct ensemble **ensemble)
+void quorum_ensemble_free(struct ensemble **ensemble)
 {
     struct ensemble *held = *ensemble;
     *ensemble = NULL;

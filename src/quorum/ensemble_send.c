@@ -206,6 +206,7 @@ void peers_forget_office(struct ensemble *ensemble)
         peer->count = kept;
         peer->told_commit = 0;
         log_read_free(&peer->read);
+        peer->is_owed_snapshot = false;
         peer_snapshot_void(peer);
     }
 }
@@ -332,6 +333,7 @@ void peer_pump(struct peer *peer)
         uint8_t head[FRAME_SMALL_MAX];
         if (!peer_send(peer, head, frame_message_head(bytes->size, head), bytes)) return;
     }
+    peer_snapshot_check(peer);
     if (peer->is_sending && has_room(peer)) peer_snapshot_pump(peer);
 }
 

@@ -22,7 +22,8 @@ static void sending_note(struct ensemble *ensemble)
     uint64_t oldest = UINT64_MAX;
     for (int32_t id = 1; id < PEERS; id++) {
         const struct peer *peer = &ensemble->peers[id];
-        if (peer->is_sending && peer->sending.index < oldest) oldest = peer->sending.index;
+        if ((peer->is_sending || peer->is_owed_snapshot) && peer->sending.index < oldest)
+            oldest = peer->sending.index;
     }
     __atomic_store_n(&ensemble->sending_oldest, oldest, __ATOMIC_RELEASE);
 }
@@ -34,6 +35,7 @@ bool ensemble_sends_snapshot(const struct ensemble *ensemble, uint64_t index)
 
 void peer_snapshot_void(struct peer *peer)
 {
+    peer->has_sent_snapshot = false;
     if (!peer->is_sending && !peer->is_sending_job) return;
     peer->is_sending = peer->has_begun_sending = false;
     if (peer->is_sending_job) {
@@ -45,23 +47,38 @@ void peer_snapshot_void(struct peer *peer)
     sending_note(peer->ensemble);
 }
 
+void peer_snapshot_check(struct peer *peer)
+{
+    if (!peer->is_owed_snapshot) return;
+    if (consensus_match_index(peer->ensemble->core, peer->id) >= peer->sending.index) {
+        peer->is_owed_snapshot = false;
+        sending_note(peer->ensemble);
+    } else if (!peer->is_sending && !peer->is_sending_job && !peer->has_sent_snapshot) {
+        struct frame_snapshot frame = peer->sending;
+        peer_snapshot_send(peer, &frame);
+    }
+}
+
 void peer_snapshot_send(struct peer *peer, const struct frame_snapshot *frame)
 {
     struct ensemble *ensemble = peer->ensemble;
     struct quorum *quorum = ensemble->quorum;
     if (peer->is_sending && peer->sending.index >= frame->index && peer->sending.term == frame->term) return;
     peer_snapshot_void(peer);
+    peer->sending = *frame;
+    peer->is_owed_snapshot = true;
+    peer->has_sent_snapshot = false;
+    sending_note(ensemble);
+    if (peer->is_sending_job) return; /* of another one; peer_snapshot_check begins this */
     char path[QUORUM_PATH_SIZE];
     int64_t size = 0;
-    enum error err = peer->is_sending_job ? ERR_BUSY : OK;
-    if (err == OK && !quorum_path(path, quorum->dir, quorum->prefix, "snapshot", frame->index))
-        err = ERR_TOO_LARGE;
+    enum error err = OK;
+    if (!quorum_path(path, quorum->dir, quorum->prefix, "snapshot", frame->index)) err = ERR_TOO_LARGE;
     if (err == OK) err = file_open(quorum->disk, path, FILE_READ, &peer->sending_file);
     if (err == OK) err = file_size(peer->sending_file, &size);
     if (err != OK) {
-        if (err != ERR_BUSY)
-            diag_warn("cannot send snapshot %llu to member %d: %s", (unsigned long long)frame->index,
-                      (int)peer->id, error_text(err));
+        diag_warn("cannot send snapshot %llu to member %d: %s", (unsigned long long)frame->index,
+                  (int)peer->id, error_text(err));
         file_release(&peer->sending_file);
         links_drop(ensemble->links, peer->id); /* in its next life it is tried again */
         return;
@@ -70,7 +87,6 @@ void peer_snapshot_send(struct peer *peer, const struct frame_snapshot *frame)
               (int)peer->id, (unsigned long long)frame->index, (long long)size);
     peer->is_sending = true;
     peer->has_begun_sending = false;
-    peer->sending = *frame;
     peer->sending.size = (uint64_t)size;
     peer->sending_position = 0;
     sending_note(ensemble);
@@ -116,7 +132,10 @@ static void sending_done(struct lane_job *job)
     uint8_t head[FRAME_SMALL_MAX];
     size_t head_size = frame_chunk_head(peer->sending_position, bytes->size, head);
     peer->sending_position += bytes->size;
-    if (peer->sending_position == peer->sending.size) peer_snapshot_void(peer);
+    if (peer->sending_position == peer->sending.size) {
+        peer_snapshot_void(peer);
+        peer->has_sent_snapshot = true; /* of this life of the link */
+    }
     if (links_send(ensemble->links, peer->id, head, head_size, bytes) != OK) {
         links_drop(ensemble->links, peer->id);
         return;
@@ -158,7 +177,7 @@ void arrival_free(struct arrival *arrival)
     free(arrival->writing.data);
     membership_free(&arrival->membership);
     struct loop_timer timer = arrival->drop_timer;
-    *arrival = (struct arrival){.drop_timer = timer};
+    *arrival = (struct arrival){.drop_timer = timer, .declined = arrival->declined};
 }
 
 void arrival_void(struct ensemble *ensemble)
@@ -174,12 +193,21 @@ void arrival_void(struct ensemble *ensemble)
         arrival_free(arrival);
 }
 
+/* Whose snapshot was not taken sends it anew. */
+static void declined_again(struct ensemble *ensemble)
+{
+    int32_t id = ensemble->arrival.declined;
+    ensemble->arrival.declined = 0;
+    if (id && ensemble->links) links_drop(ensemble->links, id);
+}
+
 void arrival_drop_run(struct loop_timer *timer)
 {
     struct ensemble *ensemble = CONTAINER_OF(timer, struct ensemble, arrival.drop_timer);
     int32_t from = ensemble->arrival.from;
     arrival_void(ensemble);
     if (ensemble->links) links_drop(ensemble->links, from);
+    declined_again(ensemble);
 }
 
 static enum error keep_members(void *context, struct slice chunk)
@@ -389,6 +417,7 @@ static void install_done(struct lane_job *job)
     ensemble->committed = arrival->membership;
     arrival->membership = (struct membership){0};
     arrival_free(arrival);
+    declined_again(ensemble);
     diag_info("took the snapshot at entry %llu from the leader", (unsigned long long)index);
     struct consensus_effects effects;
     enum error err = consensus_installed(ensemble->core, ensemble_now_ms(ensemble), index,
@@ -421,7 +450,6 @@ enum error ensemble_snapshot_begin(struct ensemble *ensemble)
     struct quorum *quorum = ensemble->quorum;
     struct quorum_snapshot *snapshot = &quorum->snapshot;
     if (ensemble->wants_install || ensemble->is_installing) return ERR_BUSY;
-    snapshot->term = ensemble->applied_term;
     membership_free(&ensemble->snapshot_membership);
     uint8_t *bytes;
     size_t size;

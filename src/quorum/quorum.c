@@ -253,6 +253,7 @@ static void write_done(struct lane_job *job)
         }
         quorum->stats.is_disk_full = true;
         loop_timer_start(quorum->loop, &quorum->retry, RETRY_DELAY_MS);
+        if (quorum->ensemble) ensemble_unwritten(quorum->ensemble); /* it may stop the timer */
         return;
     }
     if (write->err != OK) {
@@ -413,7 +414,7 @@ static void recovery_done(struct lane_job *job)
 
 static void quorum_free(struct quorum *quorum)
 {
-    ensemble_free(&quorum->ensemble);
+    quorum_ensemble_free(&quorum->ensemble);
     file_release(&quorum->file);
     file_release(&quorum->snapshot.file);
     if (quorum->lock) disk_unlock(&quorum->lock);
@@ -472,7 +473,7 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
         quorum_free(opened);
         return ERR_NOMEM;
     }
-    enum error err = config->id != 0 ? ensemble_new(opened, config, &opened->ensemble) : OK;
+    enum error err = config->id != 0 ? quorum_ensemble_new(opened, config, &opened->ensemble) : OK;
     if (err != OK) {
         quorum_free(opened);
         return err;

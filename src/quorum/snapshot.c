@@ -162,11 +162,12 @@ enum error quorum_snapshot_begin(struct quorum *quorum)
     struct quorum_snapshot *snapshot = &quorum->snapshot;
     if (quorum->state != QUORUM_OPEN || quorum->is_closing) return ERR_CLOSED;
     if (snapshot->is_open) return ERR_BUSY;
-    *snapshot = (struct quorum_snapshot){.is_open = true,
-                                         .index = quorum->applied_index,
-                                         .term = quorum->term,
-                                         .job_begins = true,
-                                         .begun_us = loop_clock_us(quorum->loop)};
+    *snapshot =
+        (struct quorum_snapshot){.is_open = true,
+                                 .index = quorum->applied_index,
+                                 .term = quorum->ensemble ? quorum->ensemble->applied_term : quorum->term,
+                                 .job_begins = true,
+                                 .begun_us = loop_clock_us(quorum->loop)};
     uint8_t *header = quorum_batch_reserve(&snapshot->gathering, QUORUM_FILE_HEADER_SIZE);
     if (!header) {
         *snapshot = (struct quorum_snapshot){0};
