@@ -128,6 +128,35 @@ static void who_leaves_for_good_leaves_at_once(void **state)
     test_world_free(w);
 }
 
+/* It was deleted while this broker could not be told, and the controller that knew of it died. Where a znode cannot be read nobody
+ * knows what is no more. */
+static void a_new_controller_tells_what_there_is(void **state)
+{
+    for (int is_unreadable = 0; is_unreadable < 2; is_unreadable++) {
+        struct test_world *w = world(6, true);
+        int32_t ids[] = {1};
+        struct update_metadata_request_update_metadata_partition_state partition = {
+            .leader = 1, .isr = {ids, 1}, .replicas = {ids, 1}};
+        struct update_metadata_request_update_metadata_topic_state topic = {
+            .topic_name = SLICE("ghost"), .topic_id = {{7}}, .partition_states = {&partition, 1}};
+        struct update_metadata_request stale;
+        update_metadata_request_init(&stale);
+        stale.controller_epoch = 1;
+        stale.topic_states.items = &topic;
+        stale.topic_states.count = 1;
+        assert_int_equal(metadata_apply_update(w->brokers[2]->metadata, &stale), OK);
+        const struct image *image = metadata_image(w->brokers[2]->metadata);
+        assert_non_null(image_topic(image, SLICE("ghost")));
+        if (is_unreadable) fake_keeper_put(w->fake, "/brokers/topics/bad", SLICE("no JSON"), 0);
+        fake_keeper_expire(w->fake, test_broker_kill(w, 0));
+        fake_keeper_advance(w->fake, 100);
+        image = metadata_image(w->brokers[2]->metadata);
+        assert_int_equal(image_topic(image, SLICE("ghost")) != NULL, is_unreadable);
+        assert_non_null(image_topic(image, SLICE("three")));
+        test_world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +165,7 @@ int main(void)
         cmocka_unit_test(when_all_go_at_once_each_may_come_back_first),
         cmocka_unit_test(who_bounced_keeps_its_place_if_it_is_ours),
         cmocka_unit_test(who_leaves_for_good_leaves_at_once),
+        cmocka_unit_test(a_new_controller_tells_what_there_is),
     };
     return cmocka_run_group_tests_name("alone", tests, NULL, NULL);
 }

@@ -186,6 +186,7 @@ struct controller {
     uint64_t batch_number, round_number;
 
     /* transitions.c */
+    bool has_unreadable; /* znodes of topics that this fail-over could make nothing of */
     bool has_leaderless; /* an election found nobody who may lead */
 
     /* admin: struct pending */
@@ -288,6 +289,8 @@ void batch_leader_and_isr(struct controller *c, struct int32_list brokers, struc
 void batch_update(struct controller *c, struct cpartition *partition);
 /* Brokers only, or with what batch_update added, goes to these instead of to all. */
 void batch_update_to(struct controller *c, struct int32_list brokers);
+/* The topics of this batch's updates are all there are: a broker that knows others forgets them. */
+void batch_tells_all(struct controller *c);
 void batch_stop(struct controller *c, int32_t broker_id, struct cpartition *partition, bool is_deleted);
 void batch_send(struct controller *c);
 void batch_drop(struct controller *c);

@@ -24,6 +24,7 @@ struct batch {
     struct cpartition **updates;
     size_t update_count, update_capacity;
     bool is_update_wanted;
+    bool is_whole;               /* what it does not tell of is no more */
     struct int32_list update_to; /* items NULL: all that are reachable */
     struct stop_item *stops;
     size_t stop_count, stop_capacity;
@@ -72,6 +73,11 @@ void batch_update_to(struct controller *c, struct int32_list brokers)
     if (brokers.count) memcpy(ids, brokers.items, brokers.count * sizeof *ids);
     free((void *)batch->update_to.items);
     batch->update_to = (struct int32_list){ids, brokers.count};
+}
+
+void batch_tells_all(struct controller *c)
+{
+    batch_of(c)->is_whole = batch_of(c)->is_update_wanted = true;
 }
 
 void batch_leader_and_isr(struct controller *c, struct int32_list brokers, struct cpartition *partition,
@@ -339,7 +345,7 @@ static void add_brokers(struct controller *c, struct controller_rpc *rpc,
 }
 
 static void send_update(struct controller *c, const struct cbroker *broker,
-                        struct cpartition *const *partitions, size_t count)
+                        struct cpartition *const *partitions, size_t count, bool is_whole)
 {
     struct controller_rpc *rpc = rpc_new(c, broker, 6);
     struct update_metadata_request *request = &rpc->request.update_metadata;
@@ -348,6 +354,8 @@ static void send_update(struct controller *c, const struct cbroker *broker,
     request->controller_id = c->id;
     request->controller_epoch = c->epoch;
     request->broker_epoch = broker->epoch;
+    /* Apache's brokers know the word from KRaft's controllers alone. */
+    if (is_whole && broker->registration.shrinks_itself) request->type = METADATA_UPDATE_FULL;
     request->topic_states.items = take(rpc, count, sizeof *request->topic_states.items);
 
     for (size_t begin = 0, end; begin < count; begin = end) {
@@ -432,7 +440,7 @@ void batch_send(struct controller *c)
     struct int32_list to = batch->update_to.items ? batch->update_to : c->reachable;
     for (size_t i = 0; batch->is_update_wanted && i < to.count; i++) {
         const struct cbroker *broker = context_broker(c, to.items[i]);
-        if (broker) send_update(c, broker, batch->updates, batch->update_count);
+        if (broker) send_update(c, broker, batch->updates, batch->update_count, batch->is_whole);
     }
     if (batch->stop_count) qsort(batch->stops, batch->stop_count, sizeof *batch->stops, by_stop);
     for (size_t begin = 0, end; begin < batch->stop_count; begin = end) {

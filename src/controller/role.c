@@ -248,7 +248,10 @@ static void topic_read(struct controller *c, void *argument, const struct coord_
     const struct topic_load *load = argument;
     struct topic_assignment assignment;
     if (reply->err == ERR_ZK_NO_NODE) return;
-    if (event_read_topic(c, load->name, reply, &assignment) != OK) return;
+    if (event_read_topic(c, load->name, reply, &assignment) != OK) {
+        c->has_unreadable = true;
+        return;
+    }
     context_assign(c, context_add_topic(c, load->name, &assignment.id), &assignment);
 }
 
@@ -295,6 +298,7 @@ static void state_read(struct controller *c, void *argument, const struct coord_
     }
     if (znode_state_decode(state_path(c, partition), reply->data, &c->scratch, &state, &fault) != OK) {
         diag_error("a partition's state is not usable, it stays without leader: %s", fault.text);
+        c->has_unreadable = true;
         return;
     }
     context_set_state(partition, &state, reply->stat.version);
@@ -379,6 +383,8 @@ static void start_states(struct controller *c, void *argument)
             collect_reborn(c, partition, &reborn, &again);
         }
     }
+    /* A topic may have been deleted while a broker could not be told. */
+    if (!c->has_unreadable) batch_tells_all(c);
     /* The last pushed runs first. */
     transition_elect_waiting(c);
     if (offline.count > 0) transition_replicas(c, offline, REPLICA_OFFLINE);
@@ -403,6 +409,7 @@ static void take_over_rest(struct controller *c, void *argument)
 static void failover(struct controller *c)
 {
     struct load *load = scratch_alloc(c, 1, sizeof *load);
+    c->has_unreadable = false;
     engine_push(c, take_over_rest, load);
     engine_push(c, start_states, load);
     engine_push(c, tell_brokers, load);

@@ -181,10 +181,11 @@ enum error metadata_apply_update(struct metadata *metadata, const struct update_
     err = image_builder_new(metadata->image, &builder);
     if (err == OK) err = image_builder_update(builder, request);
     /* The first word to a new registration that tells of topics tells of all of them. Who was away for a while, and did not
-     * restart, so hears what was deleted meanwhile. */
-    bool is_whole = request->broker_epoch > metadata->told_epoch && request->topic_states.count > 0;
+     * restart, so hears what was deleted meanwhile. A new controller of ours says so when it tells of all. */
+    bool is_first = request->broker_epoch > metadata->told_epoch && request->topic_states.count > 0;
+    bool is_whole = is_first || request->type == METADATA_UPDATE_FULL;
     if (err == OK && is_whole) err = image_builder_only(builder, request);
-    if (err == OK && is_whole) metadata->told_epoch = request->broker_epoch;
+    if (err == OK && is_first) metadata->told_epoch = request->broker_epoch;
     if (err == OK)
         metadata_publish(metadata, image_builder_finish(&builder));
     else

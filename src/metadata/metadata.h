@@ -49,6 +49,9 @@ void metadata_view_close(struct metadata *metadata, struct metadata_view **view)
 /* On the view's loop: never NULL, a loan until this turn ends. Whoever waits retains it, or asks again. */
 const struct image *metadata_view_image(const struct metadata_view *view);
 
+/* UpdateMetadata's Type: topics that it does not name are no more. */
+enum { METADATA_UPDATE_FULL = 2 };
+
 /* --- obeying the controller --- */
 /* The broker epoch of our registration; -1 until known. */
 void metadata_set_broker_epoch(struct metadata *metadata, int64_t broker_epoch);
