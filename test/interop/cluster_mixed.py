@@ -1,13 +1,15 @@
 """cluster_mixed KINDS KEEPER [--faults ...]: three brokers of any mix, under an idempotent producer and a group, have every fault in turn.
 
 KINDS is like ours,apache,apache; KEEPER is apache or ours. With the controller forced to each kind that is there, every broker is
-stopped, killed, paused past its session, cut off (root only), replaced by the other kind on the same directory, and back.
+stopped, killed, paused past its session, cut off (root only), replaced by the other kind on the same directory, and back; and the
+keeper is killed under load.
 At the end: every acknowledged record once, in order, at its offset, for librdkafka and for Java; all replicas byte for byte the same.
 
 By hand: WORK=$(mktemp -d) BINARY=build/odradek test/interop/cluster_mixed.py ours,apache,apache apache
 """
 import argparse
 import os
+import signal
 import time
 
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -16,7 +18,7 @@ from cluster import SESSION_MS, Cluster, wait_for
 from cluster_load import Load
 
 OTHER = {"ours": "apache", "apache": "ours"}
-FAULTS = ["stop", "kill", "pause", "cut", "replace"]
+FAULTS = ["stop", "kill", "pause", "cut", "replace", "keeper"]
 options = None
 
 
@@ -55,6 +57,15 @@ def replace(cluster, node):
     for how in (node.stop, node.kill):
         how()
         node.start(OTHER[node.kind])
+        cluster.wait_in_sync()
+
+
+def keeper(cluster, node):
+    """kill -9 of the keeper, for a moment and for longer than a session lasts; leaders go on meanwhile. Not the node's own fault."""
+    for seconds in (0, SESSION_MS / 1000 + 2):
+        cluster.keeper.end(signal.SIGKILL)
+        time.sleep(seconds)
+        cluster.keeper.start()
         cluster.wait_in_sync()
 
 

@@ -159,6 +159,8 @@ static void deleted(struct call *call, enum error err, int16_t version, const vo
     if (code == OK) {
         topic->is_deleted = true;
         topic->is_uncertain = false;
+    } else if (code == ERR_UNKNOWN_TOPIC_OR_PARTITION && is_passing(admin, code)) {
+        topic->is_uncertain = false; /* nothing was done: it must still be there */
     } else if (!is_passing(admin, code)) {
         history_fail(history, "DeleteTopics %s answers %s", admin->name, error_name(code));
     }

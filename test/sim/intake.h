@@ -48,8 +48,9 @@ struct member {
     struct call call;
     bool is_calling;
     struct loop_timer timer;
-    int32_t generation, newest; /* the group's newest when we asked to join */
-    uint32_t round;             /* of assignments: answers to fetches of an older one are not ours any more */
+    int32_t generation, newest;
+    bool began_calm; /* ... and how the world was then */
+    uint32_t round;  /* of assignments: answers to fetches of an older one are not ours any more */
     bool is_leader;
     bool has_offsets; /* its places are where the group was */
     struct fetch_place places[FETCH_MAX_PLACES];

@@ -217,7 +217,7 @@ static void joined(struct call *call, enum error err, int16_t version, const voi
     slice_text(answer->member_id, member->member_id, sizeof member->member_id);
     member->generation = answer->generation_id;
     /* A deposed coordinator may still answer: what its generations do reaches no log. */
-    bool may_be_deposed = member->world->server_count > 1;
+    bool may_be_deposed = member->world->server_count > 1 && !member->began_calm;
     if (member->generation < member->newest && !history_of(member)->was_lossy && !may_be_deposed) {
         history_fail(history_of(member), "%s joins generation %d, but %d has been", member->name,
                      member->generation, member->newest);
@@ -262,6 +262,7 @@ static void join(struct member *member)
     request.protocols.items = &protocol;
     request.protocols.count = 1;
     member->newest = history_newest(history, member->group);
+    member->began_calm = member->world->is_calm;
     call(member, API_JOIN_GROUP, &request, -1, session_ms * 2 + CALL_MS, joined);
     text_free(&frame);
 }

@@ -327,7 +327,7 @@ static void batch_answered(struct producer *producer, struct lane *lane, struct 
     } else if (code == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || code == ERR_UNKNOWN_PRODUCER_ID) {
         lane->must_rewind = true;
         /* The first in line: has the broker forgotten it? It may, of several, after a restart. */
-        bool has_restarted = batch->start != world->counts.starts || world->server_count > 1;
+        bool has_restarted = batch->start != world->counts.starts;
         bool may_forget = producer->max_in_flight > 1 && has_restarted;
         if (at == 0 && !history->was_lossy && !may_forget) {
             history_fail(history, "%s-%d: %s is told %s for the first of its batches", partition->topic,

@@ -36,6 +36,7 @@ struct reader {
     struct record_id *ids;
     size_t count, capacity;
     bool has_topics;
+    int told; /* brokers that know what is deleted */
     int64_t topics_since_ms;
     size_t group;
     char group_name[HISTORY_NAME];
@@ -160,12 +161,19 @@ static void described(struct call *call, enum error err, int16_t version, const 
             judge_topic(history, topic, found);
         } else if (found) {
             is_gone = false;
-            reader->is_elsewhere = reader->world->server_count > 1; /* not everybody hears of it at once */
             if (now_ms - reader->topics_since_ms > GONE_MS)
                 history_fail(history, "topic %s was deleted and is still there", topic->name);
         }
     }
-    reader->has_topics = is_gone;
+    if (is_gone) reader->told++;
+    reader->has_topics = reader->told == reader->world->server_count;
+}
+
+/* Every broker must know. */
+static void ask_next(struct reader *reader)
+{
+    peer_move(&reader->peer, reader->told);
+    again(reader, 20);
 }
 
 static void describe(struct reader *reader)
@@ -239,6 +247,8 @@ static void step(struct loop_timer *timer)
         again(reader, 20);
     else if (reader->partition < world->history.partition_count)
         fetch(reader);
+    else if (!reader->has_topics && reader->peer.server != reader->told)
+        ask_next(reader);
     else if (!reader->has_topics)
         describe(reader);
     else

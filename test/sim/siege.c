@@ -467,6 +467,7 @@ void siege_heal(struct siege *siege)
     world_bring_up(world);
     /* What is still to be noticed of the past: sessions that are over without their brokers knowing. */
     if (!world_has_failed(world)) world_run(world, 2 * (int64_t)world->plan.keeper_session_ms);
+    world->is_calm = true;
     if (world_has_failed(world) || world_run_until(world, is_whole, world, WHOLE_MS)) return;
     char words[200];
     witness_say(world->witness, words, sizeof words);
@@ -477,6 +478,7 @@ void siege_last_restart(struct siege *siege)
 {
     struct world *world = siege->world;
     bool is_clean = world_chance(world, 3), is_rolling = world_chance(world, 2);
+    world->is_calm = false;
     for (int i = 0; i < world->server_count && !world_has_failed(world); i++) {
         struct server *server = &world->servers[i];
         if (is_clean)

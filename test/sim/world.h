@@ -46,6 +46,7 @@ struct world {
     int server_count;
     struct server keeper;    /* is_there when the plan has a keeper alone */
     struct witness *witness; /* of the keeper's znodes; NULL without a keeper alone */
+    bool is_calm;            /* all is well, and what was is over: nobody is deposed without knowing it */
     struct list peers;
     struct history history;
     struct world_counts counts;
