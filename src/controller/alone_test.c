@@ -106,8 +106,8 @@ static void who_bounced_keeps_its_place_if_it_is_ours(void **state)
     }
 }
 
-/* Who stops in good order is not waited for, and neither is a replica that is moved away. */
-static void who_leaves_for_good_leaves_at_once(void **state)
+/* Who stops in good order hands over and follows to its end; a replica that is moved away is not waited for. */
+static void who_stops_follows_to_its_end(void **state)
 {
     struct test_world *w = world(5, true);
     struct controlled_shutdown_request request = {.broker_id = 1, .broker_epoch = -1};
@@ -116,8 +116,14 @@ static void who_leaves_for_good_leaves_at_once(void **state)
     run(w);
     assert_int_equal(call.response.leave.remaining_partitions.count, 0);
     test_call_free(&call);
-    for (int p = 0; p < 2; p++) ASSERT_ISR(shown(w, "t", p), 2);
+    for (int p = 0; p < 2; p++) {
+        assert_int_equal(shown(w, "t", p)->leader, 2);
+        assert_int_equal(shown(w, "t", p)->isr_count, 2);
+        assert_int_equal(replica(w, 1, p == 0 ? "t-0" : "t-1")->leader, 2);
+        assert_false(replica(w, 1, p == 0 ? "t-0" : "t-1")->is_stopped);
+    }
     test_broker_stop(w, 1);
+    for (int p = 0; p < 2; p++) assert_int_equal(test_alter_isr(w, "t", p, IDS(2)), OK);
     test_broker_start(w, 1);
     test_catch_up(w);
     assert_int_equal(test_move(test_controller(w), "t", 0, IDS(1)), OK);
@@ -164,7 +170,7 @@ int main(void)
         cmocka_unit_test(a_dead_one_does_not_inherit_everything),
         cmocka_unit_test(when_all_go_at_once_each_may_come_back_first),
         cmocka_unit_test(who_bounced_keeps_its_place_if_it_is_ours),
-        cmocka_unit_test(who_leaves_for_good_leaves_at_once),
+        cmocka_unit_test(who_stops_follows_to_its_end),
         cmocka_unit_test(a_new_controller_tells_what_there_is),
     };
     return cmocka_run_group_tests_name("alone", tests, NULL, NULL);

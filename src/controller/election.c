@@ -65,6 +65,8 @@ bool elect_leader(enum election kind, const struct candidates *c, struct elected
     case ELECT_CONTROLLED_SHUTDOWN:
         leader = first_of(c->replicas, c->isr, c->live);
         count = keep_isr(c->isr, none, c->leaving, false, elected->isr);
+        if (count == 1 && ids_have(c->shrinks_itself, leader))
+            count = keep_isr(c->isr, none, none, false, elected->isr);
         break;
     }
     if (leader < 0) return false;

@@ -5,7 +5,7 @@
  *   unclean              the same; else first assigned that lives           else the leader alone       else yes
  *   reassignment         first of the target that lives and is in sync      as it was
  *   preferred            the first assigned, if it lives and is in sync     as it was
- *   controlled shutdown  first assigned that lives, in sync, not leaving    those not leaving
+ *   controlled shutdown  first assigned that lives, in sync, not leaving    those not leaving, but see below
  *
  * Alone   a leader that alone lives of an ISR of several may be dead as well, and we the last to hear of it: with it alone in the ISR
  *         nobody else could ever lead, whatever it lost. A broker of ours is therefore given the ISR as it was and takes the others

@@ -50,6 +50,8 @@ static void each_election_takes_whom_it_should(void **state)
          "", false},
         {"shutdown: who leaves is neither led by nor in sync", ELECT_CONTROLLED_SHUTDOWN, "123", "123", "23",
          "1", "", 2, "23", false},
+        {"shutdown: one of ours is not left alone", ELECT_CONTROLLED_SHUTDOWN, "56", "56", "6", "5", "", 6,
+         "56", false},
         {"shutdown: nobody to hand over to", ELECT_CONTROLLED_SHUTDOWN, "12", "1", "2", "1", "", -1, "",
          false},
     };

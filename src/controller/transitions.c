@@ -434,19 +434,20 @@ static bool is_assigned(const struct cpartition *partition, int32_t broker_id)
     return false;
 }
 
-/* Of an ISR of two: who would be left alone is dead as well for all we know, or takes this one out itself (election.h, Alone). Who
- * leaves in good order, lost its disk or is no replica any more goes at once, and so does a stranger that is back already: it may
- * have lost what it had. */
+/* Of an ISR of two: who would be left alone is dead as well for all we know, or takes this one out itself (election.h, Alone). Who lost
+ * its disk or is no replica any more goes at once, and so does a stranger that is back already: it may have lost what it had. Who
+ * is about to stop goes on following until it does. */
 static bool may_stay(struct controller *c, const struct transition *t, struct cpartition *partition,
                      int32_t broker_id)
 {
     const struct cbroker *broker = context_broker(c, broker_id);
     const struct seat *seat = context_seat(partition, broker_id);
-    bool is_gone = t->is_final || seat->is_dir_offline || !is_assigned(partition, broker_id) ||
-                   (broker && (broker->is_leaving || !broker->registration.shrinks_itself));
+    bool is_strange = broker && !broker->is_leaving && !broker->registration.shrinks_itself;
+    bool is_gone = t->is_final || seat->is_dir_offline || !is_assigned(partition, broker_id) || is_strange;
     if (is_gone || partition->isr.count != 2) return false;
     int32_t last_id = partition->isr.items[partition->isr.items[0] == broker_id];
-    return !context_is_live(c, partition, last_id) || ids_have(c->shrink_themselves, last_id);
+    bool is_asked = ids_have(c->shrink_themselves, last_id) && context_is_live(c, partition, last_id);
+    return is_asked || (!context_is_live(c, partition, last_id) && !broker);
 }
 
 /* Leaves the ISR, unless it is the last one in it or may stay: that one may come back with what was acknowledged. */
@@ -482,12 +483,13 @@ static void replicas_offline_step(struct controller *c, void *argument)
         }
         if (!replica_may(ref->partition, seat, REPLICA_OFFLINE)) continue;
         ref->partition->round_mark = c->round_number;
-        if (t->attempts == 0) batch_stop(c, ref->broker_id, ref->partition, false);
         bool is_in = ref->partition->has_state && ids_have(ref->partition->isr, ref->broker_id);
         bool stays = is_in && may_stay(c, t, ref->partition, ref->broker_id);
+        const struct cbroker *broker = context_broker(c, ref->broker_id);
+        if (stays && broker && broker->is_leaving) continue;
+        if (t->attempts == 0) batch_stop(c, ref->broker_id, ref->partition, false);
         /* One that lives again must hear its role anew, which takes another epoch. */
-        bool is_unchanged =
-            stays && ref->partition->leader != ref->broker_id && !context_broker(c, ref->broker_id);
+        bool is_unchanged = stays && ref->partition->leader != ref->broker_id && !broker;
         if (!is_in || is_unchanged) {
             went_offline(c, ref->partition, ref->broker_id);
             continue;

@@ -20,12 +20,13 @@ static void add_segment(struct slice bytes, struct text *out)
     text_add(out, (struct slice){bytes.data, at});
 }
 
-/* All segments, one after the other. */
+/* All segments, one after the other, of whichever directory has it. */
 static bool load(struct server *server, const char *topic, int32_t index, struct text *out)
 {
     struct disk *disk = sim_machine_disk(server->machine);
     char dir[200], path[512];
     snprintf(dir, sizeof dir, "/data/a/%s-%d", topic, index);
+    if (!disk_exists(disk, dir)) snprintf(dir, sizeof dir, "/data/b/%s-%d", topic, index);
     struct disk_entry *entries;
     size_t count;
     if (disk_list(disk, dir, &entries, &count) != OK) return false;

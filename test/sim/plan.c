@@ -16,8 +16,6 @@ static void draw_cluster(struct world *world)
     if (world->forced_replicas > 0) plan->replicas = world->forced_replicas;
     plan->min_isr = plan->replicas == 1 ? 1 : 2;
     plan->has_blackouts = plan->has_power_cuts && plan->replicas > 1 && world_chance(world, 4);
-    plan->has_lost_syncs = false;
-    plan->data_dirs = 1;
     plan->keeper_session_ms = (int)world_between(world, 1000, 4000);
     plan->lag_ms = (int)world_between(world, 500, 4000);
     plan->steps = (int)world_between(world, 6, 16);

@@ -265,6 +265,16 @@ static void fill_disk(struct siege *siege)
     mark_troubled(siege);
 }
 
+/* The directory goes offline, and the broker with it if it has no other; a restart writes again what the kernel gave up on. */
+static void fail_syncs(struct siege *siege)
+{
+    struct world *world = siege->world;
+    struct server *server = victim(siege);
+    if (!server || !world->plan.has_lost_syncs || server->is_disk_sick || server->is_hurt) return;
+    server_fail_syncs(server, (int)world_between(world, 1, 3));
+    plan_start(siege, server);
+}
+
 static void slow_disk(struct siege *siege)
 {
     struct world *world = siege->world;
@@ -395,10 +405,12 @@ static const struct {
     void (*strike)(struct siege *siege);
     int weight;
 } blows[] = {
-    {kill_one, 6},      {cut_power, 5},  {cut_power_at_write, 3}, {stop_one, 3},       {blackout, 1},
-    {hit_keeper, 3},    {cut_off, 6},    {pause_one, 4},          {fill_disk, 2},      {slow_disk, 2},
-    {jump_clock, 2},    {reset_some, 3}, {slow_net, 1},           {force_election, 5}, {move_partition, 3},
-    {prefer_leader, 1}, {tear, 3},
+    {kill_one, 6},       {cut_power, 5},     {cut_power_at_write, 3},
+    {stop_one, 3},       {blackout, 1},      {hit_keeper, 3},
+    {cut_off, 6},        {pause_one, 4},     {fill_disk, 2},
+    {fail_syncs, 3},     {slow_disk, 2},     {jump_clock, 2},
+    {reset_some, 3},     {slow_net, 1},      {force_election, 5},
+    {move_partition, 3}, {prefer_leader, 1}, {tear, 3},
 };
 
 static void strike(struct siege *siege)
