@@ -112,3 +112,7 @@ int32_t partition_isr_count(const struct partition *partition);
 struct isr_fetch;
 MUST_USE enum error partition_follower_fetched(struct partition *partition, const struct isr_fetch *fetch,
                                                int64_t now_ms);
+/* As leader: which of these brokers a reader of `offset` is better off with: the most caught up that is in sync and has it. -1: none,
+ * or we do not lead. */
+int32_t partition_nearest(const struct partition *partition, const int32_t *broker_ids, size_t count,
+                          int64_t offset);

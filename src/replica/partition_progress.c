@@ -115,6 +115,21 @@ enum error partition_follower_fetched(struct partition *partition, const struct 
     return OK;
 }
 
+int32_t partition_nearest(const struct partition *partition, const int32_t *broker_ids, size_t count,
+                          int64_t offset)
+{
+    if (count == 0 || partition->role != PARTITION_LEADER) return -1;
+    const struct isr_replica *best = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct isr_replica *replica = isr_find(&partition->isr, broker_ids[i]);
+        if (!replica || !isr_holds(&partition->isr, broker_ids[i])) continue;
+        if (replica->log_start_offset < 0 || offset < replica->log_start_offset) continue;
+        if (offset > replica->log_end_offset) continue;
+        if (!best || replica->log_end_offset > best->log_end_offset) best = replica;
+    }
+    return best ? best->broker_id : -1;
+}
+
 void partition_check_lag(struct partition *partition)
 {
     if (partition->role != PARTITION_LEADER || !partition->log) return;

@@ -337,6 +337,28 @@ static void too_small_an_isr_takes_nothing_and_moves_nothing(void **state)
     drop(world, alone);
 }
 
+static void a_reader_is_sent_to_who_has_what_it_asks_for(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    static const int32_t near[] = {2, 3, 9};
+    assert_int_equal(partition_nearest(partition, near, 3, 0), -1); /* does not lead */
+    assert_int_equal(lead(partition, 0, three, 3, three, 3), OK);
+    assert_int_equal(partition_nearest(partition, near, 3, 0), -1); /* nobody has fetched yet */
+    struct log_appended appended;
+    for (int i = 0; i < 5; i++) assert_int_equal(append(partition, 1, &appended), OK);
+    fetched(partition, 2, 3, 10);
+    fetched(partition, 3, 4, 10);
+    static const struct {
+        size_t count;
+        int64_t offset;
+        int32_t want;
+    } rows[] = {{0, 0, -1}, {1, 0, 2}, {1, 3, 2}, {1, 4, -1}, {2, 0, 3}, {3, 4, 3}, {3, 5, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(partition_nearest(partition, near, rows[i].count, rows[i].offset), rows[i].want);
+    drop(world, partition);
+}
+
 /* Of three replicas one is left in sync: what it has counts when its disk has it. */
 static void the_last_replica_standing_syncs(void **state)
 {
@@ -487,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_wait_ends_with_the_epoch_it_began_in),
         cmocka_unit_test(who_is_left_alone_syncs_before_it_says_so),
         cmocka_unit_test(too_small_an_isr_takes_nothing_and_moves_nothing),
+        cmocka_unit_test(a_reader_is_sent_to_who_has_what_it_asks_for),
         cmocka_unit_test(the_last_replica_standing_syncs),
         cmocka_unit_test(the_beginning_is_forgotten_up_to_the_high_watermark),
         cmocka_unit_test(high_watermark_lives),
