@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "replica/move.h"
 #include "replica/partition_state.h"
 
 enum { APPENDS_AT_ONCE = 32 };
@@ -42,7 +43,7 @@ void partition_free(struct partition *partition)
 {
     assert(partition_is_quiet(partition));
     assert(list_empty(&partition->committed_waiters) && list_empty(&partition->change_waiters));
-    assert(!partition->followed);
+    assert(!partition->followed && !partition->move);
     isr_free(&partition->isr);
     free(partition->topic);
     free(partition);
@@ -108,6 +109,11 @@ struct loop *partition_home(const struct partition *partition)
 struct log *partition_log(struct partition *partition)
 {
     return partition->log;
+}
+
+const struct log *partition_future_log(const struct partition *partition)
+{
+    return moves_future(partition);
 }
 
 int64_t partition_high_watermark(const struct partition *partition)

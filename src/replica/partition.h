@@ -33,6 +33,8 @@ int32_t partition_leader_epoch(const struct partition *partition);
 int32_t partition_epoch(const struct partition *partition); /* the state znode's version */
 struct loop *partition_home(const struct partition *partition);
 struct log *partition_log(struct partition *partition);
+/* Where it is being moved to (replica/move.h); NULL: it stays. */
+const struct log *partition_future_log(const struct partition *partition);
 int64_t partition_high_watermark(const struct partition *partition);
 int64_t partition_last_stable_offset(const struct partition *partition);
 

@@ -242,6 +242,14 @@ void partition_set_log(struct partition *partition, struct log *log)
     log_on_synced(log, synced, partition);
 }
 
+void partition_swap_log(struct partition *partition, struct log *log)
+{
+    log_on_synced(partition->log, NULL, NULL);
+    partition->log = log;
+    log_on_synced(log, synced, partition);
+    if (partition_must_sync(partition)) log_flush(log);
+}
+
 static enum error take_assignment(struct partition *partition, const struct partition_assignment *assignment,
                                   bool is_new_epoch)
 {

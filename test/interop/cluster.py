@@ -140,8 +140,8 @@ class Node:
         return f"{self.number} ({self.kind})"
 
     def command(self):
-        settings = {**SETTINGS, **self.cluster.settings, **self.settings, "broker.id": self.number, "log.dirs": self.data,
-                    "listeners": f"PLAINTEXT://{self.host}:{self.port}", "zookeeper.connect": self.cluster.connect}
+        settings = {**SETTINGS, **self.cluster.settings, "broker.id": self.number, "log.dirs": self.data,
+                    "listeners": f"PLAINTEXT://{self.host}:{self.port}", "zookeeper.connect": self.cluster.connect, **self.settings}
         file = self.directory / "server.properties"
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items() if value is not None))
         inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []

@@ -65,6 +65,8 @@ TESTS = [
     ("cluster_one_ours", "cluster_mixed.py ours,apache,apache apache", False, 1200, []),
     ("cluster_two_ours", "cluster_mixed.py ours,ours,apache ours", False, 1200, []),
     ("cluster_racks_mixed", "cluster_racks.py ours,apache apache --java", False, 240, []),
+    ("cluster_dirs_3_9", "cluster_dirs.py 3.9.2", False, 240, []),
+    ("cluster_dirs_4_3", "cluster_dirs.py 4.3.1", False, 240, []),
     ("cluster_textbook_mixed", "cluster_textbook.py ours,apache apache", False, 180, []),
     ("cluster_tools_3_9", "cluster_tools.py 3.9.2 ours,ours,ours ours", False, 600, []),
     ("cluster_tools_4_3", "cluster_tools.py 4.3.1 ours,ours,ours ours", False, 600, []),
