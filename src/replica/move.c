@@ -79,6 +79,7 @@ static void end(struct move *move, struct log *left, bool is_moved)
     move->partition->move = NULL;
     list_remove(&move->link);
     log_set_home(left, NULL);
+    partition_wake(move->partition, CHANGE_LOW); /* it counted, and does no more */
     move->end.left = left;
     move->end.is_moved = is_moved;
     defer(moves);
@@ -235,8 +236,10 @@ static enum error copy(struct move *move)
 {
     for (int i = 0; i < AT_ONCE; i++) {
         struct log *log = move->partition->log;
+        int64_t start = log_start_offset(move->future);
         enum error err = log_move_align(log, move->future);
         if (err != OK) return err;
+        if (log_start_offset(move->future) != start) partition_wake(move->partition, CHANGE_LOW);
         int64_t from = log_end_offset(move->future), to = log_end_offset(log);
         if (from == to) return finish(move);
         struct log_read what = {.offset = from, .limit_offset = to, .max_bytes = NEAR, .min_one_batch = true};
@@ -326,6 +329,7 @@ struct log *moves_end(struct partition *partition)
     partition->move = NULL;
     list_remove(&move->link);
     log_set_home(future, NULL);
+    partition_wake(partition, CHANGE_LOW);
     move->partition = NULL;
     if (!move->is_out) move_free(move);
     defer(moves);

@@ -63,11 +63,12 @@ struct partition_append {
 };
 void partition_append_soon(struct partition *partition, struct partition_append *append);
 
-/* DeleteRecords, as leader: the log starts at `offset` (-1: the high watermark) or already beyond it, from now on; *low_watermark
- * is where the live replicas' logs start at the lowest: ours, as long as followers do not tell. ERR_OFFSET_OUT_OF_RANGE beyond
- * the high watermark, ERR_POLICY_VIOLATION where nothing but compaction removes records. */
-MUST_USE enum error partition_delete_records(struct partition *partition, int64_t offset,
-                                             int64_t *low_watermark);
+/* DeleteRecords, as leader: the log starts at *offset (-1: the high watermark, which it then says) or already beyond it, from now on.
+ * ERR_OFFSET_OUT_OF_RANGE beyond the high watermark, ERR_POLICY_VIOLATION where nothing but compaction removes records. */
+MUST_USE enum error partition_delete_records(struct partition *partition, int64_t *offset);
+/* As leader: where the logs of the replicas on live brokers begin, the lowest of them, and that of a copy of ours that is being made in
+ * another directory; -1: one of them has not told yet. */
+int64_t partition_low_watermark(const struct partition *partition);
 
 /* Reads for a consumer (isolation decides the limit) or a replica (log end). */
 enum partition_reader { READ_UNCOMMITTED, READ_COMMITTED, READ_AS_REPLICA };
@@ -83,6 +84,7 @@ struct partition_waiter {
     void (*run)(struct partition_waiter *waiter, enum error err);
     bool is_waiting;
     bool is_replica; /* partition_wait_change: reads to the log end, not to the high watermark */
+    bool is_for_low; /* the same: wants to hear of the low watermark, and of the role, alone */
     /* partition's: */
     bool is_local_only;   /* waits for this broker's disk, not for the high watermark */
     int32_t leader_epoch; /* when the wait began */

@@ -106,13 +106,29 @@ enum error partition_follower_fetched(struct partition *partition, const struct 
                                       int64_t now_ms)
 {
     if (partition->role != PARTITION_LEADER || !partition->log) return ERR_NOT_LEADER_OR_FOLLOWER;
+    const struct isr_replica *before = isr_find(&partition->isr, fetch->broker_id);
+    bool starts_later = before && fetch->log_start_offset > before->log_start_offset;
     enum error err = isr_fetched(&partition->isr, fetch, log_end_offset(partition->log), now_ms);
     if (err != OK) return err;
+    if (starts_later) partition_wake(partition, CHANGE_LOW);
     struct isr_living who = living(partition);
     if (isr_propose_expand(&partition->isr, fetch->broker_id, partition_high_watermark(partition), &who))
         propose(partition);
     partition_advance_high_watermark(partition);
     return OK;
+}
+
+int64_t partition_low_watermark(const struct partition *partition)
+{
+    int64_t low = log_start_offset(partition->log);
+    const struct log *future = partition_future_log(partition);
+    if (future && log_start_offset(future) < low) low = log_start_offset(future);
+    for (int32_t i = 0; i < partition->isr.replica_count; i++) {
+        const struct isr_replica *replica = &partition->isr.replicas[i];
+        if (replica->log_start_offset >= low || !is_alive(partition->cluster, replica->broker_id)) continue;
+        low = replica->log_start_offset;
+    }
+    return low;
 }
 
 int32_t partition_nearest(const struct partition *partition, const int32_t *broker_ids, size_t count,

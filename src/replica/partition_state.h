@@ -21,7 +21,7 @@ struct partition_cluster {
     void *context;
 };
 
-enum partition_change { CHANGE_END = 1, CHANGE_HIGH = 2, CHANGE_ROLE = 4, CHANGE_START = 8 };
+enum partition_change { CHANGE_END = 1, CHANGE_HIGH = 2, CHANGE_ROLE = 4, CHANGE_START = 8, CHANGE_LOW = 16 };
 
 struct partition {
     char *topic;
