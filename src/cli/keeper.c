@@ -9,6 +9,7 @@
 #include "base/diag.h"
 #include "cli/apache.h"
 #include "cli/keeper.h"
+#include "cli/keeper_ensemble.h"
 #include "cli/keeper_surface.h"
 #include "keeper/keeper.h"
 #include "keeper/keeper_tls.h"
@@ -26,7 +27,8 @@ struct running {
     struct keeper *keeper;
     struct keeper_surface *surface;
     struct tls_context *tls; /* of clients; NULL: none */
-    const struct zoo_config *config;
+    struct zoo_config *config;
+    struct keeper_servers servers;
     struct keeper_config keeper_config;
     int64_t began_ms;
     int status, ready_fd;
@@ -80,6 +82,18 @@ static bool listen_on(struct running *running, const char *host, uint16_t port, 
     return false;
 }
 
+static bool open_doors(struct running *running)
+{
+    const struct zoo_config *config = running->config;
+    bool is_unified = zoo_bool(config, ZOO_CLIENT_PORT_UNIFICATION);
+    const char *secure_host = zoo_text(config, ZOO_SECURE_CLIENT_PORT_ADDRESS);
+    if (!listen_on(running, config->client_host, config->client_port, is_unified ? running->tls : NULL,
+                   is_unified))
+        return false;
+    return listen_on(running, secure_host ? secure_host : "",
+                     (uint16_t)zoo_number(config, ZOO_SECURE_CLIENT_PORT), running->tls, false);
+}
+
 static void on_ready(void *context, enum error err)
 {
     struct running *running = context;
@@ -89,14 +103,7 @@ static void on_ready(void *context, enum error err)
         stop(running, EXIT_ITEM_FAILED);
         return;
     }
-    bool is_unified = zoo_bool(config, ZOO_CLIENT_PORT_UNIFICATION);
-    const char *secure_host = zoo_text(config, ZOO_SECURE_CLIENT_PORT_ADDRESS);
-    if (!listen_on(running, config->client_host, config->client_port, is_unified ? running->tls : NULL,
-                   is_unified))
-        return;
-    if (!listen_on(running, secure_host ? secure_host : "",
-                   (uint16_t)zoo_number(config, ZOO_SECURE_CLIENT_PORT), running->tls, false))
-        return;
+    if (!config->is_ensemble && !open_doors(running)) return;
     fprintf(stderr, "ready: keeper on %s:%u, data in %s, in %lld ms\n",
             config->client_host[0] ? config->client_host : "*", keeper_port(running->keeper),
             config->data_dir, (long long)(now_ms() - running->began_ms));
@@ -132,8 +139,6 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->pre_alloc_bytes = zoo_number(config, ZOO_PRE_ALLOC_SIZE) << 10;
     keeper->fsync_warning_ms = zoo_number(config, ZOO_FSYNC_WARNINGTHRESHOLDMS);
     keeper->admits_read_only = zoo_bool(config, ZOO_READONLYMODE_ENABLED);
-    keeper->init_limit = (int32_t)zoo_number(config, ZOO_INIT_LIMIT);
-    keeper->sync_limit = (int32_t)zoo_number(config, ZOO_SYNC_LIMIT);
     keeper->shows_digests = zoo_bool(config, ZOO_DIGEST_ENABLED);
     keeper->tick_time_ms = (int32_t)config->tick_ms;
     keeper->min_session_timeout_ms = (int32_t)config->min_session_timeout_ms;
@@ -151,6 +156,7 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->super_digest = zoo_text(config, ZOO_DIGEST_AUTHENTICATION_PROVIDER_SUPER_DIGEST);
     keeper->x509_super_user = zoo_text(config, ZOO_X509_AUTHENTICATION_PROVIDER_SUPER_USER);
     keeper->four_letter_words = zoo_text(config, ZOO_FOUR_LETTER_WORDS);
+    keeper->admits_read_only = zoo_bool(config, ZOO_READONLYMODE_ENABLED);
 }
 
 static enum error secure(struct running *running)
@@ -175,6 +181,9 @@ static int run(struct running *running)
     struct keeper_events events = {.ready = on_ready, .failed = on_failed};
     configure(running->config, &running->keeper_config);
     if (err == OK) err = secure(running);
+    if (err == OK && running->config->is_ensemble) {
+        err = ensemble_configure(running->disk, running->config, &running->servers, &running->keeper_config);
+    }
     if (err == OK) err = keeper_surface_new(running->config, running->loop, &running->surface);
     if (err == OK && keeper_surface_audits(running->surface)) events.audit = on_audit;
     if (err == OK) {
@@ -184,6 +193,8 @@ static int run(struct running *running)
     if (err == OK && keeper_surface_open(running->surface, running->keeper) != OK)
         stop(running, EXIT_ITEM_FAILED);
     if (err == OK) {
+        if (running->config->is_ensemble)
+            open_doors(running); /* words are answered before there is a leader */
         loop_run(running->loop);
     } else {
         diag_error("could not start the keeper in \"%s\": %s", running->config->data_dir, error_text(err));
@@ -199,6 +210,7 @@ static int run(struct running *running)
 int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd)
 {
     struct running running = {.began_ms = now_ms(), .descriptors = descriptors_new(0), .ready_fd = ready_fd};
+    keeper_servers_init(&running.servers);
     if (running.descriptors) running.disk = disk_new(running.descriptors);
     struct bytes *file = NULL;
     enum error err = running.disk ? OK : ERR_NOMEM;
@@ -211,7 +223,7 @@ int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd)
                                            "0.1\nadmin.serverAddress=127.0.0.1\n";
         struct slice text = file ? bytes_slice(file) : SLICE(without_file);
         struct zoo_config config;
-        err = zoo_config_load_beside(text, path ? path : "default", beside, &config);
+        err = ensemble_load(running.disk, text, path ? path : "default", beside, &config);
         struct text report = {0};
         for (size_t i = 0; i < config.problems.count; i++) {
             text_reset(&report);
@@ -223,13 +235,14 @@ int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd)
         char *shown = slice_dup(text); /* what the admin server shows as the initial configuration */
         running.keeper_config.initial_config = shown;
         if (err == OK) {
-            bool is_alone = config.server_count <= 1;
+            bool is_alone = !config.is_ensemble;
             status = apache_take_over(running.disk, config.data_dir, config.data_log_dir, is_alone) == OK
                          ? run(&running)
                          : EXIT_ITEM_FAILED;
         }
         free(shown);
         zoo_config_free(&config);
+        keeper_servers_free(&running.servers);
     }
     bytes_release(&file);
     if (running.disk) disk_free(running.disk);

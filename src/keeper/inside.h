@@ -7,10 +7,11 @@
  *     words.c     four-letter words
  *     admin.c     the admin server's commands
  *     figures.c   numbers under ZooKeeper's names
- *     status.c    what words and commands have in common; status_members.c of an ensemble
+ *     status.c    what words and commands have in common
  *     audit.c     the audit log
  *     local.c     the local door
  *     saver.c     snapshots and the reaper of containers, in slices
+ *     members.c   /zookeeper/config, and changes of it
  *     office.c    which part this member plays in its ensemble
  *     forward.c   what it sends to the leader, and what the leader does with it
  *     keeper.c    log and machine put together
@@ -24,6 +25,7 @@
 #include "base/text.h"
 #include "keeper/keeper.h"
 #include "keeper/machine.h"
+#include "keeper/members.h"
 #include "keeper/office.h"
 #include "keeper/watch.h"
 #include "loop/loop.h"
@@ -53,7 +55,7 @@ enum conn_state {
     CONN_DEAD,
 };
 
-enum request_kind { REQUEST_WRITE, REQUEST_SYNC, REQUEST_READ, REQUEST_CONNECT };
+enum request_kind { REQUEST_WRITE, REQUEST_SYNC, REQUEST_READ, REQUEST_CONNECT, REQUEST_RECONFIG };
 
 /* A request without an answer yet: in its connection's queue, and (all but reads) in the keeper's, in log order. */
 struct request {
@@ -77,10 +79,11 @@ struct conn {
     char host[64];
     uint16_t port;
     enum conn_state state;
-    bool had_read_only;   /* its ConnectRequest had the field */
-    bool wants_read_only; /* and it was true */
-    bool is_broker;       /* one of ours (KEEPER_BROKER_PROTOCOL) */
-    bool is_cut;          /* to be closed at the end of the turn */
+    bool had_read_only;    /* its ConnectRequest had the field */
+    bool wants_read_only;  /* and it was true */
+    bool is_broker;        /* one of ours (KEEPER_BROKER_PROTOCOL) */
+    bool is_reconfiguring; /* read no further until it is answered */
+    bool is_cut;           /* to be closed at the end of the turn */
     struct live *live;
     uint32_t attachment; /* of the session here; 0: a keeper alone */
     struct text ids;
@@ -106,9 +109,7 @@ struct keeper_counts {
     int64_t connection_requests, revalidations, sessionless_expired, large_requests, auth_failed;
     int64_t log_entries;
     int64_t answer_last, answer_least, answer_greatest; /* bytes of answers, -1: none yet */
-    int64_t lookings, proposals; /* of a member: elections it took part in; entries it led */
-    int64_t proposal_last, proposal_least, proposal_greatest; /* bytes of them, -1: none yet */
-    struct summary recovery_us, read_us, update_us, election_us;
+    struct summary recovery_us, read_us, update_us;
     struct summary told[EVENT_CHILDREN_CHANGED + 1]; /* watchers of one change, by its type */
 };
 
@@ -180,6 +181,9 @@ struct keeper {
     uint8_t *scratch;
 
     struct request *pending_first, *pending_last;
+    struct request *reconfigs; /* beside the queue, for they take their time */
+    struct reconfig reconfig;
+    bool is_config_told; /* the leader: /zookeeper/config says what is, or will */
     size_t outstanding;
 
     struct map lives; /* by session id */
@@ -204,8 +208,6 @@ struct keeper {
     int64_t rejected_count, expired_count;
     struct keeper_counts counts;
     int64_t trace_mask, begun_us;
-    bool is_looking; /* for a leader, since looking_from_us */
-    int64_t looking_from_us, led_from_ms;
     int64_t saving_zxid,
         saved_zxid; /* of the snapshot being written, and of the newest on the disk; -1: none */
 

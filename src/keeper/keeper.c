@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
-#include "keeper/figures.h"
 #include "keeper/inside.h"
 #include "loop/tls.h"
 
@@ -233,7 +232,8 @@ static const struct quorum_events quorum_callbacks = {.ready = on_ready,
                                                       .snapshot_room = on_snapshot_room,
                                                       .standing = office_standing,
                                                       .message = office_message,
-                                                      .link = office_link};
+                                                      .link = office_link,
+                                                      .members = members_changed};
 
 /* --- the ways in and out --- */
 
@@ -241,12 +241,9 @@ static void keeper_free(struct keeper *keeper)
 {
     keeper_free_dead(keeper);
     local_free_all(keeper);
-    while (keeper->pending_first) {
-        struct request *request = keeper->pending_first;
-        keeper->pending_first = request->next_pending;
-        free(request);
-    }
+    request_drop_pending(keeper);
     forward_drop_held(keeper);
+    members_forget(keeper);
     session_free_all(keeper);
     watch_table_free(&keeper->watches);
     map_free(&keeper->by_host);
@@ -328,7 +325,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->disk = disk;
     keeper->begun_ms = loop_now_ms(loop);
     keeper->begun_us = loop_clock_us(loop);
-    figures_reset_counts(&keeper->counts);
+    keeper->counts.answer_last = keeper->counts.answer_least = keeper->counts.answer_greatest = -1;
     keeper->trace_mask = TRACE_MASK;
     keeper->saved_zxid = -1;
     keeper->scratch = malloc(SCRATCH_SIZE);

@@ -465,11 +465,12 @@ static enum error apply_multi(struct apply *apply, struct text *out)
 static enum error apply_client(struct apply *apply, struct text *out)
 {
     const struct entry *entry = apply->entry;
+    if (entry->op == OP_RECONFIG)
+        return entry->origin ? apply_reconfig(apply, out) : ERR_ZK_RECONFIG_DISABLED;
     const struct session *session = machine_session(apply->machine, entry->session);
     if (entry->session != 0 && !session) return ERR_ZK_SESSION_EXPIRED;
     if (session_has_moved(session, entry)) return ERR_ZK_SESSION_MOVED;
     if (entry->op == OP_MULTI) return apply_multi(apply, out);
-    if (entry->op == OP_RECONFIG) return ERR_ZK_RECONFIG_DISABLED;
     struct jute in = jute_of(entry->body);
     struct request request;
     if (!request_take(&in, entry->op, &request)) return ERR_ZK_MARSHALLING;

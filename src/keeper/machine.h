@@ -106,6 +106,9 @@ MUST_USE enum error entry_parse(struct slice bytes, struct entry *entry);
 /* Bodies of the entries that no client sends as such. createSession: timeout and password. */
 enum { CREATE_SESSION_BODY_SIZE = 4 + PASSWORD_SIZE, DIGEST_BODY_SIZE = 16 };
 
+/* reconfig, in an ensemble: ZooKeeper's code of what came of it, i32, then the new server lines, each ended. */
+void reconfig_body(struct text *out, enum error err, struct slice lines);
+
 struct session {
     struct list all; /* machine.session_list, in order of creation */
     int64_t id;

@@ -26,5 +26,8 @@ enum error apply_create_session(struct apply *apply);
 enum error apply_close_session(struct apply *apply);
 enum error apply_attach(struct apply *apply);
 
+/* machine_config.c */
+enum error apply_reconfig(struct apply *apply, struct text *out);
+
 /* machine_snapshot.c */
 void machine_saver_free(struct machine *machine);

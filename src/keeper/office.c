@@ -4,7 +4,6 @@
 
 #include "base/diag.h"
 #include "keeper/inside.h"
-#include "keeper/status_members.h"
 
 enum { RETRY_MS = 300, HELLO_SIZE = 13, WELCOME_SIZE = 21, RENEW_SIZE = 5 };
 
@@ -21,12 +20,8 @@ bool office_leads(const struct keeper *keeper)
 
 static bool is_observer(const struct keeper *keeper)
 {
-    int count = 0;
-    const struct quorum_member *members = quorum_members(keeper->quorum, &count, &(uint64_t){0});
-    for (int i = 0; i < count; i++) {
-        if (members[i].id == keeper->office.id) return members[i].part == QUORUM_OBSERVER;
-    }
-    return false;
+    const struct quorum_member *own = members_find(keeper, keeper->office.id);
+    return own && own->part == QUORUM_OBSERVER;
 }
 
 const char *office_mode(const struct keeper *keeper)
@@ -51,7 +46,6 @@ static void life_begin(struct keeper *keeper)
 
 static void state_set(struct keeper *keeper, enum office_state state)
 {
-    status_office_changes(keeper, state);
     keeper->office.state = state;
     keeper->office.joined_index = 0;
     if (state == OFFICE_JOINING || state == OFFICE_ENTERING) {
@@ -66,6 +60,7 @@ static void leave(struct keeper *keeper)
     life_begin(keeper);
     forward_drop_held(keeper);
     session_leave_office(keeper);
+    members_forget(keeper);
     state_set(keeper, OFFICE_LOOKING);
     office->leader = 0;
     if (!loop_timer_running(&office->patience) && !keeper->is_read_only) {
@@ -129,7 +124,7 @@ static void welcome(struct keeper *keeper, int32_t member)
     const struct hello *hello = &office->hellos[member];
     bool is_in_office =
         office->state == OFFICE_LEADING || (office->state == OFFICE_ENTERING && !office->owes_epoch);
-    if (!is_in_office || hello->term != office->term) return;
+    if (!is_in_office || hello->term != office->term || !members_find(keeper, member)) return;
     uint8_t answer[WELCOME_SIZE] = {'W'};
     put_be64(answer + 1, hello->term);
     put_be32(answer + 9, hello->life);
@@ -156,6 +151,7 @@ void office_entered(struct keeper *keeper)
               (long long)(keeper->machine.zxid >> 32));
     office->told_mark_zxid = keeper->machine.zxid;
     session_take_office(keeper);
+    members_tell(keeper);
     serve(keeper);
 }
 
@@ -254,7 +250,9 @@ static void tell_mark(struct keeper *keeper)
 void office_applied(struct keeper *keeper)
 {
     maybe_follow(keeper);
-    if (keeper->office.state == OFFICE_LEADING) tell_mark(keeper);
+    if (keeper->office.state != OFFICE_LEADING) return;
+    tell_mark(keeper);
+    members_tell(keeper);
 }
 
 /* What did not get through, or was applied without a word, is looked at again. */
@@ -282,7 +280,6 @@ void office_open(struct keeper *keeper)
     office->state = OFFICE_ALONE;
     if (keeper->config.server_count == 0) return;
     office->id = (uint8_t)keeper->config.server_id;
-    status_office_changes(keeper, OFFICE_LOOKING);
     office->state = OFFICE_LOOKING;
 }
 

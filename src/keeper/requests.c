@@ -80,9 +80,24 @@ void request_drop_pending(struct keeper *keeper)
         free(request);
     }
     keeper->pending_last = NULL;
+    while (keeper->reconfigs) {
+        struct request *request = keeper->reconfigs;
+        if (request->conn) conn_close(request->conn);
+        keeper->reconfigs = request->next_pending;
+        free(request);
+    }
 }
 
 /* --- writes --- */
+
+static void reconfig_push(struct keeper *keeper, struct conn *conn, struct request *request)
+{
+    keeper->office.sequence++;
+    conn_push(conn, request);
+    conn->is_reconfiguring = true;
+    request->next_pending = keeper->reconfigs;
+    keeper->reconfigs = request;
+}
 
 enum error request_submit(struct keeper *keeper, struct conn *conn, enum request_kind kind, int32_t xid,
                           struct entry *entry)
@@ -95,6 +110,12 @@ enum error request_submit(struct keeper *keeper, struct conn *conn, enum request
     entry->origin = office->id;
     entry->life = office->life;
     entry->sequence = request->sequence = office->sequence + 1;
+    bool leads = office->state == OFFICE_LEADING || office->state == OFFICE_ENTERING;
+    if (kind == REQUEST_RECONFIG && leads) {
+        reconfig_push(keeper, conn, request);
+        members_reconfig(keeper, entry);
+        return OK;
+    }
     uint8_t header[ENTRY_HEADER_MAX];
     size_t header_size = entry_header(entry, header);
     struct slice ids = entry->ids.bytes.size ? entry->ids.bytes : (struct slice){no_ids, sizeof no_ids};
@@ -104,6 +125,10 @@ enum error request_submit(struct keeper *keeper, struct conn *conn, enum request
     if (err != OK) {
         free(request);
         return err;
+    }
+    if (kind == REQUEST_RECONFIG) {
+        reconfig_push(keeper, conn, request);
+        return OK;
     }
     office->sequence++;
     if (conn) conn_push(conn, request);
@@ -145,7 +170,9 @@ static bool take_write(struct conn *conn, int32_t xid, int32_t op, struct slice 
         .ids = {text_slice(&conn->ids)},
         .body = body,
     };
-    enum error err = request_submit(keeper, conn, REQUEST_WRITE, xid, &entry);
+    bool is_reconfig = op == OP_RECONFIG && keeper->office.state != OFFICE_ALONE;
+    enum error err =
+        request_submit(keeper, conn, is_reconfig ? REQUEST_RECONFIG : REQUEST_WRITE, xid, &entry);
     if (err == ERR_AGAIN) return false;
     if (err != OK) conn_close(conn);
     return true;
@@ -306,6 +333,26 @@ const struct request *request_of_applied(const struct keeper *keeper, uint64_t i
     return is_ours && request && request->sequence == outcome->sequence ? request : NULL;
 }
 
+/* Whose reconfig this was answers it. */
+static bool answer_reconfig(struct keeper *keeper)
+{
+    const struct machine_outcome *outcome = &keeper->machine.outcome;
+    if (outcome->op != OP_RECONFIG || outcome->origin != keeper->office.id ||
+        outcome->life != keeper->office.life) {
+        return false;
+    }
+    for (struct request **at = &keeper->reconfigs; *at; at = &(*at)->next_pending) {
+        struct request *request = *at;
+        if (request->sequence != outcome->sequence) continue;
+        *at = request->next_pending;
+        if (request->conn) request->conn->is_reconfiguring = false;
+        answer_write(keeper, request);
+        free(request);
+        return true;
+    }
+    return false; /* the leader's own words */
+}
+
 /* Of all members' entries those of our life come back in the order in which we sent them. */
 static bool is_next_of_ours(struct keeper *keeper)
 {
@@ -325,6 +372,8 @@ void request_applied(struct keeper *keeper, uint64_t index)
     if (outcome->err == OK && outcome->op == OP_ATTACH) session_attached(keeper);
     if (keeper->office.state == OFFICE_ALONE) {
         while (keeper->pending_first && keeper->pending_first->index <= index) answer_first(keeper);
+    } else if (answer_reconfig(keeper)) {
+        return;
     } else if (is_next_of_ours(keeper)) {
         answer_first(keeper);
     } else if (outcome->err == OK && outcome->op == OP_CLOSE_SESSION) {
@@ -437,6 +486,7 @@ bool request_frame(struct conn *conn, struct slice frame)
     static const uint8_t no_token[] = {0xff, 0xff, 0xff, 0xff};
     struct keeper *keeper = conn->keeper;
     bool is_taken = true;
+    if (conn->is_reconfiguring) return false;
     if (conn->state == CONN_FRESH) {
         if (conn->received == 0) identify_by_certificate(conn);
         session_connect_frame(conn, frame, &is_taken);

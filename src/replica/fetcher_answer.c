@@ -125,9 +125,7 @@ static void take_partition(struct followed *followed, const partition_answer *da
     struct epoch_end own = {-1, -1};
     if (answer.diverging.epoch >= 0) own = log_epoch_end(partition->log, answer.diverging.epoch);
     struct follower_step step = follower_answered(&followed->brain, &log, &answer, own, now_ms(followed));
-    if (answer.err == ERR_FENCED_LEADER_EPOCH)
-        diag_debug("\"%.*s-%d\" waits for the controller: broker %d has a newer leader epoch",
-                   SLICE_ARG(partition_topic(partition)), partition->index, followed->fetcher->leader);
+    if (answer.err == ERR_FENCED_LEADER_EPOCH) report(followed, "go on with", answer.err);
     if (step.act == FOLLOWER_APPEND) went(followed, append(followed, records), "append");
     if (step.act == FOLLOWER_CUT || step.act == FOLLOWER_START_AT) obey(followed, step);
     bool is_good = answer.err == OK && step.act != FOLLOWER_CUT && followed->brain.pause_ms == 0;

@@ -623,9 +623,8 @@ static void zoo_files(void **state)
          "z:2: tickTime: \"0\" is too small; a whole number of at least 1 would be right\n"
          "z:3: clientprot: unknown and ignored; clientPort would be right, perhaps\n"
          "z:4: foo.bar: unknown and ignored\n"},
-        {"dataDir=/d\nserver.1=a:2888:3888\nserver.2=b:2888:3888:observer;2182\n",
-         "z: server.N: several servers, but an ensemble is not built here yet; one, or none, would be "
-         "right\n"},
+        {"dataDir=/d\nserver.1=a:2888:3888:observer\nserver.2=b:2888:3888:observer;2182\n",
+         "z: server.N: observers only; a participant would be right\n"},
         {"dataDir=/d\nserver.1=a:2888\n",
          "z:2: server.1: is not a server; server.1=HOST:2888:3888 would be right\n"},
         {"dataDir=/d\nauthProvider.1=x.Y\n"

@@ -83,7 +83,7 @@ static struct slice until(struct slice *rest, uint8_t mark)
 }
 
 /* HOST:PORT:PORT[:participant|observer][;[HOST:]PORT], of which alternatives behind | are left out. */
-static bool server_parse(struct slice text, struct zoo_server *server)
+bool zoo_server_parse(struct slice text, struct zoo_server *server)
 {
     struct slice client = text;
     struct slice front = until(&client, ';');
@@ -122,12 +122,14 @@ static enum error server_add(struct loading *loading, struct slice key, struct s
     int64_t id;
     struct slice digits = {key.data + 7, key.size - 7};
     struct zoo_server server = {0};
-    if (!slice_to_int64(digits, 0, 255, &id) || !server_parse(value, &server)) {
+    if (!slice_to_int64(digits, 0, 255, &id) || !zoo_server_parse(value, &server)) {
         complain(loading, PROBLEM_ERROR, line, key,
                  "is not a server; server.1=HOST:2888:3888 would be right");
         return OK;
     }
     server.id = (int32_t)id;
+    if (memchr(value.data, '|', value.size))
+        complain(loading, PROBLEM_WARNING, line, key, "only the first of its addresses is used");
     for (size_t i = 0; i < loading->count; i++) {
         if (loading->servers[i].id == server.id)
             complain(loading, PROBLEM_ERROR, line, key, "stands here twice");
@@ -184,6 +186,7 @@ static enum error pair_set(struct loading *loading, struct slice key, struct sli
     ptrdiff_t index = setting_find(&TABLE, key);
     if (index >= 0) return key_set(loading, index, value, line);
     if (begins(key, "server.")) return server_add(loading, key, value, line);
+    if (slice_is(key, "version")) return OK; /* of a dynamic file: the members count, whenever that was */
     if (loading->config->problems.count >= PROBLEMS_MAX) return OK;
     if (begins(key, "authProvider.") && is_known_provider(value)) return OK;
     for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
@@ -242,12 +245,11 @@ static void derive(struct loading *loading)
 
     size_t voters = 0;
     for (size_t i = 0; i < loading->count; i++) voters += !loading->servers[i].is_observer;
-    if (loading->count > 1) {
+    config->is_ensemble =
+        loading->count > 1 || (loading->count == 1 && !zoo_bool(config, ZOO_STANDALONE_ENABLED));
+    if (loading->count > 0 && voters == 0) {
         complain(loading, PROBLEM_ERROR, 0, SLICE("server.N"),
-                 "several servers, but an ensemble is not built here yet; one, or none, would be right");
-    } else if (loading->count == 1 && voters == 0) {
-        complain(loading, PROBLEM_ERROR, 0, SLICE("server.N"),
-                 "an observer alone; a participant would be right");
+                 "observers only; a participant would be right");
     }
     if (loading->count == 1 && loading->servers[0].client_port > 0 && config->line[ZOO_CLIENT_PORT] == 0) {
         struct slice host = arena_copy(&config->arena, loading->servers[0].client_host);

@@ -37,6 +37,7 @@ struct zoo_config {
     int line[ZOO_SETTING_COUNT]; /* where it was set; 0 = default */
     const struct zoo_server *servers;
     size_t server_count;
+    bool is_ensemble; /* and they are members of one: several, or one that may not stand alone */
     /* Derived: */
     const char *data_dir, *data_log_dir; /* data_log_dir falls back to data_dir */
     const char *client_host;             /* "" = all addresses */
@@ -44,6 +45,9 @@ struct zoo_config {
     int64_t tick_ms, min_session_timeout_ms, max_session_timeout_ms;
     bool serves_metrics; /* metricsProvider.className asks for Prometheus */
 };
+
+/* What stands behind "server.N=", its strings being loans; the id is left alone. */
+bool zoo_server_parse(struct slice text, struct zoo_server *server);
 
 /* Reads the text of a file; `name` is how problems call it. Answers ERR_CONFIG when any problem is an error: all of
  * them are in config->problems, which the caller frees with the rest by zoo_config_free() whatever the answer. */
