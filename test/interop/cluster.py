@@ -24,7 +24,7 @@ import time
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
 
-from wire_keeper import Keeper
+from wire_keeper import keeper_of
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORK, BINARY = pathlib.Path(os.environ["WORK"]), os.environ["BINARY"]
@@ -253,8 +253,8 @@ class Cluster:
     def __init__(self, kinds, keeper="apache", settings=None, java=(*JAVA, "-Xmx256m"), namespaces=False):
         self.settings, self.java = settings or {}, java  # a setting that is None is left to its default
         self.namespaces = Namespaces() if namespaces else None
-        self.keeper = Keeper(keeper, self.namespaces.address if namespaces else "127.0.0.1", stable_port())
-        self.connect = f"{self.keeper.host}:{self.keeper.port}"
+        self.keeper = keeper_of(keeper, self.namespaces.address if namespaces else "127.0.0.1", stable_port)
+        self.connect = self.keeper.connect
         self.zk = KazooClient(hosts=self.connect, timeout=10)
         self.nodes = [Node(self, number, kind) for number, kind in enumerate(kinds, 1)]
 
@@ -360,6 +360,7 @@ class Cluster:
         if problem is not None:
             with contextlib.suppress(Exception):
                 print("out of sync:", *self.out_of_sync()[:8], sep="\n    ")
+            print("---", *self.keeper.tail(), sep="\n    ")
             for node in self.nodes:
                 print(f"--- broker {node}, {'running' if node.is_running() else 'not running'}", *node.tail(), sep="\n    ", flush=True)
             time.sleep(float(os.environ.get("CLUSTER_HOLD", "0")))  # for somebody who wants to look
@@ -368,9 +369,7 @@ class Cluster:
                 node.end(signal.SIGKILL)
         with contextlib.suppress(Exception):
             self.zk.stop()
-        if self.keeper.process and self.keeper.process.poll() is None:
-            self.keeper.process.kill()
-            self.keeper.process.wait()
+        self.keeper.kill()
         if self.namespaces:
             self.namespaces.close()
 
