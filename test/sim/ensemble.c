@@ -167,15 +167,34 @@ static void keeper_failed(void *context, enum error err)
     has_ended(context, err);
 }
 
+/* As zoo.cfg would have it. */
+struct configuration {
+    struct keeper_config config;
+    struct keeper_server servers[MEMBERS_MAX];
+    char lines[MEMBERS_MAX][80];
+};
+
 static void configure(const struct ensemble *ensemble, const struct member *member,
-                      struct keeper_config *config)
+                      struct configuration *whole)
 {
+    struct keeper_config *config = &whole->config;
+    *whole = (struct configuration){0};
     keeper_config_init(config);
     config->data_dir = "/data";
     config->server_id = member->number;
     config->tick_time_ms = ensemble->plan.tick_ms;
     config->snap_count = ensemble->plan.snap_count;
     config->max_client_cnxns = 0;
+    if (ensemble->plan.members == 1) return;
+    for (int i = 0; i < ensemble->plan.members; i++) {
+        const char *host = ensemble->members[i].host;
+        snprintf(whole->lines[i], sizeof whole->lines[i], "%s:%d:%d:participant;%s:%d", host,
+                 MEMBER_QUORUM_PORT, MEMBER_ELECTION_PORT, host, MEMBER_PORT);
+        whole->servers[i] = (struct keeper_server){
+            .id = i + 1, .host = host, .quorum_port = MEMBER_QUORUM_PORT, .line = whole->lines[i]};
+    }
+    config->servers = whole->servers;
+    config->server_count = (size_t)ensemble->plan.members;
 }
 
 static void start_keeper(struct loop_message *message)
@@ -183,12 +202,12 @@ static void start_keeper(struct loop_message *message)
     static const struct keeper_events events = {.ready = keeper_ready, .failed = keeper_failed};
     struct member_life *life = CONTAINER_OF(message, struct member_life, start);
     struct member *member = life->member;
-    struct keeper_config config;
-    configure(member->ensemble, member, &config);
+    struct configuration whole;
+    configure(member->ensemble, member, &whole);
     enum error err = lane_new(life->loop, "keeper-sync", 1, &life->lane);
     if (err == OK) {
-        err = keeper_open(&config, life->loop, sim_machine_disk(member->machine), life->lane, &events, life,
-                          &life->keeper);
+        err = keeper_open(&whole.config, life->loop, sim_machine_disk(member->machine), life->lane, &events,
+                          life, &life->keeper);
     }
     if (err != OK) ensemble_fail(member->ensemble, "keeper_open: %s", error_text(err));
 }
@@ -362,10 +381,49 @@ static void look_at(struct member *member)
     look_at_digest(ensemble, member, &keeper->machine, index);
 }
 
+static void standing_of(const struct member *member, struct quorum_standing *standing)
+{
+    *standing = (struct quorum_standing){0};
+    if (member->state == MEMBER_READY && member_keeper(member))
+        quorum_standing(member_keeper(member)->quorum, standing);
+}
+
 struct member *ensemble_leader(struct ensemble *ensemble)
 {
-    return ensemble->plan.members == 1 && ensemble->members[0].state == MEMBER_READY ? &ensemble->members[0]
-                                                                                     : NULL;
+    if (ensemble->plan.members == 1)
+        return ensemble->members[0].state == MEMBER_READY ? &ensemble->members[0] : NULL;
+    struct member *leader = NULL;
+    uint64_t term = 0;
+    for (int i = 0; i < ensemble->plan.members; i++) {
+        struct quorum_standing standing;
+        standing_of(&ensemble->members[i], &standing);
+        if (standing.office != QUORUM_LEADING || standing.term <= term) continue;
+        leader = &ensemble->members[i];
+        term = standing.term;
+    }
+    return leader;
+}
+
+/* A term has one leader for ever. */
+static void look_at_leader(struct ensemble *ensemble)
+{
+    if (ensemble->plan.members == 1) return;
+    struct member *leader = ensemble_leader(ensemble);
+    if (!leader) return;
+    struct quorum_standing standing;
+    standing_of(leader, &standing);
+    if (standing.term < ensemble->leader_term) return; /* one that does not know yet */
+    if (standing.term == ensemble->leader_term) {
+        if (leader->number != ensemble->leader)
+            ensemble_fail(ensemble, "members %d and %d both lead in term %" PRIu64, ensemble->leader,
+                          leader->number, standing.term);
+        return;
+    }
+    ensemble_note(ensemble, "member %d leads in term %" PRIu64, leader->number, standing.term);
+    ensemble->counts.leaders++;
+    ensemble->leader = leader->number;
+    ensemble->leader_term = standing.term;
+    ensemble_trouble(ensemble, 0);
 }
 
 /* --- time --- */
@@ -384,6 +442,7 @@ static bool is_over(void *context)
         look_for_death(&ensemble->members[i]);
         look_at(&ensemble->members[i]);
     }
+    look_at_leader(ensemble);
     if (ensemble_has_failed(ensemble)) return true;
     return waiting->check && waiting->check(waiting->context);
 }

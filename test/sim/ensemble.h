@@ -93,7 +93,6 @@ struct ensemble {
     struct tree_history history;
     struct ensemble_counts counts;
     int64_t trouble_ms;   /* until when what the adversary did may still be felt */
-    int64_t office_ms[2]; /* when the last leader took office, and the one before */
     int leader;           /* the last seen; 0 = none */
     uint64_t leader_term;
     struct watched_session *sessions;
