@@ -14,7 +14,7 @@ enum { DIAL_MS = 1000 };
 static int pick_member(struct guest *guest)
 {
     if (guest->is_inspector) return guest->pinned;
-    return (int)ensemble_between(guest->ensemble, 0, guest->ensemble->plan.members - 1);
+    return (int)keepers_between(guest->keepers, 0, guest->keepers->plan.members - 1);
 }
 
 struct ask *line_push(struct line *line, enum ask_kind kind)
@@ -24,8 +24,8 @@ struct ask *line_push(struct line *line, enum ask_kind kind)
     *ask = (struct ask){.kind = kind,
                         .path = TREE_NO_PATH,
                         .xid = ++line->xid,
-                        .sent_ms = ensemble_now_ms(line->guest->ensemble),
-                        .sent_zxid = line->guest->ensemble->history.seen_zxid};
+                        .sent_ms = keepers_now_ms(line->guest->keepers),
+                        .sent_zxid = line->guest->keepers->history.seen_zxid};
     if (line->last)
         line->last->next = ask;
     else
@@ -42,7 +42,7 @@ void line_send(struct line *line, struct slice frame)
     put_be32(bytes->data, (uint32_t)frame.size);
     memcpy(bytes->data + 4, frame.data, frame.size);
     bytes->size = frame.size + 4;
-    line->sent_ms = ensemble_now_ms(line->guest->ensemble);
+    line->sent_ms = keepers_now_ms(line->guest->keepers);
     enum error err = stream_write(line->stream, bytes, 0, bytes->size);
     (void)err; /* a dead stream says so by on_closed */
 }
@@ -51,7 +51,7 @@ void line_send(struct line *line, struct slice frame)
 static void lose_asks(struct line *line)
 {
     struct guest *guest = line->guest;
-    struct tree_history *history = &guest->ensemble->history;
+    struct tree_history *history = &guest->keepers->history;
     while (line->first) {
         struct ask *ask = line->first;
         line->first = ask->next;
@@ -136,19 +136,17 @@ void guest_session_over(struct guest *guest)
 static void told_ended(struct line *line)
 {
     struct guest *guest = line->guest;
-    struct ensemble *ensemble = guest->ensemble;
+    struct keepers *keepers = guest->keepers;
     if (line->asked_session == 0) {
-        ensemble_fail(ensemble, "guest %d asked for a new session and was told that it is over",
-                      guest->index);
+        keepers_fail(keepers, "guest %d asked for a new session and was told that it is over", guest->index);
     } else if (line->asked_session == guest->session) {
-        struct tree_session *session = &ensemble->history.sessions[guest->record];
-        if (ensemble_has_session(ensemble, guest->session)) {
-            ensemble_fail(ensemble,
-                          "guest %d was told by member %d that its session %" PRIx64
-                          " is over, and it is not",
-                          guest->index, line->member + 1, (uint64_t)guest->session);
+        struct tree_session *session = &keepers->history.sessions[guest->record];
+        if (keepers_has_session(keepers, guest->session)) {
+            keepers_fail(keepers,
+                         "guest %d was told by member %d that its session %" PRIx64 " is over, and it is not",
+                         guest->index, line->member + 1, (uint64_t)guest->session);
         }
-        if (session->state == SESSION_OPEN) ensemble->history.counts.expired++;
+        if (session->state == SESSION_OPEN) keepers->history.counts.expired++;
         session->state = SESSION_ENDED;
         guest_session_over(guest);
     }
@@ -164,7 +162,7 @@ static void shake(struct line *line)
     line->asked_session = is_ghost ? guest->ghost : guest->session;
     text_add_be32(&out, 0);
     text_add_be64(&out, (uint64_t)guest->zxid);
-    text_add_be32(&out, (uint32_t)guest->ensemble->plan.timeout_ms);
+    text_add_be32(&out, (uint32_t)guest->keepers->plan.timeout_ms);
     text_add_be64(&out, (uint64_t)line->asked_session);
     const uint8_t *password = is_ghost         ? guest->ghost_password
                               : guest->session ? guest->password
@@ -180,8 +178,8 @@ static void shake(struct line *line)
 static void attached(struct line *line)
 {
     struct guest *guest = line->guest;
-    struct ensemble *ensemble = guest->ensemble;
-    line->record = tree_history_line(&ensemble->history, guest->index, line->member + 1, guest->record);
+    struct keepers *keepers = guest->keepers;
+    line->record = tree_history_line(&keepers->history, guest->index, line->member + 1, guest->record);
     line->state = LINE_UP;
     line->zxid = guest->zxid;
     line->is_given_up = false;
@@ -190,7 +188,7 @@ static void attached(struct line *line)
         guest->before = old; /* where this one was */
         guest->now = line;
         if (old) old->is_given_up = true;
-        ensemble->history.counts.moved++;
+        keepers->history.counts.moved++;
     }
     for (const struct ask *ask = guest->before ? guest->before->first : NULL; ask; ask = ask->next) {
         if (ask->serial && guest->void_count < GUEST_VOIDS) guest->voids[guest->void_count++] = ask->serial;
@@ -203,14 +201,14 @@ static void attached(struct line *line)
 static void heard_shake(struct line *line, struct slice frame)
 {
     struct guest *guest = line->guest;
-    struct ensemble *ensemble = guest->ensemble;
+    struct keepers *keepers = guest->keepers;
     struct jute in = jute_of(frame);
     jute_int(&in);
     int32_t timeout_ms = jute_int(&in);
     int64_t id = jute_long(&in);
     struct slice password = jute_bytes(&in);
     if (in.is_bad || password.size != GUEST_PASSWORD) {
-        ensemble_fail(ensemble, "guest %d was sent a malformed ConnectResponse", guest->index);
+        keepers_fail(keepers, "guest %d was sent a malformed ConnectResponse", guest->index);
         return;
     }
     if (timeout_ms == 0) {
@@ -218,19 +216,18 @@ static void heard_shake(struct line *line, struct slice frame)
         return;
     }
     if (line->asked_session && (line->asked_session != guest->session || id != guest->session)) {
-        ensemble_fail(ensemble,
-                      "guest %d asked member %d for session %" PRIx64 ", %s, and was given %" PRIx64,
-                      guest->index, line->member + 1, (uint64_t)line->asked_session,
-                      line->asked_session == guest->session ? "its own" : "which is over", (uint64_t)id);
+        keepers_fail(keepers, "guest %d asked member %d for session %" PRIx64 ", %s, and was given %" PRIx64,
+                     guest->index, line->member + 1, (uint64_t)line->asked_session,
+                     line->asked_session == guest->session ? "its own" : "which is over", (uint64_t)id);
         return;
     }
     if (line->asked_session == 0) {
         guest->session = id;
-        guest->record = tree_history_open(&ensemble->history, id);
+        guest->record = tree_history_open(&keepers->history, id);
         memcpy(guest->password, password.data, GUEST_PASSWORD);
-        if (ensemble->plan.members > 1 && (id >> 56) != line->member + 1) {
-            ensemble_fail(ensemble, "session %" PRIx64 " was made by member %d", (uint64_t)id,
-                          line->member + 1);
+        if (keepers->plan.members > 1 && (id >> 56) != line->member + 1) {
+            keepers_fail(keepers, "session %" PRIx64 " was made by member %d", (uint64_t)id,
+                         line->member + 1);
         }
     }
     guest->timeout_ms = timeout_ms;
@@ -252,12 +249,12 @@ static void on_readable(void *context)
         while (line->in.size - at >= 4 && line->in.size - at - 4 >= get_be32(line->in.data + at)) {
             size_t size = get_be32(line->in.data + at);
             struct slice frame = {(const uint8_t *)line->in.data + at + 4, size};
-            line->heard_ms = ensemble_now_ms(guest->ensemble);
+            line->heard_ms = keepers_now_ms(guest->keepers);
             if (line->state == LINE_SHAKING)
                 heard_shake(line, frame);
             else
                 guest_heard(line, frame);
-            if (line->state == LINE_DOWN || ensemble_has_failed(guest->ensemble)) return;
+            if (line->state == LINE_DOWN || keepers_has_failed(guest->keepers)) return;
             at += 4 + size;
         }
         memmove(line->in.data, line->in.data + at, line->in.size - at);
@@ -285,8 +282,8 @@ static struct line *dial(struct guest *guest, int member)
     struct line *line = calloc(1, sizeof *line);
     if (!line) abort();
     *line = (struct line){.guest = guest, .member = member, .record = -1};
-    line->begun_ms = line->heard_ms = ensemble_now_ms(guest->ensemble);
-    enum error err = stream_connect(guest->loop, guest->ensemble->members[member].host, MEMBER_PORT, DIAL_MS,
+    line->begun_ms = line->heard_ms = keepers_now_ms(guest->keepers);
+    enum error err = stream_connect(guest->loop, guest->keepers->members[member].host, MEMBER_PORT, DIAL_MS,
                                     on_dialed, line, &line->connecting);
     if (err == OK) return line;
     free(line);
@@ -298,18 +295,18 @@ static struct line *dial(struct guest *guest, int member)
 /* The second connection is `before` until its session is attached there. */
 static void think_moving(struct guest *guest)
 {
-    struct ensemble *ensemble = guest->ensemble;
+    struct keepers *keepers = guest->keepers;
     struct line *other = guest->before;
     if (!other) {
-        bool may_move = ensemble->phase == PHASE_LIFE && !guest->is_inspector && guest->now &&
+        bool may_move = keepers->phase == PHASE_LIFE && !guest->is_inspector && guest->now &&
                         guest->now->state == LINE_UP && !guest->now->is_closing;
-        if (may_move && ensemble_chance(ensemble, 150)) guest->before = dial(guest, pick_member(guest));
+        if (may_move && keepers_chance(keepers, 150)) guest->before = dial(guest, pick_member(guest));
         return;
     }
-    int64_t old_ms = ensemble_now_ms(ensemble) - other->begun_ms;
+    int64_t old_ms = keepers_now_ms(keepers) - other->begun_ms;
     if (other->is_given_up) {
-        if (other->state == LINE_UP && ensemble_chance(ensemble, 2)) guest_ask(other);
-        if (ensemble_chance(ensemble, 10)) line_down(&guest->before);
+        if (other->state == LINE_UP && keepers_chance(keepers, 2)) guest_ask(other);
+        if (keepers_chance(keepers, 10)) line_down(&guest->before);
     } else if (old_ms > DIAL_MS * 2) {
         line_down(&guest->before);
     }
@@ -317,9 +314,9 @@ static void think_moving(struct guest *guest)
 
 static void think_up(struct guest *guest)
 {
-    struct ensemble *ensemble = guest->ensemble;
+    struct keepers *keepers = guest->keepers;
     struct line *line = guest->now;
-    int64_t now_ms = ensemble_now_ms(ensemble);
+    int64_t now_ms = keepers_now_ms(keepers);
     if (line->waiting > 0 && now_ms - line->heard_ms > guest->timeout_ms * 2 / 3) {
         line_down(&guest->now); /* silence for too long: another member, as clients do */
         return;
@@ -328,54 +325,53 @@ static void think_up(struct guest *guest)
         if (line->waiting == 0) guest_inspect_ask(line);
         return;
     }
-    if (ensemble->phase == PHASE_LIFE && !line->is_closing) {
+    if (keepers->phase == PHASE_LIFE && !line->is_closing) {
         while (guest->now == line && line->waiting < guest->window && !line->is_closing) {
             guest_ask(line);
-            if (!ensemble_chance(ensemble, 3)) break;
+            if (!keepers_chance(keepers, 3)) break;
         }
     }
-    bool is_idle = now_ms - line->sent_ms >= guest->timeout_ms / 3 || ensemble->phase == PHASE_QUIET;
+    bool is_idle = now_ms - line->sent_ms >= guest->timeout_ms / 3 || keepers->phase == PHASE_QUIET;
     if (guest->now == line && is_idle && line->waiting == 0) guest_ask_one(line, ASK_PING);
 }
 
 static void think(struct loop_timer *timer)
 {
     struct guest *guest = CONTAINER_OF(timer, struct guest, think);
-    struct ensemble *ensemble = guest->ensemble;
+    struct keepers *keepers = guest->keepers;
     free_dead(guest);
-    if (guest->is_gone || ensemble_has_failed(ensemble)) return;
-    int64_t now_ms = ensemble_now_ms(ensemble);
+    if (guest->is_gone || keepers_has_failed(keepers)) return;
+    int64_t now_ms = keepers_now_ms(keepers);
     if (now_ms >= guest->nap_until_ms) {
         /* The order of what the second connection does matters: it becomes the first when it is attached. */
         think_moving(guest);
-        if (!guest->now && ensemble->phase != PHASE_OVER) {
+        if (!guest->now && keepers->phase != PHASE_OVER) {
             guest->now = dial(guest, pick_member(guest));
         } else if (guest->now && guest->now->state == LINE_UP) {
             think_up(guest);
         } else if (guest->now && now_ms - guest->now->begun_ms > DIAL_MS * 2) {
             line_down(&guest->now);
         }
-        bool may_nap = ensemble->phase == PHASE_LIFE && !guest->is_inspector;
-        if (may_nap && ensemble_chance(ensemble, 400))
-            guest->nap_until_ms =
-                now_ms + ensemble_between(ensemble, 0, 3 * (int64_t)ensemble->plan.timeout_ms);
+        bool may_nap = keepers->phase == PHASE_LIFE && !guest->is_inspector;
+        if (may_nap && keepers_chance(keepers, 400))
+            guest->nap_until_ms = now_ms + keepers_between(keepers, 0, 3 * (int64_t)keepers->plan.timeout_ms);
     }
-    int64_t most_ms = guest->is_inspector ? 5 : ensemble->phase == PHASE_LIFE ? 40 : 100;
-    loop_timer_start(guest->loop, &guest->think, ensemble_between(ensemble, 1, most_ms));
+    int64_t most_ms = guest->is_inspector ? 5 : keepers->phase == PHASE_LIFE ? 40 : 100;
+    loop_timer_start(guest->loop, &guest->think, keepers_between(keepers, 1, most_ms));
 }
 
 /* --- life --- */
 
-void guest_start(struct guest *guest, struct ensemble *ensemble, int index, struct sim_machine *machine,
+void guest_start(struct guest *guest, struct keepers *keepers, int index, struct sim_machine *machine,
                  struct loop *loop)
 {
-    *guest = (struct guest){.ensemble = ensemble,
+    *guest = (struct guest){.keepers = keepers,
                             .index = index,
                             .machine = machine,
                             .loop = loop,
                             .record = -1,
                             .think.run = think,
-                            .window = (int)ensemble_between(ensemble, 1, ensemble->plan.window)};
+                            .window = (int)keepers_between(keepers, 1, keepers->plan.window)};
     loop_timer_start(loop, &guest->think, 1 + index);
 }
 
@@ -402,16 +398,16 @@ bool guest_is_quiet(const struct guest *guest)
 
 void guest_session_gone(struct guest *guest)
 {
-    struct ensemble *ensemble = guest->ensemble;
-    const struct tree_session *session = &ensemble->history.sessions[guest->record];
-    int64_t now_ms = ensemble_now_ms(ensemble);
+    struct keepers *keepers = guest->keepers;
+    const struct tree_session *session = &keepers->history.sessions[guest->record];
+    int64_t now_ms = keepers_now_ms(keepers);
     if (session->state != SESSION_OPEN) return;
-    int64_t alive_ms = ensemble->plan.members == 1 || ensemble->trouble_ms <= guest->alive_ms
+    int64_t alive_ms = keepers->plan.members == 1 || keepers->trouble_ms <= guest->alive_ms
                            ? guest->alive_ms
                            : guest->alive_leader_ms;
     if (now_ms < alive_ms + guest->timeout_ms) {
-        ensemble_fail(ensemble,
-                      "session %" PRIx64 " of guest %d ended %" PRId64 " ms after it was heard, of %d ms",
-                      (uint64_t)guest->session, guest->index, now_ms - alive_ms, guest->timeout_ms);
+        keepers_fail(keepers,
+                     "session %" PRIx64 " of guest %d ended %" PRId64 " ms after it was heard, of %d ms",
+                     (uint64_t)guest->session, guest->index, now_ms - alive_ms, guest->timeout_ms);
     }
 }

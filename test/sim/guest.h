@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ensemble.h"
+#include "keepers.h"
 #include "loop/loop.h"
 #include "tree_history.h"
 
@@ -74,7 +74,7 @@ struct guest_watch {
 };
 
 struct guest {
-    struct ensemble *ensemble;
+    struct keepers *keepers;
     int index;
     bool is_inspector; /* pinned to one member, reads all there is */
     int pinned;
@@ -101,7 +101,7 @@ struct guest {
     bool is_gone;
 };
 
-void guest_start(struct guest *guest, struct ensemble *ensemble, int index, struct sim_machine *machine,
+void guest_start(struct guest *guest, struct keepers *keepers, int index, struct sim_machine *machine,
                  struct loop *loop);
 void guest_stop(struct guest *guest);
 /* Reads everything there is from one member after a sync, then is_inspected. */

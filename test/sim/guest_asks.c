@@ -47,12 +47,12 @@ static int parent_of(const char *name)
 
 static int64_t between(struct line *line, int64_t min, int64_t max)
 {
-    return ensemble_between(line->guest->ensemble, min, max);
+    return keepers_between(line->guest->keepers, min, max);
 }
 
 static struct tree_history *history_of(struct line *line)
 {
-    return &line->guest->ensemble->history;
+    return &line->guest->keepers->history;
 }
 
 /* --- encoding --- */
@@ -341,7 +341,7 @@ void guest_inspect_ask(struct line *line)
 
 bool guest_has_inspected(const struct guest *guest)
 {
-    return guest->inspected >= (int)guest->ensemble->history.path_count + 3 && guest->now &&
+    return guest->inspected >= (int)guest->keepers->history.path_count + 3 && guest->now &&
            guest->now->waiting == 0;
 }
 
@@ -408,7 +408,7 @@ static void heard_event(struct line *line, int64_t zxid, struct jute *in)
     char name[TREE_NAME];
     if (in->is_bad || path_name.size >= sizeof name || type < EVENT_CREATED ||
         type > EVENT_CHILDREN_CHANGED) {
-        ensemble_fail(guest->ensemble, "guest %d was sent a malformed event", guest->index);
+        keepers_fail(guest->keepers, "guest %d was sent a malformed event", guest->index);
         return;
     }
     memcpy(name, path_name.data, path_name.size);
@@ -481,8 +481,8 @@ static void heard_list(struct line *line, const struct ask *ask, int64_t zxid, s
     if (!ask->with_stat) return;
     const uint8_t *stat = jute_take(in, STAT_SIZE);
     if (stat && (int32_t)get_be32(stat + 56) != count)
-        ensemble_fail(line->guest->ensemble, "%s has %d children and lists %d",
-                      history->paths[ask->path].name, (int32_t)get_be32(stat + 56), count);
+        keepers_fail(line->guest->keepers, "%s has %d children and lists %d", history->paths[ask->path].name,
+                     (int32_t)get_be32(stat + 56), count);
 }
 
 static void heard_pair_get(struct line *line, int64_t zxid, struct jute *in)
@@ -543,10 +543,10 @@ static bool heard_done(struct line *line, struct ask *ask, int64_t zxid, struct 
     case ASK_PAIR_GET: heard_pair_get(line, zxid, in); break;
     case ASK_SYNC:
         if (zxid < ask->sent_zxid)
-            ensemble_fail(line->guest->ensemble,
-                          "guest %d: member %d had synced at %" PRIx64 ", but %" PRIx64
-                          " had been seen before",
-                          line->guest->index, line->member + 1, (uint64_t)zxid, (uint64_t)ask->sent_zxid);
+            keepers_fail(line->guest->keepers,
+                         "guest %d: member %d had synced at %" PRIx64 ", but %" PRIx64
+                         " had been seen before",
+                         line->guest->index, line->member + 1, (uint64_t)zxid, (uint64_t)ask->sent_zxid);
         break;
     default: break;
     }
@@ -586,11 +586,11 @@ static void heard_close(struct line *line, int64_t zxid)
 static void note_answer(struct line *line, const struct ask *ask, int64_t zxid)
 {
     struct guest *guest = line->guest;
-    struct ensemble *ensemble = guest->ensemble;
-    struct tree_history *history = &ensemble->history;
+    struct keepers *keepers = guest->keepers;
+    struct tree_history *history = &keepers->history;
     if (zxid < line->zxid) {
-        ensemble_fail(ensemble, "guest %d was led back from %" PRIx64 " to %" PRIx64 " by member %d",
-                      guest->index, (uint64_t)line->zxid, (uint64_t)zxid, line->member + 1);
+        keepers_fail(keepers, "guest %d was led back from %" PRIx64 " to %" PRIx64 " by member %d",
+                     guest->index, (uint64_t)line->zxid, (uint64_t)zxid, line->member + 1);
     }
     line->zxid = zxid;
     if (zxid > history->seen_zxid) history->seen_zxid = zxid;
@@ -602,7 +602,7 @@ static void note_answer(struct line *line, const struct ask *ask, int64_t zxid)
     struct tree_session *session = &history->sessions[guest->record];
     if (zxid > session->seen_zxid) session->seen_zxid = zxid;
     if (ask->sent_ms > guest->alive_ms) guest->alive_ms = ask->sent_ms;
-    struct member *leader = ensemble_leader(ensemble);
+    struct member *leader = keepers_leader(keepers);
     if (leader && leader->number == line->member + 1) guest->alive_leader_ms = ask->sent_ms;
     if (guest->wants_void_zxid) {
         guest->wants_void_zxid = false;
@@ -615,7 +615,7 @@ static void note_answer(struct line *line, const struct ask *ask, int64_t zxid)
 void guest_heard(struct line *line, struct slice frame)
 {
     struct guest *guest = line->guest;
-    struct ensemble *ensemble = guest->ensemble;
+    struct keepers *keepers = guest->keepers;
     struct jute in = jute_of(frame);
     int32_t xid = jute_int(&in);
     int64_t zxid = jute_long(&in);
@@ -626,8 +626,8 @@ void guest_heard(struct line *line, struct slice frame)
     }
     struct ask *ask = line->first;
     if (in.is_bad || !ask || ask->xid != xid) {
-        ensemble_fail(ensemble, "guest %d waits for an answer to %d, member %d answered to %d", guest->index,
-                      ask ? ask->xid : 0, line->member + 1, xid);
+        keepers_fail(keepers, "guest %d waits for an answer to %d, member %d answered to %d", guest->index,
+                     ask ? ask->xid : 0, line->member + 1, xid);
         return;
     }
     line->first = ask->next;
@@ -636,14 +636,14 @@ void guest_heard(struct line *line, struct slice frame)
     note_answer(line, ask, zxid);
     bool is_done = err == 0 && ask->kind != ASK_PAIR_IN_VAIN;
     if (ask->serial)
-        tree_history_answered(&ensemble->history, ask->serial, zxid, is_done);
+        tree_history_answered(&keepers->history, ask->serial, zxid, is_done);
     else
-        ensemble->history.counts.reads++;
+        keepers->history.counts.reads++;
     bool is_good = err == 0 ? heard_done(line, ask, zxid, &in) : heard_refused(line, ask, zxid, err);
     if (!is_good) {
-        ensemble_fail(ensemble, "guest %d: member %d answered %d to a question of kind %d about %s",
-                      guest->index, line->member + 1, err, (int)ask->kind,
-                      ask->path >= 0 ? ensemble->history.paths[ask->path].name : "-");
+        keepers_fail(keepers, "guest %d: member %d answered %d to a question of kind %d about %s",
+                     guest->index, line->member + 1, err, (int)ask->kind,
+                     ask->path >= 0 ? keepers->history.paths[ask->path].name : "-");
     }
     bool is_closed = ask->kind == ASK_CLOSE && err == 0;
     free(ask);

@@ -1,4 +1,4 @@
-/* ensemble.h: a simulated ensemble of keepers with its clients, from a seed: a machine for each member, which may lose power, be
+/* keepers.h: a simulated ensemble of keepers with its clients, from a seed: a machine for each member, which may lose power, be
  * killed, be stopped, be wiped and started again.
  *
  *     machine 10.0.0.1 ...  one loop, disk   keeper 1, 2, ...: one life after the other on the same disk
@@ -35,13 +35,13 @@ enum {
 
 struct guest;
 struct keeper;
-struct ensemble;
+struct keepers;
 struct member_life;
 
 enum member_state { MEMBER_DOWN, MEMBER_STARTING, MEMBER_READY, MEMBER_STOPPING };
 
 struct member {
-    struct ensemble *ensemble;
+    struct keepers *keepers;
     int number; /* 1 ... */
     char host[24];
     struct sim_machine *machine;
@@ -55,15 +55,15 @@ struct member {
     uint64_t looked_index;
 };
 
-enum ensemble_phase { PHASE_SETUP, PHASE_LIFE, PHASE_QUIET, PHASE_OVER };
+enum keepers_phase { PHASE_SETUP, PHASE_LIFE, PHASE_QUIET, PHASE_OVER };
 
-struct ensemble_plan {
+struct keepers_plan {
     int members, guests, steps, tick_ms, timeout_ms, window;
     int64_t snap_count;
     bool has_power_cuts, has_failed_syncs, has_wipes;
 };
 
-struct ensemble_counts {
+struct keepers_counts {
     int64_t starts, power_cuts, kills, stops, ends, wipes, cuts, pauses, leaders, looks;
 };
 
@@ -78,9 +78,9 @@ struct digest_at {
     int member;
 };
 
-struct ensemble {
+struct keepers {
     uint64_t seed;
-    struct ensemble_plan plan;
+    struct keepers_plan plan;
     struct random random;
     struct sim *sim;
     struct member members[MEMBERS_MAX];
@@ -88,12 +88,12 @@ struct ensemble {
     struct loop *client_loops[CLIENT_MACHINES];
     struct guest *guests; /* and, after GUESTS_MAX, an inspector for each member */
     int guest_count;
-    enum ensemble_phase phase;
+    enum keepers_phase phase;
     int64_t quiet_ms; /* since when nothing new is asked */
     struct tree_history history;
-    struct ensemble_counts counts;
-    int64_t trouble_ms;   /* until when what the adversary did may still be felt */
-    int leader;           /* the last seen; 0 = none */
+    struct keepers_counts counts;
+    int64_t trouble_ms; /* until when what the adversary did may still be felt */
+    int leader;         /* the last seen; 0 = none */
     uint64_t leader_term;
     struct watched_session *sessions;
     size_t session_count, session_capacity;
@@ -103,27 +103,27 @@ struct ensemble {
     void *line_context;
 };
 
-MUST_USE enum error ensemble_new(uint64_t seed, int forced_members,
-                                 void (*line)(void *context, const char *text), void *context,
-                                 struct ensemble **ensemble);
-void ensemble_free(struct ensemble **ensemble);
+MUST_USE enum error keepers_new(uint64_t seed, int forced_members,
+                                void (*line)(void *context, const char *text), void *context,
+                                struct keepers **keepers);
+void keepers_free(struct keepers **keepers);
 
-int64_t ensemble_now_ms(const struct ensemble *ensemble);
-int64_t ensemble_between(struct ensemble *ensemble, int64_t min, int64_t max);
-bool ensemble_chance(struct ensemble *ensemble, unsigned one_in);
-void ensemble_note(struct ensemble *ensemble, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void ensemble_fail(struct ensemble *ensemble, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static inline bool ensemble_has_failed(const struct ensemble *ensemble)
+int64_t keepers_now_ms(const struct keepers *keepers);
+int64_t keepers_between(struct keepers *keepers, int64_t min, int64_t max);
+bool keepers_chance(struct keepers *keepers, unsigned one_in);
+void keepers_note(struct keepers *keepers, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void keepers_fail(struct keepers *keepers, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline bool keepers_has_failed(const struct keepers *keepers)
 {
-    return tree_history_has_fault(&ensemble->history);
+    return tree_history_has_fault(&keepers->history);
 }
 /* Something was done that may be felt for so long. */
-void ensemble_trouble(struct ensemble *ensemble, int64_t ms);
+void keepers_trouble(struct keepers *keepers, int64_t ms);
 
 /* Lets time pass, less on a fault. */
-void ensemble_run(struct ensemble *ensemble, int64_t ms);
-bool ensemble_run_until(struct ensemble *ensemble, bool (*check)(void *context), void *context,
-                        int64_t limit_ms);
+void keepers_run(struct keepers *keepers, int64_t ms);
+bool keepers_run_until(struct keepers *keepers, bool (*check)(void *context), void *context,
+                       int64_t limit_ms);
 
 void member_start(struct member *member);
 void member_power_cut(struct member *member);
@@ -135,9 +135,9 @@ void member_wipe(struct member *member);
 const struct keeper *member_keeper(const struct member *member);
 struct keeper *member_keeper_mut(struct member *member);
 /* Who leads as far as the members know, the one of the latest term; NULL = nobody. */
-struct member *ensemble_leader(struct ensemble *ensemble);
+struct member *keepers_leader(struct keepers *keepers);
 /* Does this session exist with them still? */
-bool ensemble_has_session(const struct ensemble *ensemble, int64_t id);
+bool keepers_has_session(const struct keepers *keepers, int64_t id);
 
 /* All members are up, have applied the same, and are equal. */
-void ensemble_compare(struct ensemble *ensemble);
+void keepers_compare(struct keepers *keepers);
