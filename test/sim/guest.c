@@ -150,7 +150,7 @@ static void told_ended(struct line *line)
         session->state = SESSION_ENDED;
         guest_session_over(guest);
     }
-    drop(line);
+    guest_down(guest); /* the other connection is of no use either */
 }
 
 static void shake(struct line *line)

@@ -530,7 +530,7 @@ void keepers_compare(struct keepers *keepers)
 
 static void draw_plan(struct keepers *keepers, int forced_members)
 {
-    static const int sizes[] = {1};
+    static const int sizes[] = {1, 3, 3, 3, 5};
     struct keepers_plan *plan = &keepers->plan;
     plan->members = sizes[keepers_between(keepers, 0, sizeof sizes / sizeof *sizes - 1)];
     if (forced_members > 0 && forced_members <= MEMBERS_MAX) plan->members = forced_members;
