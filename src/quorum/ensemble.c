@@ -507,7 +507,7 @@ static void on_down(void *context, int32_t id, bool is_gone)
     peer->is_up = false;
     peer_forget(peer);
     if (ensemble->arrival.is_open && ensemble->arrival.from == id) arrival_void(ensemble);
-    if (quorum->state == QUORUM_OPEN && is_gone) hurry(ensemble, id);
+    if (quorum->state == QUORUM_OPEN && !quorum->is_closing && is_gone) hurry(ensemble, id);
     if (quorum->events.link) quorum->events.link(quorum->context, id, false);
 }
 
@@ -579,10 +579,22 @@ static void on_room(void *context, int32_t id)
 
 /* --- begin and end --- */
 
+static void timers_stop(struct ensemble *ensemble)
+{
+    struct loop *loop = ensemble->quorum->loop;
+    loop_timer_stop(loop, &ensemble->timer);
+    loop_timer_stop(loop, &ensemble->vote_retry);
+    loop_timer_stop(loop, &ensemble->founding_timer);
+    loop_timer_stop(loop, &ensemble->hurry_timer);
+    loop_timer_stop(loop, &ensemble->change_timer);
+    loop_timer_stop(loop, &ensemble->arrival.drop_timer);
+}
+
 static void end_run(struct loop_timer *timer)
 {
     struct ensemble *ensemble = CONTAINER_OF(timer, struct ensemble, end_timer);
     links_free(&ensemble->links);
+    timers_stop(ensemble);
     for (int32_t id = 0; id < PEERS; id++) {
         ensemble->peers[id].is_up = false;
         peer_forget(&ensemble->peers[id]);
@@ -592,15 +604,9 @@ static void end_run(struct loop_timer *timer)
 
 void ensemble_failed(struct ensemble *ensemble)
 {
-    struct loop *loop = ensemble->quorum->loop;
-    loop_timer_stop(loop, &ensemble->timer);
-    loop_timer_stop(loop, &ensemble->vote_retry);
-    loop_timer_stop(loop, &ensemble->founding_timer);
-    loop_timer_stop(loop, &ensemble->hurry_timer);
-    loop_timer_stop(loop, &ensemble->change_timer);
-    loop_timer_stop(loop, &ensemble->arrival.drop_timer);
+    timers_stop(ensemble);
     /* The others must not wait for us. Not now: we may be in a link's callback. */
-    if (ensemble->is_begun) loop_timer_start(loop, &ensemble->end_timer, 0);
+    if (ensemble->is_begun) loop_timer_start(ensemble->quorum->loop, &ensemble->end_timer, 0);
 }
 
 void ensemble_close(struct ensemble *ensemble)
