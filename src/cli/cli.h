@@ -37,6 +37,7 @@ struct cli_command {
     const char *summary;
     const struct cli_option *options; /* ended by a zeroed one; NULL = none */
     const char *details;              /* more help, examples; NULL = none */
+    bool takes_words;                 /* after the first argument all words are arguments, whatever they look like */
 };
 
 enum cli_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL, OUTPUT_TSV, OUTPUT_NAME };
@@ -141,4 +142,5 @@ int cli_broker_list(struct cli *cli);
 int cli_broker_drain(struct cli *cli);
 int cli_broker_undrain(struct cli *cli);
 int cli_topic_reassign(struct cli *cli);
+int cli_zk(struct cli *cli);
 int cli_version(struct cli *cli);

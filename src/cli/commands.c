@@ -40,6 +40,12 @@ static const struct cli_option zkserver_options[] = {
     "zoo.cfg.\n"                                                                                             \
     "-Dzookeeper.KEY=VALUE in SERVER_JVMFLAGS and JVMFLAGS, ZOO_LOG_DIR and ZOOPIDFILE count as in "         \
     "zkServer.sh."
+static const struct cli_option zk_options[] = {
+    {"server", 's', "HOST:PORT,.../CHROOT", "where the ensemble is (ODRADEK_ZK_SERVER; default localhost:2181)"},
+    {"auth", 'a', "SCHEME:AUTH", "prove who you are: digest:USER:PASSWORD; may be repeated"},
+    {"session-timeout", 0, "DURATION", "of the session (default 30s)"},
+    END,
+};
 static const struct cli_option decode_options[] = {
     {"api", 0, "N", "key of the API, e.g. 0 for Produce"},
     {"version", 0, "N", "version of the message"},
@@ -224,6 +230,14 @@ static const struct cli_command commands[] = {
     {"zkserver", "version", "", 0, 1, cli_zkserver_version, "which ZooKeeper it is", zkserver_options, NULL},
     {"zkserver", "print-cmd", "[zoo.cfg]", 0, 1, cli_zkserver_print_cmd, "the command that start would run",
      zkserver_options, NULL},
+    {"zk", NULL, "[VERB [ARGS...]]", 0, -1, cli_zk, "look at and change what any ZooKeeper holds; without a verb, a shell",
+     zk_options,
+     "Verbs and their options are zkCli's, and some more; odradek zk help lists them. -o FORMAT may stand before or behind the verb.\n"
+     "  odradek zk --server zk1:2181,zk2:2181/kafka ls -R /brokers\n"
+     "  odradek zk --auth digest:me:secret get -s /mine\n"
+     "  odradek zk watch /config -o jsonl\n"
+     "  odradek zk diff old:2181/kafka new:2181/kafka",
+     true},
     {"topic", "list", "", 0, 0, cli_topic_list, "all topics", list_options, NULL},
     {"topic", "describe", "[NAME...]", 0, -1, cli_topic_describe, "partitions, leaders, replicas, offsets",
      describe_options, NULL},

@@ -160,6 +160,7 @@ static bool parse(struct cli *cli, int argc, char **argv)
         bool is_number = word[0] == '-' && word[1] >= '0' && word[1] <= '9';
         if (only_arguments || word[0] != '-' || word[1] == 0 || is_number) {
             cli->argv[cli->argc++] = argv[i];
+            only_arguments = only_arguments || cli->command->takes_words;
             continue;
         }
         if (strcmp(word, "--") == 0) {
