@@ -40,6 +40,7 @@ TESTS = [
     ("keeper_ensemble", "keeper_ensemble.py --faults leader,all", True, 120, []),
     ("cluster_textbook", "cluster_textbook.py", True, 120, []),
     ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),
+    ("zk_cli", "zk_cli.py", False, 120, []),
     ("keeper_import", "keeper_import.py 6", False, 420, []),
     ("patroni", "keeper_patroni.py", False, 300, []),
     ("clickhouse", "keeper_clickhouse.py", False, 300, []),
