@@ -7,6 +7,7 @@
 
 #include "base/diag.h"
 #include "keeper/keeper_tls.h"
+#include "keeper/servers.h"
 #include "loop/disk.h"
 #include "node/coord_tls.h"
 
@@ -490,6 +491,30 @@ static void keeper_failed(void *context, enum error err)
     fail(node, err, "the keeper in this process cannot write any more");
 }
 
+/* keeper.servers and keeper.id: this keeper and others agree. */
+static enum error join_ensemble(const struct settings *settings, struct keeper_servers *servers,
+                                struct keeper_config *config, struct text *why)
+{
+    const char *lines = settings_text(settings, SETTING_KEEPER_SERVERS);
+    if (!lines || !lines[0]) return OK;
+    enum error err = keeper_servers_parse(servers, slice_of(lines), ",", why);
+    int32_t id = settings_is_null(settings, SETTING_KEEPER_ID)
+                     ? 0
+                     : (int32_t)settings_long(settings, SETTING_KEEPER_ID);
+    if (err == OK && !keeper_servers_find(servers, id)) {
+        text_addf(why, id ? "there is no server.%d, and keeper.id=%d" : "keeper.id is not set", id, id);
+        err = ERR_CONFIG;
+    }
+    if (err != OK) return err;
+    const char *host = settings_text(settings, SETTING_KEEPER_CLIENT_ADDRESS);
+    keeper_servers_add_client_port(servers, id, host ? host : "",
+                                   (uint16_t)settings_long(settings, SETTING_KEEPER_CLIENT_PORT));
+    config->server_id = id;
+    config->servers = servers->items;
+    config->server_count = servers->count;
+    return OK;
+}
+
 static enum error open_keeper(struct node *node)
 {
     const struct settings *settings = settings_of(node);
@@ -500,9 +525,18 @@ static enum error open_keeper(struct node *node)
     struct keeper_config config;
     keeper_config_init(&config);
     config.data_dir = dir;
-    static const struct keeper_events events = {keeper_ready, keeper_failed};
-    enum error err = keeper_open(&config, node->control, node->config.disk, node->keeper_lane, &events, node,
-                                 &node->keeper);
+    static const struct keeper_events events = {.ready = keeper_ready, .failed = keeper_failed};
+    struct keeper_servers servers;
+    struct text why = {0};
+    keeper_servers_init(&servers);
+    enum error err = join_ensemble(settings, &servers, &config, &why);
+    if (err != OK) diag_error("keeper.servers: %s", why.size > 0 ? why.data : error_text(err));
+    if (err == OK) {
+        err = keeper_open(&config, node->control, node->config.disk, node->keeper_lane, &events, node,
+                          &node->keeper);
+    }
+    keeper_servers_free(&servers);
+    text_free(&why);
     free(dir);
     return err;
 }

@@ -146,7 +146,7 @@ static void zookeeper_check(struct settings *settings)
                        connect);
     }
     static const enum setting unused[] = {SETTING_KEEPER_CLIENT_PORT, SETTING_KEEPER_CLIENT_ADDRESS,
-                                          SETTING_KEEPER_DATA_DIR};
+                                          SETTING_KEEPER_DATA_DIR, SETTING_KEEPER_ID, SETTING_KEEPER_SERVERS};
     for (size_t i = 0; i < sizeof unused / sizeof *unused; i++) {
         if (settings_is_set(settings, unused[i])) {
             settings_say(settings, PROBLEM_NO_EFFECT, unused[i],
