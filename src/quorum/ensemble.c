@@ -624,7 +624,11 @@ enum error ensemble_begin(struct ensemble *ensemble)
     struct links_config config = {.id = ensemble->id,
                                   .host = ensemble->listen_host,
                                   .port = own->port,
-                                  .silence_ms = 3 * ensemble->election_ms};
+                                  .silence_ms = 3 * ensemble->election_ms,
+                                  .accepting = ensemble->accepting,
+                                  .dialing = ensemble->dialing,
+                                  .admits_plain = ensemble->admits_plain,
+                                  .checks_host = ensemble->checks_host};
     ensemble->turn.run = turn_run;
     ensemble->timer.run = timer_run;
     ensemble->hurry_timer.run = hurry_run;

@@ -7,6 +7,7 @@
 #include "base/diag.h"
 #include "base/text.h"
 #include "base/vec.h"
+#include "loop/tls.h"
 #include "quorum/ensemble.h"
 
 enum { VOTE_RETRY_MS = 1000 };
@@ -411,6 +412,10 @@ enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config
     made->election_ms = config->election_ms > 0 ? config->election_ms : ELECTION_MS;
     made->founders = founders;
     made->founders_hash = membership_hash(&founders);
+    made->accepting = config->accepting ? tls_context_retain(config->accepting) : NULL;
+    made->dialing = config->dialing ? tls_context_retain(config->dialing) : NULL;
+    made->admits_plain = config->admits_plain;
+    made->checks_host = config->checks_host;
     made->founding_since_ms = -1;
     made->sending_oldest = UINT64_MAX;
     made->vote_retry.run = vote_retry_run;
@@ -463,5 +468,7 @@ void quorum_ensemble_free(struct ensemble **ensemble)
     free(held->submitting);
     free(held->marks);
     free(held->listen_host);
+    tls_context_release(&held->accepting);
+    tls_context_release(&held->dialing);
     free(held);
 }

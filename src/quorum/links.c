@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
+#include "loop/tls.h"
 
 enum {
     IDS = 255,
@@ -52,6 +53,8 @@ struct links {
     int32_t id, silence_ms;
     char *host;
     uint16_t port;
+    struct tls_context *accepting, *dialing;
+    bool admits_plain, checks_host;
     struct links_events events;
     void *context;
     struct listener *listener;
@@ -271,7 +274,10 @@ static void on_closed(void *context, enum error err)
 static void on_accept(void *context, struct stream *stream)
 {
     struct links *links = context;
-    if (links->guests >= GUESTS_MAX || !link_new(links, stream, 0)) stream_close(&stream);
+    struct tls_start start = {.admits_plain = links->admits_plain};
+    enum error err = links->guests < GUESTS_MAX ? OK : ERR_LIMIT;
+    if (err == OK && links->accepting) err = stream_start_tls(stream, links->accepting, &start);
+    if (err != OK || !link_new(links, stream, 0)) stream_close(&stream);
 }
 
 static void on_connected(void *context, enum error err, struct stream *stream)
@@ -279,6 +285,11 @@ static void on_connected(void *context, enum error err, struct stream *stream)
     struct target *target = context;
     struct links *links = target->links;
     target->connecting = NULL;
+    struct tls_start start = {.host = target->host, .checks_host = links->checks_host};
+    if (err == OK && links->dialing) {
+        err = stream_start_tls(stream, links->dialing, &start);
+        if (err != OK) stream_close(&stream);
+    }
     struct link *link = err == OK ? link_new(links, stream, target->id) : NULL;
     if (err == OK && !link) stream_close(&stream);
     if (link && say_hello(link, target->id) != OK) {
@@ -363,10 +374,16 @@ enum error links_new(struct loop *loop, const struct links_config *config, const
                            .silence_ms = config->silence_ms,
                            .host = slice_dup(slice_of(config->host)),
                            .port = config->port,
+                           .accepting = config->accepting ? tls_context_retain(config->accepting) : NULL,
+                           .dialing = config->dialing ? tls_context_retain(config->dialing) : NULL,
+                           .admits_plain = config->admits_plain,
+                           .checks_host = config->checks_host,
                            .events = *events,
                            .context = context};
     list_init(&made->all);
     if (!made->host) {
+        tls_context_release(&made->accepting);
+        tls_context_release(&made->dialing);
         free(made);
         return ERR_NOMEM;
     }
@@ -392,6 +409,8 @@ void links_free(struct links **links)
         link->is_up = false; /* nobody hears of it */
         link_end(link, false);
     }
+    tls_context_release(&held->accepting);
+    tls_context_release(&held->dialing);
     free(held->host);
     free(held);
 }

@@ -8,7 +8,7 @@
  *
  * A hello is refused, and the connection closed with a line to the operator, when it is for somebody else, of a member that we do not
  * expect, of another cluster, or of a later version. Who dials us is believed by its id: that the bytes come from it is the
- * stream's business (TLS).
+ * stream's business: TLS, where there are contexts.
  *
  * Threads  the loop's. Callbacks may send, and may close other links, but not free the links. Limits: a frame as
  * frame_size says; its memory grows as its bytes come.
@@ -20,6 +20,7 @@
 struct links;
 struct loop;
 struct bytes;
+struct tls_context;
 
 struct links_events {
     /* Our own, now. */
@@ -39,7 +40,9 @@ struct links_config {
     int32_t id;
     const char *host; /* to listen on */
     uint16_t port;
-    int32_t silence_ms; /* that ends a link; a quarter of it is the pings' interval */
+    int32_t silence_ms;                      /* that ends a link; a quarter of it is the pings' interval */
+    struct tls_context *accepting, *dialing; /* NULL: plain; references are taken */
+    bool admits_plain, checks_host;
 };
 
 MUST_USE enum error links_new(struct loop *loop, const struct links_config *config,

@@ -26,6 +26,7 @@ struct quorum;
 struct loop;
 struct lane;
 struct disk;
+struct tls_context;
 
 enum {
     QUORUM_MEMBERS_MAX = 16,
@@ -70,7 +71,11 @@ struct quorum_config {
         *founders; /* who founds the quorum: read only while the log is empty; the same on each founder */
     int founder_count;
     const char *listen_host;           /* "" or NULL: the host of our own line */
-    int32_t heartbeat_ms, election_ms; /* 0: 100, 500 */
+    int32_t heartbeat_ms, election_ms; /* 0: 100, 1000 */
+    /* Links speak TLS: whom we accept, and as whom we dial. NULL: plain. */
+    struct tls_context *accepting, *dialing;
+    bool admits_plain; /* who dials us may still speak in the clear */
+    bool checks_host;  /* the certificate of whom we dial is for that host */
 };
 
 /* What is replicated. Entries and chunks are loans. */
