@@ -223,14 +223,44 @@ static enum error step(struct consensus *consensus, int64_t now_ms, struct raft_
 
 /* --- events --- */
 
+/* The core lets a sole voter lead without a term of its own: two leaders of one term, if there was another before, or if what it sent
+ * to an observer in its last life was not yet on its own disk. So it gets its term, and its own vote, here. */
+static bool is_sole_voter(const struct raft_configuration *conf, raft_id id)
+{
+    bool is_voter = false;
+    for (unsigned i = 0; i < conf->n; i++) {
+        if (conf->servers[i].role != RAFT_VOTER) continue;
+        if (conf->servers[i].id != id) return false;
+        is_voter = true;
+    }
+    return is_voter;
+}
+
+static bool past_is_sole_voter(const struct consensus *consensus, const struct consensus_past *past)
+{
+    struct raft_configuration conf = {0};
+    enum error err = ERR_NOT_FOUND;
+    for (uint32_t i = past->entry_count; i > 0 && err == ERR_NOT_FOUND; i--) {
+        const struct consensus_entry *entry = &past->entries[i - 1];
+        if (entry->kind != ENTRY_CHANGE) continue;
+        struct raft_buffer buffer = {(void *)entry->bytes.data, entry->bytes.size};
+        err = error_from_raft(raft_configuration_decode(&buffer, &conf));
+    }
+    if (err == ERR_NOT_FOUND && past->snapshot_index > 0) err = configuration_of(past->membership, &conf);
+    bool is_sole = err == OK && is_sole_voter(&conf, consensus->raft.id);
+    if (err == OK) raft_configuration_close(&conf);
+    return is_sole;
+}
+
 enum error consensus_start(struct consensus *consensus, int64_t now_ms, const struct consensus_past *past,
                            struct consensus_effects *effects)
 {
     struct raft_event event = {.type = RAFT_START};
     struct raft_snapshot_metadata metadata = {0};
     struct raft_entry *entries = NULL;
-    event.start.term = past->term;
-    event.start.voted_for = (raft_id)past->voted_for;
+    bool is_sole = past_is_sole_voter(consensus, past);
+    event.start.term = past->term + is_sole;
+    event.start.voted_for = is_sole ? consensus->raft.id : (raft_id)past->voted_for;
     event.start.start_index = past->first;
     if (past->entry_count > 0) {
         entries = raft_malloc(past->entry_count * sizeof *entries);
@@ -257,13 +287,23 @@ enum error consensus_start(struct consensus *consensus, int64_t now_ms, const st
     }
     enum error err = step(consensus, now_ms, &event, false, effects);
     if (err == OK) raft_free(entries); /* else the core did */
+    if (is_sole) effects->has_promised = effects->has_turned = true;
     return err;
 }
 
 enum error consensus_tick(struct consensus *consensus, int64_t now_ms, struct consensus_effects *effects)
 {
     struct raft_event event = {.type = RAFT_TIMEOUT};
-    return step(consensus, now_ms, &event, false, effects);
+    struct raft *raft = &consensus->raft;
+    bool stands_alone = raft->state == RAFT_FOLLOWER && now_ms >= consensus_deadline_ms(consensus) &&
+                        is_sole_voter(&raft->configuration, raft->id);
+    if (stands_alone) {
+        raft->current_term++;
+        raft->voted_for = raft->id;
+    }
+    enum error err = step(consensus, now_ms, &event, false, effects);
+    if (stands_alone) effects->has_promised = effects->has_turned = true;
+    return err;
 }
 
 int64_t consensus_deadline_ms(const struct consensus *consensus)

@@ -16,6 +16,7 @@
  *   - a follower's rejections while it gets a snapshot would make the leader start over: they are said as "still here"; one of an
  *     index at or below our snapshot is said as an acceptance of the snapshot, which is committed and so the same (here);
  *   - a rejection of a stale term leaves a field unset (here);
+ *   - a sole voter leads without a new term (here);
  *   - persisted indexes rise, and none is told of entries that were cut since (ensemble.c).
  *
  * Errors   ERR_NOMEM and ERR_CORRUPT (two leaders of a term, or a committed entry that differs) are final: the member must stop.

@@ -56,16 +56,28 @@ bool ensemble_is_blank(const struct ensemble *ensemble)
            ensemble->vote.term <= 1;
 }
 
+static enum error expect_also(struct membership *all, const struct membership *membership)
+{
+    enum error err = OK;
+    for (int i = 0; i < membership->count && err == OK; i++) {
+        struct seat seat = membership->seats[i];
+        seat.is_owed = false; /* it comes back */
+        if (!membership_seat(all, seat.id)) err = membership_add(all, &seat);
+    }
+    return err;
+}
+
+/* Whoever is in the committed membership stays linked until another is committed: a leader that takes itself out must hear that. */
 void ensemble_expect(struct ensemble *ensemble)
 {
-    struct membership *membership = ensemble_membership(ensemble), all;
-    bool is_in = membership->index > 0 && membership_seat(membership, ensemble->id);
-    if (membership_copy(membership, &all) != OK) return; /* the next change tries again */
-    for (int i = 0; i < ensemble->founders.count && !is_in; i++) {
-        const struct seat *seat = &ensemble->founders.seats[i];
-        if (!membership_seat(&all, seat->id) && membership_add(&all, seat) != OK) break;
-    }
-    links_expect(ensemble->links, &all);
+    struct membership *newest = ensemble_membership(ensemble), all = {0};
+    enum error err = expect_also(&all, newest);
+    if (err == OK) err = expect_also(&all, &ensemble->committed);
+    for (size_t i = 0; i < ensemble->change_count && err == OK; i++)
+        err = expect_also(&all, &ensemble->changes[i]);
+    bool is_in = newest->index > 0 && membership_seat(newest, ensemble->id);
+    if (err == OK && !is_in) err = expect_also(&all, &ensemble->founders);
+    if (err == OK) links_expect(ensemble->links, &all); /* else the next change tries again */
     membership_free(&all);
 }
 

@@ -15,6 +15,7 @@ enum {
     IDS = 255,
     RETRY_FIRST_MS = 20,
     RETRY_LAST_MS = 500,
+    PATIENCE_MS = 1000, /* with a member that should dial us */
     DIAL_TIMEOUT_MS = 1000,
     HELLO_TIMEOUT_MS = 5000,
     READ_STEP = 64 << 10,    /* asked of the stream at once */
@@ -69,13 +70,20 @@ static void on_readable(void *context);
 static void on_drained(void *context);
 static void on_closed(void *context, enum error err);
 
+/* It should dial us; but it need not know of us yet, having an old membership. */
+static bool is_patient(const struct target *target)
+{
+    return target->id > target->links->id;
+}
+
 static void target_again(struct target *target)
 {
     struct links *links = target->links;
     if (target->connecting || loop_timer_running(&target->retry)) return;
     uint8_t dice;
     loop_random(links->loop, &dice, 1);
-    loop_timer_start(links->loop, &target->retry, target->delay_ms + target->delay_ms * dice / 512);
+    int64_t delay_ms = is_patient(target) ? PATIENCE_MS : target->delay_ms;
+    loop_timer_start(links->loop, &target->retry, delay_ms + delay_ms * dice / 512);
     target->delay_ms = target->delay_ms * 2 < RETRY_LAST_MS ? target->delay_ms * 2 : RETRY_LAST_MS;
 }
 
@@ -164,12 +172,17 @@ static enum error hello_hear(struct link *link, const struct frame_hello *hello)
     struct links *links = link->links;
     struct address peer;
     stream_peer(link->stream, &peer);
-    bool is_expected = link->id ? hello->from == link->id : hello->from > links->id;
+    bool is_expected = link->id ? hello->from == link->id : hello->from != links->id;
     if (hello->to != links->id || !is_expected) {
         diag_warn("a connection with %s:%u is from member %d to member %d, and this is member %d: hanging up",
                   peer.host, peer.port, (int)hello->from, (int)hello->to, (int)links->id);
         return ERR_CONFIG;
     }
+    struct link *other = links->up[hello->from];
+    bool is_patients =
+        link->is_ours == (hello->from > links->id); /* the one who dialled should have been dialled */
+    if (other && is_patients && loop_now_ms(links->loop) - other->heard_ms < PATIENCE_MS)
+        return ERR_CONFIG; /* both dialled */
     enum error err = links->events.check(links->context, hello);
     if (err == OK && !link->is_ours) err = say_hello(link, hello->from);
     if (err != OK) return err;
@@ -338,12 +351,13 @@ static bool target_is(const struct target *target, const struct seat *seat)
 
 void links_expect(struct links *links, const struct membership *membership)
 {
-    for (int32_t id = 1; id < links->id; id++) { /* those above dial us */
+    for (int32_t id = 1; id < IDS; id++) {
+        if (id == links->id) continue;
         const struct seat *seat = membership_seat((struct membership *)membership, id);
         if (seat && target_is(links->targets[id], seat)) continue;
-        bool was_expected = links->targets[id] != NULL;
+        bool was_ours = links->targets[id] && links->up[id] && links->up[id]->is_ours;
         target_free(links, id);
-        if (was_expected && links->up[id]) link_end(links->up[id], false);
+        if (was_ours) link_end(links->up[id], false);
         if (!seat) continue;
         struct target *target = calloc(1, sizeof *target);
         char *host = slice_dup(slice_of(seat->host));
@@ -360,7 +374,8 @@ void links_expect(struct links *links, const struct membership *membership)
                                   .retry.run = retry_run,
                                   .delay_ms = RETRY_FIRST_MS};
         links->targets[id] = target;
-        target_dial(target);
+        if (is_patient(target) && !links->up[id]) target_again(target);
+        if (!is_patient(target)) target_dial(target);
     }
 }
 

@@ -1,4 +1,5 @@
-/* links.h: the members' connections: one TCP connection to each other member, both ways, dialled by the one with the greater id.
+/* links.h: the members' connections: one TCP connection to each other member, both ways, dialled by the one with the greater id; after
+ * a while by the other, too, for who was away may not know who belongs to it now.
  *
  *     dial or accept --> hello each way, checked --> up: frames (frames.h) in order --> down --> dial again, after a while
  *

@@ -57,6 +57,7 @@ struct world {
     struct quorum_member members[MEMBERS];
     char hosts[MEMBERS][16];
     int founder_count;
+    bool is_out[MEMBERS]; /* not a member now */
     int64_t segment_bytes;
     /* what was applied anywhere, by order of commands */
     uint64_t applied[ENTRIES_MAX];
@@ -195,6 +196,15 @@ static void on_link(void *context, int32_t id, bool is_up)
     struct life *life = context;
     CHECK(life->world, life->links[id] != is_up);
     life->links[id] = is_up;
+}
+
+static void on_changed(void *context, enum error err)
+{
+    struct life *life = context;
+    CHECK(life->world, life->is_changing);
+    life->is_changing = false;
+    life->change_err = err;
+    life->world->changes += err == OK;
 }
 
 static void on_closed(void *context)
@@ -503,6 +513,189 @@ static void live(uint64_t seed, int member_count, int rounds)
 
 static uint64_t first_seed = 1, seeds = 40;
 
+/* All is well: one disk is replaced, or the membership changes. */
+static bool is_changed(void *context)
+{
+    struct world *world = context;
+    for (int i = 0; i < world->member_count; i++) {
+        if (world->lives[i] && world->lives[i]->is_changing) return false;
+    }
+    return true;
+}
+
+static bool is_membership_known(void *context)
+{
+    struct world *world = context;
+    uint64_t newest = 0;
+    bool is_known = true;
+    for (int i = 0; i < world->member_count; i++) {
+        int told;
+        uint64_t index;
+        if (!world->lives[i]) continue;
+        (void)quorum_members(world->lives[i]->quorum, &told, &index);
+        is_known = is_known && (newest == 0 || newest == index);
+        newest = index;
+    }
+    return is_known;
+}
+
+/* A majority of the voters' disks is left, or its own does not count. */
+static bool can_lose(struct world *world, int at)
+{
+    int count, voters = 0;
+    uint64_t index;
+    const struct quorum_member *members = quorum_members(leader_of(world)->quorum, &count, &index);
+    bool is_voter = false;
+    for (int i = 0; i < count; i++) {
+        voters += members[i].part == QUORUM_VOTER;
+        is_voter = is_voter || (members[i].id == at + 1 && members[i].part == QUORUM_VOTER);
+    }
+    return !is_voter || voters > 2;
+}
+
+static void wipe(struct world *world, int at)
+{
+    stop(world, at);
+    CHECK(world, disk_remove_tree(sim_machine_disk(world->machines[at]), "/data") == OK);
+    CHECK(world, disk_sync_dir(sim_machine_disk(world->machines[at]), "/") == OK);
+    world->wiped++;
+    born(world, at);
+}
+
+static void change(struct world *world)
+{
+    struct quorum_member wanted[MEMBERS];
+    bool is_out[MEMBERS];
+    int count = 0, voters = 0;
+    for (int i = 0; i < world->member_count; i++) {
+        is_out[i] = random_below(world->random, 3) == 0;
+        if (is_out[i]) continue;
+        wanted[count] = world->members[i];
+        if (random_below(world->random, 4) == 0) wanted[count].part = QUORUM_OBSERVER;
+        voters += wanted[count++].part == QUORUM_VOTER;
+    }
+    if (voters == 0) return;
+    for (int i = 0; i < world->member_count; i++) {
+        if (!is_out[i] && !world->lives[i]) born(world, i);
+    }
+    struct life *leader = leader_of(world);
+    enum error err =
+        leader ? quorum_change(leader->quorum, wanted, count, on_changed, leader) : ERR_NOT_LEADER;
+    if (err != OK) return;
+    leader->is_changing = true;
+    await(world, is_changed, 120000);
+    if (leader->change_err != OK) return; /* an office that was lost in between: whoever is in stays up */
+    for (int i = 0; i < world->member_count; i++) {
+        world->is_out[i] = is_out[i];
+        if (is_out[i]) stop(world, i);
+    }
+    await(world, has_settled, 120000);
+    await(world, is_membership_known, 10000);
+    for (int i = 0; i < world->member_count; i++) {
+        if (!world->lives[i]) continue;
+        int told;
+        uint64_t index;
+        const struct quorum_member *members = quorum_members(world->lives[i]->quorum, &told, &index);
+        CHECK(world, told == count);
+        for (int j = 0; j < count; j++)
+            CHECK(world, members[j].id == wanted[j].id && members[j].part == wanted[j].part);
+    }
+}
+
+static void flip(uint64_t seed, int member_count, int founder_count)
+{
+    struct world *world = world_new(seed, member_count, founder_count);
+    for (int i = 0; i < member_count; i++) {
+        world->is_out[i] = i >= founder_count;
+        if (!world->is_out[i]) born(world, i);
+    }
+    settle(world, 30000);
+    for (int round = 0; round < 12; round++) {
+        for (int turn = 0; turn < 20; turn++) {
+            struct life *leader = leader_of(world);
+            if (leader && append(leader) == OK && random_below(world->random, 10) == 0) save(leader);
+            sim_run_ms(world->sim, (int64_t)random_below(world->random, 40));
+        }
+        int at = (int)random_below(world->random, (uint64_t)member_count);
+        uint64_t dice = random_below(world->random, 4);
+        if (dice == 0 && !world->is_out[at] && can_lose(world, at)) {
+            wipe(world, at);
+        } else if (dice == 1 && !world->is_out[at]) {
+            sim_machine_kill(world->machines[at]);
+        } else {
+            change(world);
+        }
+        bury(world);
+        for (int i = 0; i < member_count; i++) {
+            if (!world->lives[i] && !world->is_out[i]) born(world, i);
+        }
+        settle(world, 120000);
+    }
+    world_end(world);
+}
+
+static void memberships_change_and_disks_are_replaced(void **state)
+{
+    for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++) flip(seed, 5, 3);
+    print_message("%d changes, %d disks replaced\n", total.changes, total.wiped);
+    if (seeds >= 20) assert_true(total.changes > 0 && total.wiped > 0);
+}
+
+static bool has_leader(void *context)
+{
+    return leader_of(context) != NULL;
+}
+
+/* Of three, the leader and one follower have an entry; the leader's machine is down and the follower's disk replaced: the two that
+ * are left must not go on without it. */
+static void a_replaced_disk_does_not_vote(void **state)
+{
+    for (uint64_t seed = first_seed; seed < first_seed + seeds / 4 + 1; seed++) {
+        struct world *world = world_new(seed, 3, 3);
+        for (int i = 0; i < 3; i++) born(world, i);
+        settle(world, 30000);
+        int first = leader_of(world)->at, second = (first + 1) % 3, third = (first + 2) % 3;
+        sim_net_cut(world->sim, world->machines[third], world->machines[first], true);
+        sim_net_cut(world->sim, world->machines[third], world->machines[second], true);
+        CHECK(world, append(leader_of(world)) == OK);
+        sim_run_ms(world->sim, 300);
+        uint64_t acknowledged = world->acknowledged;
+        sim_machine_crash(world->machines[first]);
+        bury(world);
+        wipe(world, second);
+        sim_net_cut(world->sim, world->machines[third], world->machines[second], false);
+        CHECK(world, !sim_run_until(world->sim, has_leader, world, 60000));
+        sim_net_cut(world->sim, world->machines[third], world->machines[first], false);
+        born(world, first);
+        settle(world, 60000);
+        CHECK(world, leader_of(world)->count > acknowledged);
+        world_end(world);
+    }
+}
+
+/* Who is killed has lost its links: the others do not wait for its silence to grow long. */
+static void a_killed_leader_is_followed_at_once(void **state)
+{
+    int64_t longest = 0;
+    for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++) {
+        int count = seed % 2 ? 3 : 5;
+        struct world *world = world_new(seed, count, count);
+        sim_net_delay(world->sim, 50, 500);
+        for (int i = 0; i < count; i++) born(world, i);
+        settle(world, 30000);
+        sim_run_ms(world->sim, 1000);
+        sim_machine_kill(world->machines[leader_of(world)->at]);
+        bury(world);
+        int64_t begun = sim_now_ms(world->sim);
+        CHECK(world, sim_run_until(world->sim, has_leader, world, 10000));
+        int64_t took = sim_now_ms(world->sim) - begun;
+        if (took > longest) longest = took;
+        world_end(world);
+    }
+    print_message("a new leader after %lld ms at most\n", (long long)longest);
+    assert_true(longest <= 200);
+}
+
 static void nothing_acknowledged_is_lost(void **state)
 {
     for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++) live(seed, seed % 3 ? 3 : 5, 6);
@@ -523,6 +716,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_members_find_a_leader_and_agree),
         cmocka_unit_test(nothing_acknowledged_is_lost),
+        cmocka_unit_test(memberships_change_and_disks_are_replaced),
+        cmocka_unit_test(a_replaced_disk_does_not_vote),
+        cmocka_unit_test(a_killed_leader_is_followed_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
