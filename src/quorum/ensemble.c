@@ -52,8 +52,9 @@ bool ensemble_may_vote(struct ensemble *ensemble)
 bool ensemble_is_blank(const struct ensemble *ensemble)
 {
     const struct quorum *quorum = ensemble->quorum;
-    return quorum->last_index <= 1 && quorum->snapshot_index == 0 && ensemble->vote.voted_for == 0 &&
-           ensemble->vote.term <= 1;
+    bool has_entries = ensemble->is_seeded ? quorum->last_index > quorum->snapshot_index
+                                           : quorum->last_index > 1 || quorum->snapshot_index > 0;
+    return !has_entries && ensemble->vote.voted_for == 0 && ensemble->vote.term <= 1;
 }
 
 static enum error expect_also(struct membership *all, const struct membership *membership)

@@ -184,6 +184,8 @@ struct ensemble {
     size_t past_count, past_capacity;
     uint64_t past_first, snapshot_term;
     bool is_past_stale, has_vote;
+    uint32_t seed_crc; /* of the machine's chunks in the snapshot */
+    bool is_seeded;    /* begins with an imported snapshot, which all founders must have */
 };
 
 /* --- for quorum.c, recovery.c and snapshot.c --- */
@@ -192,6 +194,7 @@ MUST_USE enum error quorum_ensemble_new(struct quorum *quorum, const struct quor
 void quorum_ensemble_free(struct ensemble **ensemble);
 /* On a worker. */
 MUST_USE enum error ensemble_recover_begin(struct ensemble *ensemble);
+void ensemble_recover_chunk(struct ensemble *ensemble, struct slice chunk);
 MUST_USE enum error ensemble_recover_members(struct ensemble *ensemble, struct slice chunk);
 MUST_USE enum error ensemble_recover_record(struct ensemble *ensemble, const struct quorum_record *record,
                                             uint64_t file_first, int64_t position);

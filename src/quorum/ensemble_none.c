@@ -54,6 +54,10 @@ enum error ensemble_recover_begin(struct ensemble *ensemble)
     return ERR_UNSUPPORTED;
 }
 
+void ensemble_recover_chunk(struct ensemble *ensemble, struct slice chunk)
+{
+}
+
 enum error ensemble_recover_members(struct ensemble *ensemble, struct slice chunk)
 {
     return ERR_UNSUPPORTED;

@@ -9,10 +9,51 @@
 #include "base/vec.h"
 #include "loop/tls.h"
 #include "quorum/ensemble.h"
+#include "quorum/offline.h"
+#include "wire/crc32c.h"
 
 enum { VOTE_RETRY_MS = 1000 };
 
 /* --- recovery, on a worker --- */
+
+/* The snapshot `index` gets the founders for its membership. */
+static enum error seat_seed(struct ensemble *ensemble, uint64_t index)
+{
+    struct quorum *quorum = ensemble->quorum;
+    uint8_t *bytes;
+    size_t size;
+    enum error err = membership_encode(&ensemble->founders, &bytes, &size);
+    if (err != OK) return err;
+    uint8_t *chunk = malloc(8 + size);
+    if (chunk) {
+        put_be64(chunk, 1);
+        memcpy(chunk + 8, bytes, size);
+    }
+    free(bytes);
+    struct slice members = {chunk, 8 + size};
+    err = chunk ? quorum_offline_seat(quorum->disk, quorum->dir, quorum->prefix, index, members) : ERR_NOMEM;
+    free(chunk);
+    if (err != OK)
+        diag_error("could not make the imported snapshot in \"%s\" the members': %s", quorum->dir,
+                   error_text(err));
+    return err;
+}
+
+/* An imported snapshot is where several begin, too, if each has the same: its sum is part of what founders compare. */
+static enum error take_seed(struct ensemble *ensemble)
+{
+    struct quorum *quorum = ensemble->quorum;
+    uint64_t *snapshots = NULL, *logs = NULL;
+    size_t snapshot_count = 0, log_count = 0;
+    enum error err =
+        quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &snapshots, &snapshot_count);
+    if (err == OK)
+        err = quorum_files_list(quorum->disk, quorum->log_dir, quorum->prefix, "log", &logs, &log_count);
+    bool is_import = err == OK && snapshot_count == 1 && snapshots[0] == 1 && log_count == 0;
+    free(snapshots);
+    free(logs);
+    return is_import ? seat_seed(ensemble, 1) : err;
+}
 
 enum error ensemble_recover_begin(struct ensemble *ensemble)
 {
@@ -28,6 +69,8 @@ enum error ensemble_recover_begin(struct ensemble *ensemble)
                    ensemble->vote_path, error_text(err));
         return err;
     }
+    err = take_seed(ensemble);
+    if (err != OK) return err;
     /* A snapshot that was received whole, when the machine went down before it had taken the log's place. */
     uint64_t *indexes;
     size_t count;
@@ -48,6 +91,11 @@ enum error ensemble_recover_begin(struct ensemble *ensemble)
     }
     free(indexes);
     return err;
+}
+
+void ensemble_recover_chunk(struct ensemble *ensemble, struct slice chunk)
+{
+    ensemble->seed_crc = crc32c(ensemble->seed_crc, chunk.data, chunk.size);
 }
 
 enum error ensemble_recover_members(struct ensemble *ensemble, struct slice chunk)
@@ -108,9 +156,28 @@ static void past_free(struct ensemble *ensemble)
     ensemble->past_count = ensemble->past_capacity = 0;
 }
 
+static enum error check_seed(struct ensemble *ensemble)
+{
+    struct quorum *quorum = ensemble->quorum;
+    bool is_first = quorum->snapshot_index == QUORUM_SEATED_INDEX && ensemble->past_count == 0 &&
+                    ensemble->snapshot_term == 1 && ensemble->committed.cluster == 0;
+    if (!is_first) return OK;
+    ensemble->is_seeded = true;
+    ensemble->founders_hash ^= (uint64_t)ensemble->seed_crc << 32 | ensemble->seed_crc;
+    bool is_known = membership_hash(&ensemble->committed) == membership_hash(&ensemble->founders);
+    if (is_known || ensemble->vote.is_founder) return OK;
+    /* The list was corrected before anything began. */
+    membership_free(&ensemble->committed);
+    enum error err = membership_copy(&ensemble->founders, &ensemble->committed);
+    ensemble->committed.index = 1;
+    return err == OK ? seat_seed(ensemble, QUORUM_SEATED_INDEX) : err;
+}
+
 enum error ensemble_recover_end(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
+    enum error seed_err = check_seed(ensemble);
+    if (seed_err != OK) return seed_err;
     uint64_t past_last = ensemble->past_first + ensemble->past_count - 1;
     if (ensemble->past_count > 0 && (ensemble->is_past_stale || past_last < quorum->snapshot_index)) {
         /* What a snapshot of the leader's had replaced. */
@@ -130,7 +197,7 @@ enum error ensemble_recover_end(struct ensemble *ensemble)
     ensemble->applied_term = ensemble->snapshot_term;
     struct vote *vote = &ensemble->vote;
     if (!ensemble->has_vote) {
-        if (quorum->last_index > 0) {
+        if (quorum->last_index > 0 && !ensemble->is_seeded) {
             diag_error("\"%s\" is missing, but there is a log: without it this member could vote twice; "
                        "remove its whole "
                        "directory, and it comes back as a new one",
@@ -290,20 +357,25 @@ static enum error found_log(struct ensemble *ensemble)
     return err;
 }
 
-/* The founders' entry is on the disk. */
-void ensemble_founded_written(struct ensemble *ensemble)
+static void found_end(struct ensemble *ensemble)
 {
-    assert(ensemble->founding == FOUNDING_LOG);
     ensemble->founding = FOUNDING_DONE;
-    enum error err = ensemble_start_core(ensemble);
-    if (err != OK) quorum_fail(ensemble->quorum, "found", err);
     for (int32_t id = 1; id < PEERS; id++) {
         struct frame frame = {.kind = FRAME_FOUNDED};
-        ensemble->peers[id].count = 0; /* what the blank core had to say */
         if (ensemble->peers[id].is_up && links_send_frame(ensemble->links, id, &frame) != OK)
             links_drop(ensemble->links, id);
     }
     ensemble_turn_soon(ensemble);
+}
+
+/* The founders' entry is on the disk. */
+void ensemble_founded_written(struct ensemble *ensemble)
+{
+    assert(ensemble->founding == FOUNDING_LOG);
+    for (int32_t id = 1; id < PEERS; id++) ensemble->peers[id].count = 0; /* what the blank core had to say */
+    enum error err = ensemble_start_core(ensemble);
+    if (err != OK) quorum_fail(ensemble->quorum, "found", err);
+    found_end(ensemble);
 }
 
 static void founding_run(struct loop_timer *timer)
@@ -367,13 +439,17 @@ void ensemble_found_maybe(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
     if (ensemble->founding == FOUNDING_VOTE && ensemble_is_promised(ensemble)) {
+        if (ensemble->is_seeded) { /* its snapshot says it */
+            found_end(ensemble);
+            return;
+        }
         ensemble->founding = FOUNDING_LOG;
         enum error err = found_log(ensemble);
         if (err != OK) quorum_fail(quorum, "found", err);
         return;
     }
-    bool is_empty =
-        ensemble_is_blank(ensemble) && quorum->last_index == 0 && consensus_term(ensemble->core) <= 1;
+    bool is_empty = ensemble_is_blank(ensemble) && (quorum->last_index == 0 || ensemble->is_seeded) &&
+                    consensus_term(ensemble->core) <= 1;
     if (ensemble->founding != FOUNDING_NO || !is_empty || !founding_is_due(ensemble)) return;
     loop_timer_stop(quorum->loop, &ensemble->founding_timer);
     ensemble->founding = FOUNDING_VOTE;

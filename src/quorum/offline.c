@@ -124,6 +124,50 @@ void quorum_offline_write(struct quorum_offline *offline, struct slice chunk)
     offline->chunk_count++;
 }
 
+static enum error copy_chunk(void *context, struct slice chunk)
+{
+    struct quorum_offline *offline = context;
+    quorum_offline_write(offline, chunk);
+    return offline->err;
+}
+
+static enum error skip_members(void *context, struct slice chunk)
+{
+    return OK;
+}
+
+enum error quorum_offline_seat(struct disk *disk, const char *dir, const char *prefix, uint64_t index,
+                               struct slice members)
+{
+    char from[QUORUM_PATH_SIZE];
+    struct quorum_offline *offline = calloc(1, sizeof *offline);
+    if (!offline) return ERR_NOMEM;
+    offline->disk = disk;
+    int size = snprintf(offline->temporary, sizeof offline->temporary, "%s/%ssnapshot.tmp", dir, prefix);
+    bool fits = size < (int)sizeof offline->temporary && quorum_path(from, dir, prefix, "snapshot", index) &&
+                quorum_path(offline->path, dir, prefix, "snapshot", QUORUM_SEATED_INDEX);
+    snprintf(offline->dir, sizeof offline->dir, "%s", dir);
+    enum error err = fits ? OK : ERR_TOO_LARGE;
+    if (err == OK)
+        err = file_open(disk, offline->temporary, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &offline->file);
+    uint8_t *header = err == OK ? quorum_batch_reserve(&offline->batch, QUORUM_FILE_HEADER_SIZE) : NULL;
+    if (err == OK && !header) err = ERR_NOMEM;
+    if (err == OK) {
+        quorum_snapshot_header(header, QUORUM_FORMAT, QUORUM_SEATED_INDEX, FIRST_TERM);
+        offline->batch.size = QUORUM_FILE_HEADER_SIZE;
+        quorum_offline_write(offline, members);
+        uint64_t read_index, term;
+        uint32_t format;
+        int64_t position;
+        err = quorum_snapshot_read(disk, from, &read_index, &term, &format, skip_members, copy_chunk, offline,
+                                   &position);
+    }
+    err = quorum_offline_end(&offline, err);
+    if (err == OK && index != QUORUM_SEATED_INDEX) err = disk_unlink(disk, from);
+    if (err == OK && index != QUORUM_SEATED_INDEX) err = disk_sync_dir(disk, dir);
+    return err;
+}
+
 enum error quorum_offline_end(struct quorum_offline **ended, enum error err)
 {
     struct quorum_offline *offline = *ended;
@@ -143,7 +187,7 @@ enum error quorum_offline_end(struct quorum_offline **ended, enum error err)
     file_release(&offline->file);
     if (is_left && disk_unlink(offline->disk, offline->temporary) != OK)
         diag_warn("could not remove \"%s\"", offline->temporary);
-    disk_unlock(&offline->lock);
+    if (offline->lock) disk_unlock(&offline->lock);
     free(offline->batch.data);
     free(offline);
     *ended = NULL;

@@ -20,6 +20,13 @@ void quorum_offline_write(struct quorum_offline *offline, struct slice chunk);
 /* Publishes it if `err` is OK and nothing went wrong, frees it in any case. */
 MUST_USE enum error quorum_offline_end(struct quorum_offline **offline, enum error err);
 
+/* For a member of several, which holds the lock itself: the first snapshot becomes theirs, with a membership (its index u64 and bytes, as
+ * files.h says). `index` is its own: 1 as it was imported, or QUORUM_SEATED_INDEX, which is what it becomes, for the Raft library
+ * cannot tell one that ends at entry 1 from the entry itself. In one piece, or not at all. */
+enum { QUORUM_SEATED_INDEX = 2 };
+MUST_USE enum error quorum_offline_seat(struct disk *disk, const char *dir, const char *prefix,
+                                        uint64_t index, struct slice members);
+
 /* --- reading --- */
 /* Newest snapshot, then the log after it up to and with entry `last`, into the machine; nothing is changed. `locks`: refuse with
  * ERR_BUSY while a quorum runs on them; without it what is committed is read beside a running one, which may purge a file

@@ -16,6 +16,7 @@
 #include "base/diag.h"
 #include "base/random.h"
 #include "loop/sim.h"
+#include "quorum/offline.h"
 #include "quorum/quorum.h"
 
 enum { MEMBERS = 7, ENTRIES_MAX = 40000, TERMS_MAX = 4000 };
@@ -641,6 +642,34 @@ static void memberships_change_and_disks_are_replaced(void **state)
     if (seeds >= 20) assert_true(total.changes > 0 && total.wiped > 0);
 }
 
+/* Each founder gets a copy of what was imported; one that gets none is given it. */
+static void an_import_is_where_several_begin(void **state)
+{
+    struct world *world = world_new(5, 3, 3);
+    for (int i = 0; i < 3; i++) {
+        struct quorum_offline *offline;
+        uint8_t chunk[17] = {1};
+        put_be64(chunk + 1, 1001);
+        put_be64(chunk + 9, 1002);
+        CHECK(world,
+              quorum_offline_begin(sim_machine_disk(world->machines[i]), "/data", "keeper-", &offline) == OK);
+        quorum_offline_write(offline, (struct slice){chunk, sizeof chunk});
+        CHECK(world, quorum_offline_end(&offline, OK) == OK);
+        if (i > 0) born(world, i);
+    }
+    settle(world, 30000); /* without the first, which takes a while */
+    CHECK(world, leader_of(world)->values[0] == 1001 && leader_of(world)->values[1] == 1002);
+    wipe(world, 0);
+    settle(world, 30000);
+    CHECK(world, world->lives[0]->count == leader_of(world)->count && world->lives[0]->values[1] == 1002);
+    stop(world, 0);
+    stop(world, 1);
+    stop(world, 2);
+    for (int i = 0; i < 3; i++) born(world, i);
+    settle(world, 30000);
+    world_end(world);
+}
+
 static bool has_leader(void *context)
 {
     return leader_of(context) != NULL;
@@ -717,6 +746,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(three_members_find_a_leader_and_agree),
         cmocka_unit_test(nothing_acknowledged_is_lost),
         cmocka_unit_test(memberships_change_and_disks_are_replaced),
+        cmocka_unit_test(an_import_is_where_several_begin),
         cmocka_unit_test(a_replaced_disk_does_not_vote),
         cmocka_unit_test(a_killed_leader_is_followed_at_once),
     };

@@ -15,6 +15,7 @@ struct recovery {
 static enum error restore_chunk(void *context, struct slice chunk)
 {
     struct quorum *quorum = context;
+    if (quorum->ensemble) ensemble_recover_chunk(quorum->ensemble, chunk);
     return quorum->machine.restore(quorum->context, chunk);
 }
 
