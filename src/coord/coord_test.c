@@ -502,6 +502,37 @@ static void every_question_is_answered_once_whatever_breaks(void **state)
     }
 }
 
+static void count_warnings(void *context, enum diag_level level, const char *message)
+{
+    (void)message;
+    *(int *)context += level == DIAG_WARN;
+}
+
+/* Once when it has been away for longer than a session lasts, and once when it is back. */
+static void a_keeper_that_stays_away_is_said_once(void **state)
+{
+    (void)state;
+    struct world *w = world_new(&(struct coord_options){.session_timeout_ms = 6000});
+    int warnings = 0;
+    diag_set_sink(count_warnings, &warnings);
+    fake_keeper_refuse(w->fake, true);
+    fake_keeper_cut(w->fake);
+    fake_keeper_advance(w->fake, 3000);
+    fake_keeper_refuse(w->fake, false);
+    fake_keeper_advance(w->fake, 3000);
+    assert_true(coord_is_connected(w->coord));
+    assert_int_equal(warnings, 0);
+    fake_keeper_refuse(w->fake, true);
+    fake_keeper_cut(w->fake);
+    fake_keeper_advance(w->fake, 600000);
+    assert_int_equal(warnings, 1);
+    fake_keeper_refuse(w->fake, false);
+    fake_keeper_advance(w->fake, 10000);
+    assert_true(coord_is_connected(w->coord));
+    assert_in_range(warnings, 2, 3); /* and that the session is over */
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +548,7 @@ int main(void)
         cmocka_unit_test(finishing_ends_the_session_at_once),
         cmocka_unit_test(a_malformed_answer_costs_the_connection_not_the_process),
         cmocka_unit_test(every_question_is_answered_once_whatever_breaks),
+        cmocka_unit_test(a_keeper_that_stays_away_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,15 @@ static void lose_connection(struct coord *coord, enum error err)
         return;
     }
     bool was_attached = coord->phase == PHASE_ATTACHED;
+    int64_t now_ms = now_of(coord), alone_ms = now_ms - coord->alone_since_ms;
+    if (was_attached) coord->alone_since_ms = now_ms;
+    if (!was_attached && alone_ms >= coord->wanted_timeout_ms && !coord->has_said_alone) {
+        coord->has_said_alone = true;
+        diag_warn("no keeper has answered for %lld s (%s): what has a leader goes on, but nothing is "
+                  "elected, created or "
+                  "changed until one does",
+                  (long long)(alone_ms / 1000), error_text(err));
+    }
     if (was_attached)
         diag_info("connection to the keeper lost: %s", error_text(err));
     else if (coord->failures == 0)
@@ -253,6 +262,10 @@ static void greet(struct coord *coord)
 
 static void attached(struct coord *coord, bool is_new)
 {
+    if (coord->has_said_alone)
+        diag_warn("a keeper answers again, after %lld s",
+                  (long long)((now_of(coord) - coord->alone_since_ms) / 1000));
+    coord->has_said_alone = false;
     coord->phase = PHASE_ATTACHED;
     coord->failures = 0;
     coord->is_refused = false;
@@ -454,6 +467,7 @@ enum error coord_new(const struct coord_door *door, void *door_context, const st
         free(made);
         return err;
     }
+    made->alone_since_ms = now_of(made);
     list_init(&made->urgent);
     list_init(&made->waiting);
     list_init(&made->in_flight);

@@ -62,7 +62,9 @@ struct coord {
 
     int64_t retry_ms, deadline_ms; /* next attempt; end of this one */
     int64_t sent_ms, heard_ms;
-    int32_t failures; /* attempts in a row */
+    int32_t failures;       /* attempts in a row */
+    int64_t alone_since_ms; /* no keeper has answered since */
+    bool has_said_alone;    /* for longer than a session lasts, and that was said */
 
     struct list urgent, waiting, in_flight; /* struct request */
     size_t waiting_count, waiting_bytes;    /* of all three */
