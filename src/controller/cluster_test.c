@@ -569,6 +569,25 @@ static void a_state_edited_into_nonsense_stops_nobody_else(void **state)
     test_world_free(w);
 }
 
+/* Nobody guesses a number; whoever puts it back need do no more. */
+static void an_edited_controller_epoch_is_waited_for(void **state)
+{
+    struct test_world *w = cluster(25, 3);
+    fake_keeper_put(w->fake, "/controller_epoch", SLICE("nonsense"), 0);
+    test_broker_stop(w, 0);
+    fake_keeper_advance(w->fake, 1000);
+    assert_null(test_controller(w));
+    fake_keeper_put(w->fake, "/controller_epoch", SLICE("7"), 0);
+    for (int i = 0; i < 12; i++) {
+        for (int b = 1; b < 3; b++) controller_tick(w->brokers[b]->controller);
+        fake_keeper_advance(w->fake, 1000);
+    }
+    assert_non_null(test_controller(w));
+    assert_int_equal(controller_epoch(test_controller(w)->controller), 8);
+    assert_int_equal(test_create_at(test_controller(w), "t", (const int32_t[]){1, 2}, 1, 2), OK);
+    test_world_free(w);
+}
+
 static void leaders_return_to_the_brokers_they_are_preferred_on(void **state)
 {
     struct test_world *w = cluster(21, 3);
@@ -657,6 +676,7 @@ int main(void)
         cmocka_unit_test(a_failed_log_directory_loses_its_leaders),
         cmocka_unit_test(unclean_election_takes_effect_when_it_is_allowed),
         cmocka_unit_test(a_state_edited_into_nonsense_stops_nobody_else),
+        cmocka_unit_test(an_edited_controller_epoch_is_waited_for),
         cmocka_unit_test(leaders_return_to_the_brokers_they_are_preferred_on),
         cmocka_unit_test(fail_over_with_ten_thousand_partitions_takes_few_writes),
     };

@@ -6,7 +6,7 @@
  * in znodes, so it may be repeated at any point. */
 #include "controller/inside.h"
 
-enum { RETRY_MS = 1000, FIRST_REBALANCE_MS = 5000 };
+enum { RETRY_MS = 1000, UNREADABLE_MS = 5000, FIRST_REBALANCE_MS = 5000 };
 
 struct look {
     bool has_owner, is_ours, has_epoch;
@@ -85,7 +85,10 @@ static void epoch_read(struct controller *c, void *argument, const struct coord_
     look->has_epoch = true;
     look->epoch_version = reply->stat.version;
     if (znode_epoch_decode(SLICE("/controller_epoch"), reply->data, &look->epoch, &fault) == OK) return;
-    diag_error("the controller epoch is not readable: %s", fault.text);
+    diag_error("the controller epoch is not readable, nobody can be controller until it is a number again, "
+               "none below the "
+               "last: %s",
+               fault.text);
     look->has_epoch = false;
     look->epoch = -1;
 }
@@ -148,8 +151,10 @@ static void look_done(struct controller *c, void *argument)
             c->options.on_other(c->options.context, look->owner.broker_id);
         return;
     }
-    if (!c->options.is_candidate || c->broker_epoch < 0 || look->epoch < 0) {
-        return; /* registering calls us again */
+    if (!c->options.is_candidate || c->broker_epoch < 0) return; /* registering calls us again */
+    if (look->epoch < 0) {                                       /* until somebody has put it back */
+        c->reelect_ms = controller_now_ms(c) + UNREADABLE_MS;
+        return;
     }
     /* Ours, and with the epoch of our attempt: it was done, and the answer lost. */
     if (look->is_ours && look->epoch == look->tried_epoch) {
