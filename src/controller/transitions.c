@@ -435,7 +435,7 @@ static bool is_assigned(const struct cpartition *partition, int32_t broker_id)
 }
 
 /* Of an ISR of two: who would be left alone is dead as well for all we know, or takes this one out itself (election.h, Alone). Who lost
- * its disk or is no replica any more goes at once, and so does a stranger that is back already: it may have lost what it had. Who
+ * its disk, while the other one lives, or is no replica any more goes at once, and so does a stranger that is back already: it may have lost what it had. Who
  * is about to stop goes on following until it does. */
 static bool may_stay(struct controller *c, const struct transition *t, struct cpartition *partition,
                      int32_t broker_id)
@@ -443,11 +443,12 @@ static bool may_stay(struct controller *c, const struct transition *t, struct cp
     const struct cbroker *broker = context_broker(c, broker_id);
     const struct seat *seat = context_seat(partition, broker_id);
     bool is_strange = broker && !broker->is_leaving && !broker->registration.shrinks_itself;
-    bool is_gone = t->is_final || seat->is_dir_offline || !is_assigned(partition, broker_id) || is_strange;
+    bool is_gone = t->is_final || !is_assigned(partition, broker_id) || is_strange;
     if (is_gone || partition->isr.count != 2) return false;
     int32_t last_id = partition->isr.items[partition->isr.items[0] == broker_id];
-    bool is_asked = ids_have(c->shrink_themselves, last_id) && context_is_live(c, partition, last_id);
-    return is_asked || (!context_is_live(c, partition, last_id) && !broker);
+    bool is_last_live = context_is_live(c, partition, last_id);
+    if (seat->is_dir_offline) return !is_last_live;
+    return is_last_live ? ids_have(c->shrink_themselves, last_id) : !broker;
 }
 
 /* Leaves the ISR, unless it is the last one in it or may stay: that one may come back with what was acknowledged. */

@@ -241,7 +241,8 @@ static bool has_other(const struct witness *witness, const struct seat *seat, co
         int32_t id = seat->isr[i];
         if (id == server->id || id >= witness->world->server_count) continue;
         const struct server *other = &witness->world->servers[id];
-        if (other->state == SERVER_READY && !other->is_hurt && !other->is_troubled) return true;
+        bool is_well = !other->is_hurt && !other->is_troubled && !other->is_disk_sick;
+        if (other->state == SERVER_READY && is_well) return true;
     }
     return false;
 }
@@ -259,7 +260,8 @@ static bool have_others(const struct witness *witness, const struct server *serv
 bool witness_may_lose(const struct witness *witness, const struct server *server)
 {
     bool is_any_hurt = false;
-    for (int i = 0; i < witness->world->server_count; i++) is_any_hurt |= witness->world->servers[i].is_hurt;
+    for (int i = 0; i < witness->world->server_count; i++)
+        is_any_hurt |= witness->world->servers[i].is_hurt || witness->world->servers[i].is_disk_sick;
     return !is_any_hurt || have_others(witness, server);
 }
 
@@ -268,7 +270,9 @@ bool witness_may_hurt(const struct witness *witness, const struct server *server
     const struct plan *plan = &witness->world->plan;
     if (plan->is_durable || !plan_is_replicated(plan)) return true;
     int hurt = 0;
-    for (int i = 0; i < witness->world->server_count; i++) hurt += witness->world->servers[i].is_hurt;
+    /* A disk that failed is as good as lost until its broker has started again. */
+    for (int i = 0; i < witness->world->server_count; i++)
+        hurt += witness->world->servers[i].is_hurt || witness->world->servers[i].is_disk_sick;
     return hurt + 1 < plan->min_isr && have_others(witness, server);
 }
 
