@@ -318,6 +318,67 @@ def damage(original, damaged, rng):
     return 0
 
 
+def ensemble():
+    """Three members that import the same begin as one; one that imported something else is a stranger to them."""
+    golden, base = HERE.parent / "golden/apache_zookeeper", WORK / "ensemble"
+    numbers = [free_port() for _ in range(12)]
+    servers = "".join(f"server.{i}=127.0.0.1:{numbers[i]}:{numbers[i + 4]}\n" for i in range(1, 4))
+    ports, bad = {}, 0
+    for i in range(1, 4):
+        directory = base / str(i)
+        directory.mkdir(parents=True)
+        (directory / "myid").write_text(f"{i}\n")
+        ports[i] = numbers[(i + 8) % 12]
+        (directory / "zoo.cfg").write_text(f"tickTime=1000\ninitLimit=10\nsyncLimit=5\ndataDir={directory}\nclientPort={ports[i]}\n"
+                                           f"clientPortAddress=127.0.0.1\nmaxSessionTimeout=600000\nadmin.enableServer=false\n"
+                                           f"DigestAuthenticationProvider.superDigest={SUPER}\n{servers}")
+        done = subprocess.run([BINARY, "keeper", "import", "--from", str(golden / "plain"), "--config", str(directory / "zoo.cfg")],
+                              capture_output=True, text=True)
+        if done.returncode:
+            print(done.stderr)
+            return 1
+    alone = base / "alone"
+    shutil.copytree(golden / "plain", alone)
+    port, keeper = start("ours", alone)
+    want = dump(port)
+    end(keeper)
+    members = [subprocess.Popen([BINARY, "keeper", str(base / str(i) / "zoo.cfg")], stderr=open(base / f"{i}.log", "ab")) for i in ports]
+    processes.extend(members)
+    for i, port in ports.items():
+        for attempt in range(100):
+            try:
+                connection = Connection(f"127.0.0.1:{port}")
+                if connection.connect_answer and connection.ask(1, OPS["sync"], ustring("/"))[1]:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.2)
+        else:
+            print(f"member {i}: " + (base / f"{i}.log").read_text()[-1000:])
+            return 1
+        bad += differences(want, dump(port), f"alone it is, on member {i}")
+    end(members[2])
+    shutil.rmtree(base / "3")
+    (base / "3").mkdir()
+    (base / "3/myid").write_text("3\n")
+    (base / "3/zoo.cfg").write_text((base / "1/zoo.cfg").read_text().replace(str(base / "1"), str(base / "3")).replace(str(ports[1]), str(ports[3])))
+    subprocess.run([BINARY, "keeper", "import", "--from", str(golden / "gzip"), "--config", str(base / "3/zoo.cfg")], capture_output=True, check=True)
+    stranger = subprocess.Popen([BINARY, "keeper", str(base / "3/zoo.cfg")], stderr=open(base / "stranger.log", "ab"))
+    processes.append(stranger)
+    for attempt in range(100):
+        if "another cluster" in (base / "stranger.log").read_text() + (base / "1.log").read_text():
+            break
+        time.sleep(0.1)
+    else:
+        print("the stranger went unnoticed")
+        bad += 1
+    for process in [*members[:2], stranger]:
+        end(process, signal.SIGKILL)
+    print(f"ensemble: {'the same on three members' if not bad else 'DIFFERENT'}", flush=True)
+    shutil.rmtree(base)
+    return bad
+
+
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
@@ -325,7 +386,7 @@ def main():
     print(f"seed {seed}", flush=True)
     rng = random.Random(seed)
     try:
-        return 1 if sum(one_round(number, rng) for number in range(rounds)) else 0
+        return 1 if sum(one_round(number, rng) for number in range(rounds)) + ensemble() else 0
     finally:
         for process in processes:
             if process.poll() is None:
