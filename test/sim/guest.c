@@ -116,6 +116,8 @@ static void on_closed(void *context, enum error err)
 static void forget_session(struct guest *guest)
 {
     guest->session = 0;
+    guest->alive_ms = guest->alive_leader_ms = 0;
+    memset(guest->alive_before_ms, 0, sizeof guest->alive_before_ms);
     guest->record = -1;
     guest->watch_count = 0;
     guest->void_count = 0;
@@ -231,7 +233,7 @@ static void heard_shake(struct line *line, struct slice frame)
         }
     }
     guest->timeout_ms = timeout_ms;
-    guest->alive_ms = line->sent_ms;
+    guest_is_alive(guest, line->sent_ms);
     attached(line);
 }
 
@@ -396,18 +398,44 @@ bool guest_is_quiet(const struct guest *guest)
            (!guest->now->first || guest->now->first->kind == ASK_PING) && guest->session;
 }
 
+void guest_is_alive(struct guest *guest, int64_t asked_ms)
+{
+    if (asked_ms <= guest->alive_ms) return;
+    if (guest->alive_ms - guest->alive_before_ms[0] > guest->keepers->plan.tick_ms / 4) {
+        memmove(guest->alive_before_ms + 1, guest->alive_before_ms,
+                sizeof guest->alive_before_ms - sizeof(int64_t));
+        guest->alive_before_ms[0] = guest->alive_ms;
+    }
+    guest->alive_ms = asked_ms;
+}
+
+/* When its session's leader must have heard it at the latest. Who is heard by another member is told of within half a tick, and while
+ * things are in disorder perhaps not at all. */
+static int64_t heard_by_leader_ms(const struct guest *guest)
+{
+    enum { ON_THE_WAY_MS = 400 };
+    const struct keepers *keepers = guest->keepers;
+    if (keepers->plan.members == 1) return guest->alive_ms;
+    int64_t heard_ms = guest->alive_leader_ms;
+    int64_t told_ms = keepers_now_ms(keepers) - keepers->plan.tick_ms / 2 - ON_THE_WAY_MS;
+    for (int i = -1; i < GUEST_ALIVES; i++) {
+        int64_t alive_ms = i < 0 ? guest->alive_ms : guest->alive_before_ms[i];
+        if (alive_ms < keepers->trouble_ms || alive_ms > told_ms) continue;
+        if (alive_ms > heard_ms) heard_ms = alive_ms;
+        break;
+    }
+    return heard_ms;
+}
+
 void guest_session_gone(struct guest *guest)
 {
     struct keepers *keepers = guest->keepers;
     const struct tree_session *session = &keepers->history.sessions[guest->record];
-    int64_t now_ms = keepers_now_ms(keepers);
     if (session->state != SESSION_OPEN) return;
-    int64_t alive_ms = keepers->plan.members == 1 || keepers->trouble_ms <= guest->alive_ms
-                           ? guest->alive_ms
-                           : guest->alive_leader_ms;
-    if (now_ms < alive_ms + guest->timeout_ms) {
+    int64_t silent_ms = keepers_now_ms(keepers) - heard_by_leader_ms(guest);
+    if (silent_ms < guest->timeout_ms) {
         keepers_fail(keepers,
                      "session %" PRIx64 " of guest %d ended %" PRId64 " ms after it was heard, of %d ms",
-                     (uint64_t)guest->session, guest->index, now_ms - alive_ms, guest->timeout_ms);
+                     (uint64_t)guest->session, guest->index, silent_ms, guest->timeout_ms);
     }
 }

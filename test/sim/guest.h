@@ -16,7 +16,7 @@
 #include "loop/loop.h"
 #include "tree_history.h"
 
-enum { GUEST_WATCHES = 48, GUEST_VOIDS = 64, GUEST_PASSWORD = 16 };
+enum { GUEST_WATCHES = 48, GUEST_VOIDS = 64, GUEST_ALIVES = 6, GUEST_PASSWORD = 16 };
 
 enum ask_kind {
     ASK_PING,
@@ -87,8 +87,9 @@ struct guest {
     int record; /* the history's session; -1 */
     int32_t timeout_ms;
     int window;
-    int64_t alive_ms;        /* when the last question was sent that got an answer */
-    int64_t alive_leader_ms; /* and from who led then */
+    int64_t alive_ms;                      /* when the last question was sent that got an answer */
+    int64_t alive_before_ms[GUEST_ALIVES]; /* and those before, not all of them; the newest first */
+    int64_t alive_leader_ms;               /* and from who led then */
     struct guest_watch watches[GUEST_WATCHES];
     size_t watch_count;
     uint64_t voids[GUEST_VOIDS]; /* what was asked before, elsewhere, and has no answer */
@@ -126,3 +127,5 @@ void guest_heard(struct line *line, struct slice frame);
 /* --- guest.c --- */
 void line_send(struct line *line, struct slice frame);
 struct ask *line_push(struct line *line, enum ask_kind kind);
+/* What it asked then was answered. */
+void guest_is_alive(struct guest *guest, int64_t asked_ms);

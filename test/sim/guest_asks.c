@@ -555,7 +555,8 @@ static bool heard_done(struct line *line, struct ask *ask, int64_t zxid, struct 
 
 static bool heard_refused(struct line *line, struct ask *ask, int64_t zxid, int32_t err)
 {
-    bool is_lookup = ask->kind == ASK_GET || ask->kind == ASK_EXISTS;
+    /* Of what is always there too: a member may be behind. */
+    bool is_lookup = ask->kind == ASK_GET || ask->kind == ASK_EXISTS || ask->kind == ASK_LIST;
     bool may_be_absent = is_lookup || ask->kind == ASK_SET || ask->kind == ASK_DELETE;
     if (err == ZK_NO_NODE && may_be_absent) {
         tell(line, FACT_ABSENT, zxid, ask->path, 0);
@@ -601,7 +602,7 @@ static void note_answer(struct line *line, const struct ask *ask, int64_t zxid)
     if (zxid > guest->zxid) guest->zxid = zxid;
     struct tree_session *session = &history->sessions[guest->record];
     if (zxid > session->seen_zxid) session->seen_zxid = zxid;
-    if (ask->sent_ms > guest->alive_ms) guest->alive_ms = ask->sent_ms;
+    guest_is_alive(guest, ask->sent_ms);
     struct member *leader = keepers_leader(keepers);
     if (leader && leader->number == line->member + 1) guest->alive_leader_ms = ask->sent_ms;
     if (guest->wants_void_zxid) {

@@ -158,10 +158,10 @@ static void live_in(struct keepers *keepers)
     if (!keepers_has_failed(keepers)) quieten(keepers);
     if (!keepers_has_failed(keepers)) inspect(keepers);
     if (!keepers_has_failed(keepers)) keepers_compare(keepers);
-    if (!keepers_has_failed(keepers)) note_survivors(keepers);
     if (!keepers_has_failed(keepers)) keepers_siege_last_restart(siege);
     if (!keepers_has_failed(keepers)) inspect(keepers);
     if (!keepers_has_failed(keepers)) keepers_compare(keepers);
+    if (!keepers_has_failed(keepers)) note_survivors(keepers);
     if (!keepers_has_failed(keepers)) {
         tree_history_check(&keepers->history, say, keepers);
         if (keepers_has_failed(keepers)) keepers_note(keepers, "FAULT: %s", keepers->history.fault.data);

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "keeper/inside.h"
+
 enum {
     MAX_CUTS = 24,
     SLICE_MS = 50,
@@ -18,7 +20,6 @@ struct cut {
 struct keepers_siege {
     struct keepers *keepers;
     struct cut cuts[MAX_CUTS];
-    struct member *wiped; /* whose disk is new, until all are level again */
 };
 
 /* --- time --- */
@@ -285,6 +286,52 @@ static void slow_net(struct keepers_siege *siege)
     sim_net_delay(keepers->sim, min_us, max_us);
 }
 
+/* The leader hands its office over. */
+static void hand_over(struct keepers_siege *siege)
+{
+    struct keepers *keepers = siege->keepers;
+    struct member *leader = keepers_leader(keepers);
+    if (!leader) return;
+    int32_t to = (int32_t)keepers_between(keepers, 0, keepers->plan.members);
+    enum error err = quorum_transfer(member_keeper_mut(leader)->quorum, to);
+    keepers_note(keepers, "%s: hands its office to %d: %s", leader->host, (int)to, error_text(err));
+    keepers_trouble(keepers, 500);
+}
+
+static bool is_everybody_level(const struct keepers *keepers)
+{
+    uint64_t index = 0;
+    for (int i = 0; i < keepers->plan.members; i++) {
+        const struct member *member = &keepers->members[i];
+        if (member->state != MEMBER_READY) return false;
+        uint64_t applied = quorum_applied_index(member_keeper(member)->quorum);
+        if (i > 0 && applied != index) return false;
+        index = applied;
+    }
+    return true;
+}
+
+/* A member's disk is replaced by a new one: only while all have everything, and no other has a new one yet. */
+static void replace_disk(struct keepers_siege *siege)
+{
+    struct keepers *keepers = siege->keepers;
+    struct member *member = somebody(siege);
+    for (int i = 0; i < 100 && !is_everybody_level(keepers) && keepers->plan.has_wipes; i++) pass(siege, 20);
+    if (!keepers->plan.has_wipes || !is_everybody_level(keepers) || keepers_has_failed(keepers)) {
+        kill_one(siege);
+        return;
+    }
+    member_kill(member);
+    member_wipe(member);
+    member_start(member);
+    keepers_note(keepers, "everybody is left alone until %s is level again", member->host);
+    heal_cuts(siege, true);
+    for (int i = 0; i < 1000 && !is_everybody_level(keepers) && !keepers_has_failed(keepers); i++)
+        pass(siege, 20);
+    if (!is_everybody_level(keepers))
+        keepers_fail(keepers, "member %d does not come back with a new disk within 20 s", member->number);
+}
+
 /* --- the schedule --- */
 
 static const struct {
@@ -292,9 +339,9 @@ static const struct {
     int weight;
     int least_members;
 } blows[] = {
-    {kill_one, 8, 1},   {die_at_write, 6, 1}, {stop_one, 2, 1},  {blackout, 2, 2},  {cut_off, 6, 1},
-    {part, 4, 2},       {pause_one, 5, 1},    {fill_disk, 2, 1}, {slow_disk, 2, 1}, {fail_sync, 2, 1},
-    {jump_clock, 2, 1}, {reset_some, 4, 1},   {slow_net, 2, 1},
+    {kill_one, 8, 1},   {die_at_write, 6, 1}, {stop_one, 2, 1},     {blackout, 2, 2},   {cut_off, 6, 1},
+    {part, 4, 2},       {pause_one, 5, 1},    {fill_disk, 2, 1},    {slow_disk, 2, 1},  {fail_sync, 2, 1},
+    {jump_clock, 2, 1}, {hand_over, 3, 2},    {replace_disk, 2, 3}, {reset_some, 4, 1}, {slow_net, 2, 1},
 };
 
 static void strike(struct keepers_siege *siege)
