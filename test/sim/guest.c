@@ -300,8 +300,8 @@ static void think_moving(struct guest *guest)
     struct keepers *keepers = guest->keepers;
     struct line *other = guest->before;
     if (!other) {
-        bool may_move = keepers->phase == PHASE_LIFE && !guest->is_inspector && guest->now &&
-                        guest->now->state == LINE_UP && !guest->now->is_closing;
+        bool may_move = keepers->phase == PHASE_LIFE && !guest->is_inspector && !guest->is_admin &&
+                        guest->now && guest->now->state == LINE_UP && !guest->now->is_closing;
         if (may_move && keepers_chance(keepers, 150)) guest->before = dial(guest, pick_member(guest));
         return;
     }
@@ -327,7 +327,7 @@ static void think_up(struct guest *guest)
         if (line->waiting == 0) guest_inspect_ask(line);
         return;
     }
-    if (keepers->phase == PHASE_LIFE && !line->is_closing) {
+    if (keepers->phase == PHASE_LIFE && !line->is_closing && !guest->is_admin) {
         while (guest->now == line && line->waiting < guest->window && !line->is_closing) {
             guest_ask(line);
             if (!keepers_chance(keepers, 3)) break;
@@ -354,7 +354,7 @@ static void think(struct loop_timer *timer)
         } else if (guest->now && now_ms - guest->now->begun_ms > DIAL_MS * 2) {
             line_down(&guest->now);
         }
-        bool may_nap = keepers->phase == PHASE_LIFE && !guest->is_inspector;
+        bool may_nap = keepers->phase == PHASE_LIFE && !guest->is_inspector && !guest->is_admin;
         if (may_nap && keepers_chance(keepers, 400))
             guest->nap_until_ms = now_ms + keepers_between(keepers, 0, 3 * (int64_t)keepers->plan.timeout_ms);
     }

@@ -33,6 +33,7 @@ enum ask_kind {
     ASK_SYNC,
     ASK_CLOSE,
     ASK_SET_WATCHES,
+    ASK_RECONFIG,
 };
 
 struct ask {
@@ -77,6 +78,7 @@ struct guest {
     struct keepers *keepers;
     int index;
     bool is_inspector; /* pinned to one member, reads all there is */
+    bool is_admin;     /* asks nothing but guest_reconfig's */
     int pinned;
     struct sim_machine *machine;
     struct loop *loop;
@@ -108,6 +110,8 @@ void guest_stop(struct guest *guest);
 /* Reads everything there is from one member after a sync, then is_inspected. */
 void guest_inspect(struct guest *guest, int member);
 bool guest_has_inspected(const struct guest *guest);
+/* Asks for a change of the ensemble, by lines and numbers as in zoo.cfg; "" = none. False: it is not connected, or waits yet. */
+bool guest_reconfig(struct guest *guest, const char *joining, const char *leaving);
 /* Connected, and nothing is unanswered. */
 bool guest_is_quiet(const struct guest *guest);
 /* The members have ended its session: was that right? */

@@ -321,6 +321,21 @@ void guest_setup_ask(struct line *line, int step)
     ask_create(line, line_push(line, ASK_CREATE), step, false);
 }
 
+bool guest_reconfig(struct guest *guest, const char *joining, const char *leaving)
+{
+    struct line *line = guest->now;
+    struct text out = {0};
+    if (!line || line->state != LINE_UP || line->waiting > 0) return false;
+    const struct ask *ask = line_push(line, ASK_RECONFIG);
+    begin(&out, ask->xid, OP_RECONFIG);
+    jute_add_bytes(&out, joining[0] ? slice_of(joining) : SLICE_NULL);
+    jute_add_bytes(&out, leaving[0] ? slice_of(leaving) : SLICE_NULL);
+    jute_add_bytes(&out, SLICE_NULL);
+    text_add_be64(&out, UINT64_MAX);
+    end(line, &out);
+    return true;
+}
+
 /* A sync, then everything there is. */
 void guest_inspect_ask(struct line *line)
 {
@@ -571,6 +586,8 @@ static bool heard_refused(struct line *line, struct ask *ask, int64_t zxid, int3
         tell(line, FACT_NOT_VERSION, zxid, ask->path, ask->version);
         return true;
     }
+    /* No quorum, in progress, bad arguments (it is so already). */
+    if (ask->kind == ASK_RECONFIG) return err == -13 || err == -14 || err == -8;
     return err == ZK_SESSION_EXPIRED;
 }
 

@@ -167,6 +167,12 @@ static void keeper_failed(void *context, enum error err)
     has_ended(context, err);
 }
 
+void member_line(const struct member *member, bool is_observer, char *line, size_t size)
+{
+    snprintf(line, size, "%s:%d:%d:%s;%s:%d", member->host, MEMBER_QUORUM_PORT, MEMBER_ELECTION_PORT,
+             is_observer ? "observer" : "participant", member->host, MEMBER_PORT);
+}
+
 /* As zoo.cfg would have it. */
 struct configuration {
     struct keeper_config config;
@@ -186,12 +192,13 @@ static void configure(const struct keepers *keepers, const struct member *member
     config->max_client_cnxns = 0;
     if (keepers->plan.members == 1) return;
     for (int i = 0; i < keepers->plan.members; i++) {
-        const char *host = keepers->members[i].host;
-        snprintf(whole->lines[i], sizeof whole->lines[i], "%s:%d:%d:participant;%s:%d", host,
-                 MEMBER_QUORUM_PORT, MEMBER_ELECTION_PORT, host, MEMBER_PORT);
-        whole->servers[i] = (struct keeper_server){
-            .id = i + 1, .host = host, .quorum_port = MEMBER_QUORUM_PORT, .line = whole->lines[i]};
+        member_line(&keepers->members[i], false, whole->lines[i], sizeof whole->lines[i]);
+        whole->servers[i] = (struct keeper_server){.id = i + 1,
+                                                   .host = keepers->members[i].host,
+                                                   .quorum_port = MEMBER_QUORUM_PORT,
+                                                   .line = whole->lines[i]};
     }
+    config->reconfig_enabled = config->skip_acl = keepers->plan.has_changes;
     config->servers = whole->servers;
     config->server_count = (size_t)keepers->plan.members;
 }
@@ -402,6 +409,18 @@ struct member *keepers_leader(struct keepers *keepers)
     return leader;
 }
 
+int keepers_voters(struct keepers *keepers)
+{
+    struct member *leader = keepers_leader(keepers);
+    if (!leader) return 0;
+    if (keepers->plan.members == 1) return 1;
+    int count = 0, voters = 0;
+    uint64_t index;
+    const struct quorum_member *members = quorum_members(member_keeper(leader)->quorum, &count, &index);
+    for (int i = 0; i < count; i++) voters += members[i].part == QUORUM_VOTER;
+    return voters;
+}
+
 /* A term has one leader for ever. */
 static void look_at_leader(struct keepers *keepers)
 {
@@ -543,12 +562,14 @@ static void draw_plan(struct keepers *keepers, int forced_members)
     plan->has_power_cuts = !keepers_chance(keepers, 5);
     plan->has_failed_syncs = plan->has_power_cuts && keepers_chance(keepers, 3);
     plan->has_wipes = plan->members > 2 && keepers_chance(keepers, 3);
-    keepers_note(
-        keepers,
-        "plan: %d members, %d guests, windows up to %d, tick %d ms, sessions %d ms, snapshots every %d%s%s%s",
-        plan->members, plan->guests, plan->window, plan->tick_ms, plan->timeout_ms, (int)plan->snap_count,
-        plan->has_power_cuts ? ", power cuts" : "", plan->has_failed_syncs ? ", failed syncs" : "",
-        plan->has_wipes ? ", wiped disks" : "");
+    plan->has_changes = plan->members > 2 && keepers_chance(keepers, 3);
+    keepers_note(keepers,
+                 "plan: %d members, %d guests, windows up to %d, tick %d ms, sessions %d ms, snapshots every "
+                 "%d%s%s%s%s",
+                 plan->members, plan->guests, plan->window, plan->tick_ms, plan->timeout_ms,
+                 (int)plan->snap_count, plan->has_power_cuts ? ", power cuts" : "",
+                 plan->has_failed_syncs ? ", failed syncs" : "", plan->has_wipes ? ", wiped disks" : "",
+                 plan->has_changes ? ", changes of members" : "");
 }
 
 static enum error make_machines(struct keepers *keepers)
@@ -584,7 +605,7 @@ enum error keepers_new(uint64_t seed, int forced_members, void (*line)(void *con
         draw_plan(keepers, forced_members);
         err = make_machines(keepers);
     }
-    keepers->guests = calloc(GUESTS_MAX + MEMBERS_MAX, sizeof *keepers->guests);
+    keepers->guests = calloc(GUESTS_MAX + MEMBERS_MAX + 1, sizeof *keepers->guests);
     if (!keepers->guests) err = ERR_NOMEM;
     if (err != OK) {
         keepers_free(&keepers);

@@ -60,11 +60,11 @@ enum keepers_phase { PHASE_SETUP, PHASE_LIFE, PHASE_QUIET, PHASE_OVER };
 struct keepers_plan {
     int members, guests, steps, tick_ms, timeout_ms, window;
     int64_t snap_count;
-    bool has_power_cuts, has_failed_syncs, has_wipes;
+    bool has_power_cuts, has_failed_syncs, has_wipes, has_changes;
 };
 
 struct keepers_counts {
-    int64_t starts, power_cuts, kills, stops, ends, wipes, cuts, pauses, leaders, looks;
+    int64_t starts, power_cuts, kills, stops, ends, wipes, cuts, pauses, leaders, looks, changes;
 };
 
 /* A session as the members have it. */
@@ -86,7 +86,7 @@ struct keepers {
     struct member members[MEMBERS_MAX];
     struct sim_machine *client_machines[CLIENT_MACHINES];
     struct loop *client_loops[CLIENT_MACHINES];
-    struct guest *guests; /* and, after GUESTS_MAX, an inspector for each member */
+    struct guest *guests; /* and, after GUESTS_MAX, an inspector for each member, and the admin */
     int guest_count;
     enum keepers_phase phase;
     int64_t quiet_ms; /* since when nothing new is asked */
@@ -125,6 +125,8 @@ void keepers_run(struct keepers *keepers, int64_t ms);
 bool keepers_run_until(struct keepers *keepers, bool (*check)(void *context), void *context,
                        int64_t limit_ms);
 
+/* "HOST:PORT:PORT:participant;HOST:PORT", or observer. */
+void member_line(const struct member *member, bool is_observer, char *line, size_t size);
 void member_start(struct member *member);
 void member_power_cut(struct member *member);
 void member_kill(struct member *member);
@@ -139,5 +141,7 @@ struct member *keepers_leader(struct keepers *keepers);
 /* Does this session exist with them still? */
 bool keepers_has_session(const struct keepers *keepers, int64_t id);
 
+/* How many members vote, as the leader has it; 0: nobody leads. */
+int keepers_voters(struct keepers *keepers);
 /* All members are up, have applied the same, and are equal. */
 void keepers_compare(struct keepers *keepers);

@@ -20,6 +20,11 @@ static struct guest *inspector(struct keepers *keepers, int member)
     return &keepers->guests[GUESTS_MAX + member];
 }
 
+static struct guest *admin_of(struct keepers *keepers)
+{
+    return &keepers->guests[GUESTS_MAX + MEMBERS_MAX];
+}
+
 static bool is_set_up(void *context)
 {
     const struct guest *first = context;
@@ -37,6 +42,9 @@ static void set_up(struct keepers *keepers)
                     keepers->client_loops[machine]);
         keepers->guest_count++;
     }
+    guest_start(admin_of(keepers), keepers, GUESTS_MAX + MEMBERS_MAX, keepers->client_machines[0],
+                keepers->client_loops[0]);
+    admin_of(keepers)->is_admin = true;
     while (!is_set_up(first) && !keepers_has_failed(keepers)) {
         keepers_run(keepers, 5);
         if (keepers_now_ms(keepers) > SETTLE_MS)
@@ -130,6 +138,7 @@ static void leave(struct keepers *keepers)
 {
     keepers->phase = PHASE_OVER;
     for (int i = 0; i < keepers->guest_count; i++) guest_stop(&keepers->guests[i]);
+    guest_stop(admin_of(keepers));
     int64_t limit_ms = keepers->plan.timeout_ms * 2 + keepers->plan.tick_ms * 4 + 5000;
     if (keepers_run_until(keepers, is_nobody_left, keepers, limit_ms)) return;
     for (int i = 0; i < keepers->plan.members && !keepers_has_failed(keepers); i++) {
@@ -170,11 +179,26 @@ static void live_in(struct keepers *keepers)
     keepers_siege_free(&siege);
 }
 
-static const char *const count_names[] = {"starts",          "power cuts", "kills",    "stops",
-                                          "ended by itself", "new disks",  "cuts",     "pauses",
-                                          "leaders",         "looks",      "writes",   "without an answer",
-                                          "reads",           "events",     "sessions", "moved sessions",
-                                          "expired",         "closed",     NULL};
+static const char *const count_names[] = {"starts",
+                                          "power cuts",
+                                          "kills",
+                                          "stops",
+                                          "ended by itself",
+                                          "new disks",
+                                          "cuts",
+                                          "pauses",
+                                          "leaders",
+                                          "looks",
+                                          "changes of members",
+                                          "writes",
+                                          "without an answer",
+                                          "reads",
+                                          "events",
+                                          "sessions",
+                                          "moved sessions",
+                                          "expired",
+                                          "closed",
+                                          NULL};
 
 static void live(uint64_t seed, int forced, void (*line)(void *context, const char *text), void *context,
                  struct seeds_result *result)
@@ -188,9 +212,9 @@ static void live(uint64_t seed, int forced, void (*line)(void *context, const ch
     const struct tree_history_counts *guests = &keepers->history.counts;
     const int64_t all[] = {members->starts,  members->power_cuts, members->kills,   members->stops,
                            members->ends,    members->wipes,      members->cuts,    members->pauses,
-                           members->leaders, members->looks,      guests->writes,   guests->lost,
-                           guests->reads,    guests->events,      guests->sessions, guests->moved,
-                           guests->expired,  guests->closed};
+                           members->leaders, members->looks,      members->changes, guests->writes,
+                           guests->lost,     guests->reads,       guests->events,   guests->sessions,
+                           guests->moved,    guests->expired,     guests->closed};
     _Static_assert(sizeof all / sizeof *all + 1 == sizeof count_names / sizeof *count_names,
                    "each has its name");
     memcpy(result->counts, all, sizeof all);

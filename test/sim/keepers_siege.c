@@ -1,14 +1,15 @@
 #include "keepers_siege.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "guest.h"
 #include "keeper/inside.h"
 
 enum {
     MAX_CUTS = 24,
     SLICE_MS = 50,
-    READY_MS = 30000,
-    MAX_STARTS = 12,
+    READY_MS = 40000,
     MAX_SKEW_MS = 6 * 3600 * 1000,
 };
 
@@ -298,9 +299,10 @@ static void hand_over(struct keepers_siege *siege)
     keepers_trouble(keepers, 500);
 }
 
-static bool is_everybody_level(const struct keepers *keepers)
+static bool is_everybody_level(struct keepers *keepers)
 {
     uint64_t index = 0;
+    if (keepers_voters(keepers) < keepers->plan.members) return false;
     for (int i = 0; i < keepers->plan.members; i++) {
         const struct member *member = &keepers->members[i];
         if (member->state != MEMBER_READY) return false;
@@ -309,6 +311,53 @@ static bool is_everybody_level(const struct keepers *keepers)
         index = applied;
     }
     return true;
+}
+
+/* --- who belongs to it --- */
+
+static struct guest *admin_of(struct keepers *keepers)
+{
+    return &keepers->guests[GUESTS_MAX + MEMBERS_MAX];
+}
+
+static bool ask_join(struct keepers *keepers, const struct member *member, bool is_observer)
+{
+    char line[80], joining[100];
+    member_line(member, is_observer, line, sizeof line);
+    snprintf(joining, sizeof joining, "server.%d=%s", member->number, line);
+    return guest_reconfig(admin_of(keepers), joining, "");
+}
+
+static void change_members(struct keepers_siege *siege)
+{
+    struct keepers *keepers = siege->keepers;
+    struct member *member = somebody(siege);
+    int64_t kind = keepers_between(keepers, 0, 2);
+    char leaving[12];
+    if (!keepers->plan.has_changes) {
+        kill_one(siege);
+        return;
+    }
+    if (kind < 2 && keepers_voters(keepers) < 3) kind = 2;
+    snprintf(leaving, sizeof leaving, "%d", member->number);
+    bool is_asked =
+        kind == 0 ? guest_reconfig(admin_of(keepers), "", leaving) : ask_join(keepers, member, kind == 1);
+    if (!is_asked) return;
+    keepers->counts.changes++;
+    keepers_trouble(keepers, 5000);
+    keepers_note(keepers, "member %d is asked %s", member->number,
+                 kind == 0   ? "to leave"
+                 : kind == 1 ? "to observe"
+                             : "to vote");
+}
+
+/* Everybody is to vote again. */
+static void restore_members(struct keepers *keepers)
+{
+    if (!keepers->plan.has_changes || keepers_voters(keepers) == keepers->plan.members) return;
+    struct member *member = &keepers->members[keepers_between(keepers, 0, keepers->plan.members - 1)];
+    ask_join(keepers, member, false);
+    keepers_trouble(keepers, 1000);
 }
 
 /* A member's disk is replaced by a new one: only while all have everything, and no other has a new one yet. */
@@ -339,9 +388,10 @@ static const struct {
     int weight;
     int least_members;
 } blows[] = {
-    {kill_one, 8, 1},   {die_at_write, 6, 1}, {stop_one, 2, 1},     {blackout, 2, 2},   {cut_off, 6, 1},
-    {part, 4, 2},       {pause_one, 5, 1},    {fill_disk, 2, 1},    {slow_disk, 2, 1},  {fail_sync, 2, 1},
-    {jump_clock, 2, 1}, {hand_over, 3, 2},    {replace_disk, 2, 3}, {reset_some, 4, 1}, {slow_net, 2, 1},
+    {kill_one, 8, 1},     {die_at_write, 6, 1},   {stop_one, 2, 1},   {blackout, 2, 2},
+    {cut_off, 6, 1},      {part, 4, 2},           {pause_one, 5, 1},  {fill_disk, 2, 1},
+    {slow_disk, 2, 1},    {fail_sync, 2, 1},      {jump_clock, 2, 1}, {hand_over, 3, 2},
+    {replace_disk, 2, 3}, {change_members, 5, 3}, {reset_some, 4, 1}, {slow_net, 2, 1},
 };
 
 static void strike(struct keepers_siege *siege)
@@ -371,30 +421,30 @@ static bool is_all_ready(void *context)
     return is_all;
 }
 
-static bool is_settled(void *context)
-{
-    struct keepers *keepers = context;
-    bool is_any_down = false;
-    for (int i = 0; i < keepers->plan.members; i++) is_any_down |= keepers->members[i].state == MEMBER_DOWN;
-    return is_any_down || is_all_ready(keepers);
-}
-
 static void bring_up(struct keepers *keepers)
 {
-    for (int starts = 0; starts < MAX_STARTS && !keepers_has_failed(keepers); starts++) {
-        if (is_all_ready(keepers)) return;
+    enum { STEP_MS = 250, SURE_MS = 5000 };
+    int64_t end_ms = keepers_now_ms(keepers) + READY_MS, good_ms = keepers_now_ms(keepers);
+    for (;;) {
         for (int i = 0; i < keepers->plan.members; i++) {
             if (keepers->members[i].state == MEMBER_DOWN) member_start(&keepers->members[i]);
         }
-        if (!keepers_run_until(keepers, is_settled, keepers, READY_MS)) {
-            for (int i = 0; i < keepers->plan.members; i++) {
-                if (keepers->members[i].state != MEMBER_READY)
-                    keepers_fail(keepers, "member %d is not ready %d s after its start", i + 1,
-                                 READY_MS / 1000);
-            }
+        keepers_run(keepers, STEP_MS);
+        bool is_known = keepers->phase == PHASE_SETUP || keepers_voters(keepers) == keepers->plan.members;
+        if (keepers_has_failed(keepers)) return;
+        if (!is_all_ready(keepers) || !is_known) good_ms = keepers_now_ms(keepers);
+        /* A change that was asked for may still come true. */
+        if (keepers_now_ms(keepers) - good_ms >= (keepers->plan.has_changes ? SURE_MS : STEP_MS)) return;
+        if (keepers->phase != PHASE_SETUP) restore_members(keepers);
+        if (keepers_now_ms(keepers) < end_ms) continue;
+        for (int i = 0; i < keepers->plan.members; i++) {
+            if (keepers->members[i].state != MEMBER_READY)
+                keepers_fail(keepers, "member %d is not ready %d s after all was well", i + 1,
+                             READY_MS / 1000);
         }
+        keepers_fail(keepers, "not everybody votes %d s after all was well", READY_MS / 1000);
+        return;
     }
-    if (!is_all_ready(keepers)) keepers_fail(keepers, "not every member comes up");
 }
 
 void keepers_siege_heal(struct keepers_siege *siege)
