@@ -503,9 +503,13 @@ static void heard_list(struct line *line, const struct ask *ask, int64_t zxid, s
 static void heard_pair_get(struct line *line, int64_t zxid, struct jute *in)
 {
     for (int i = 0; i < 2; i++) {
-        jute_int(in);
+        int32_t op = jute_int(in);
         jute_bool(in);
         jute_int(in);
+        if (op == OP_ERROR) { /* a member that is behind: it is not there yet */
+            if (jute_int(in) == ZK_NO_NODE) tell(line, FACT_ABSENT, zxid, PAIR + i, 0);
+            continue;
+        }
         uint64_t value = take_value(in);
         tell_stat(line, zxid, PAIR + i, in, value);
     }
