@@ -162,7 +162,7 @@ static void shake(struct line *line)
     struct text out = {0};
     bool is_ghost = guest->session == 0 && guest->ghost != 0;
     line->asked_session = is_ghost ? guest->ghost : guest->session;
-    text_add_be32(&out, 0);
+    text_add_be32(&out, guest->is_broker ? KEEPER_BROKER_PROTOCOL : 0);
     text_add_be64(&out, (uint64_t)guest->zxid);
     text_add_be32(&out, (uint32_t)guest->keepers->plan.timeout_ms);
     text_add_be64(&out, (uint64_t)line->asked_session);
@@ -427,11 +427,21 @@ static int64_t heard_by_leader_ms(const struct guest *guest)
     return heard_ms;
 }
 
+/* Its connection has been there long enough that no member can take it for lost. */
+static bool has_stayed(const struct guest *guest)
+{
+    enum { LONG_MS = 3000 };
+    const struct line *line = guest->now;
+    return line && line->state == LINE_UP && keepers_now_ms(guest->keepers) - line->begun_ms > LONG_MS;
+}
+
 void guest_session_gone(struct guest *guest)
 {
     struct keepers *keepers = guest->keepers;
     const struct tree_session *session = &keepers->history.sessions[guest->record];
     if (session->state != SESSION_OPEN) return;
+    bool is_calm = keepers->trouble_ms <= keepers_now_ms(keepers);
+    if (guest->is_broker && !(is_calm && has_stayed(guest))) return;
     int64_t silent_ms = keepers_now_ms(keepers) - heard_by_leader_ms(guest);
     if (silent_ms < guest->timeout_ms) {
         keepers_fail(keepers,

@@ -79,6 +79,7 @@ struct guest {
     int index;
     bool is_inspector; /* pinned to one member, reads all there is */
     bool is_admin;     /* asks nothing but guest_reconfig's */
+    bool is_broker;    /* one of ours: its session ends a moment after its connection */
     int pinned;
     struct sim_machine *machine;
     struct loop *loop;

@@ -562,6 +562,7 @@ static void draw_plan(struct keepers *keepers, int forced_members)
     plan->has_power_cuts = !keepers_chance(keepers, 5);
     plan->has_failed_syncs = plan->has_power_cuts && keepers_chance(keepers, 3);
     plan->has_wipes = plan->members > 2 && keepers_chance(keepers, 3);
+    plan->has_broker = keepers_chance(keepers, 3);
     plan->has_changes = plan->members > 2 && keepers_chance(keepers, 3);
     keepers_note(keepers,
                  "plan: %d members, %d guests, windows up to %d, tick %d ms, sessions %d ms, snapshots every "

@@ -40,6 +40,7 @@ static void set_up(struct keepers *keepers)
         int machine = i % CLIENT_MACHINES;
         guest_start(&keepers->guests[i], keepers, i, keepers->client_machines[machine],
                     keepers->client_loops[machine]);
+        keepers->guests[i].is_broker = i == 1 && keepers->plan.has_broker;
         keepers->guest_count++;
     }
     guest_start(admin_of(keepers), keepers, GUESTS_MAX + MEMBERS_MAX, keepers->client_machines[0],
