@@ -515,7 +515,9 @@ static void walk_fact(struct walk *walk, const struct tree_fact *fact)
         break;
     case FACT_THERE:
         if (!walk->is_there) hidden_birth(walk, fact->zxid);
-        lived(check, walk->owner, fact->zxid);
+        /* The same, unless somebody may have made it anew that nobody heard of. */
+        if (open_writes(check, walk->path, CHANGE_CREATE, walk->version_zxid, fact->zxid) == 0)
+            lived(check, walk->owner, fact->zxid);
         break;
     case FACT_ABSENT:
         if (walk->is_there) hidden_end(walk, fact->zxid, false);
