@@ -183,6 +183,7 @@ static void attached(struct line *line)
     struct keepers *keepers = guest->keepers;
     line->record = tree_history_line(&keepers->history, guest->index, line->member + 1, guest->record);
     line->state = LINE_UP;
+    line->attached_ms = keepers_now_ms(keepers);
     line->zxid = guest->zxid;
     line->is_given_up = false;
     if (guest->now != line) { /* the session moved here; the old connection may still be there */
@@ -231,6 +232,11 @@ static void heard_shake(struct line *line, struct slice frame)
             keepers_fail(keepers, "session %" PRIx64 " was made by member %d", (uint64_t)id,
                          line->member + 1);
         }
+    }
+    /* It asked before the other was attached, and was told after: which of them has the session now, nobody here knows. */
+    if (line != guest->now && guest->now && guest->now->attached_ms >= line->sent_ms) {
+        drop(line);
+        return;
     }
     guest->timeout_ms = timeout_ms;
     guest_is_alive(guest, line->sent_ms);

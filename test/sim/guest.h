@@ -63,7 +63,7 @@ struct line {
     int waiting;
     int32_t xid;
     int64_t zxid; /* of its last answer */
-    int64_t begun_ms, heard_ms, sent_ms;
+    int64_t begun_ms, heard_ms, sent_ms, attached_ms;
     int64_t asked_session;
     bool is_given_up; /* its session is attached elsewhere */
     bool is_closing;
