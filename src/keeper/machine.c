@@ -398,6 +398,7 @@ static bool multi_has_acls(struct jute in)
         if (!op_creates(request.op) || request.op == OP_CREATE_TTL || request.was_ttl) continue;
         if (request.flags < 0 || request.flags > FLAG_TTL_SEQUENTIAL) return true;
         if (get_be32(request.acl.data) == UINT32_MAX) return false;
+        if (request.flags >= FLAG_TTL) return true; /* not without a time to live */
     }
     return true;
 }

@@ -328,6 +328,7 @@ static void a_multi_without_an_acl_is_no_request(void **state)
         {"flags that nobody knows come first", OP_CREATE, 7, 0, true},
         {"createTTL looks at it later", OP_CREATE_TTL, 5, 0, true},
         {"the part before it is wrong", OP_CREATE, 0, -1, true},
+        {"the part before it wants to live for a time that it does not tell", OP_CREATE, 0, 5, true},
     };
     struct text body = {0};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 import sys
+import time
 
 OPS = {"create": 1, "delete": 2, "exists": 3, "get": 4, "set": 5, "getacl": 6, "setacl": 7, "children": 8, "sync": 9,
        "ping": 11, "children2": 12, "check": 13, "multi": 14, "create2": 15, "reconfig": 16, "checkwatches": 17,
@@ -389,8 +390,10 @@ class Script:
         return (name, index, xid, OPS[name], body)
 
 
-def compare(addresses, script, steps, limit=10):
-    """How many steps were answered differently, each printed; and how many were asked."""
+def compare(addresses, script, steps, limit=10, seconds=45):
+    """How many steps were answered differently, each printed; and how many were asked. After a minute each server has its own moment to
+    delete containers."""
+    end = time.monotonic() + seconds
     left, right = Side(addresses[0]), Side(addresses[1])
     differences = 0
     for number in range(steps):
@@ -401,6 +404,8 @@ def compare(addresses, script, steps, limit=10):
             print(f"step {number} {step}\n  {addresses[0]}: {a}\n  {addresses[1]}: {b}", flush=True)
             if differences >= limit:
                 break
+        if time.monotonic() > end:
+            break
     return differences, number + 1
 
 
