@@ -33,12 +33,23 @@ struct undo {
 
 /* --- finding --- */
 
-static uint32_t hash_child(const struct znode *parent, struct slice name)
+uint32_t tree_hash_child(const struct znode *parent, struct slice name)
 {
     uint64_t hash = hash_bytes(name.data, name.size) + parent->slot * 0x9e3779b97f4a7c15ULL;
     hash ^= hash >> 32;
     hash *= 0xd6e8feb86659fd93ULL;
     return (uint32_t)(hash >> 32);
+}
+
+void tree_expect_bucket(const struct tree *tree, uint32_t hash)
+{
+    __builtin_prefetch(&tree->buckets[hash & (tree->bucket_count - 1)]);
+}
+
+void tree_expect_first(const struct tree *tree, uint32_t hash)
+{
+    const struct znode *first = tree->buckets[hash & (tree->bucket_count - 1)];
+    if (first) __builtin_prefetch(&first->hash);
 }
 
 static struct znode *bucket_find(struct znode *node, const struct znode *parent, struct slice name,
@@ -56,7 +67,7 @@ static struct znode *bucket_find(struct znode *node, const struct znode *parent,
 struct znode *tree_child(const struct tree *tree, const struct znode *parent, struct slice name)
 {
     if (tree->bucket_count == 0) return NULL;
-    uint32_t hash = hash_child(parent, name);
+    uint32_t hash = tree_hash_child(parent, name);
     struct znode *found = bucket_find(tree->buckets[hash & (tree->bucket_count - 1)], parent, name, hash);
     if (!found && tree->old_bucket_count > 0) {
         found = bucket_find(tree->old_buckets[hash & (tree->old_bucket_count - 1)], parent, name, hash);
@@ -116,7 +127,7 @@ static void hash_insert(struct tree *tree, struct znode *node)
         tree->bucket_count = grown;
     }
     buckets_move(tree, BUCKETS_MOVED_AT_ONCE);
-    node->hash = hash_child(node->parent, znode_name(node));
+    node->hash = tree_hash_child(node->parent, znode_name(node));
     struct znode **bucket = &tree->buckets[node->hash & (tree->bucket_count - 1)];
     node->hash_next = *bucket;
     *bucket = node;

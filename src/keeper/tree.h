@@ -104,7 +104,9 @@ struct tree {
 
     struct tree_restoring {
         int64_t zxid;
-        struct map slots; /* stored slot: the znode */
+        struct znode **by_slot; /* by stored slot, as far as they are dense */
+        size_t by_slot_count;
+        struct map slots; /* the others */
         struct map acls;  /* stored id: ours + 1 */
     } restoring;
 

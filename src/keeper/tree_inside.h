@@ -13,3 +13,7 @@ void znode_checksum_data(struct znode *node);
 /* The same for all znodes, and the digest. */
 void tree_digest_all(struct tree *tree);
 void tree_restoring_free(struct tree *tree);
+/* Where a child would be looked for: a number for tree_expect, which fetches that place into the cache ahead of time. */
+uint32_t tree_hash_child(const struct znode *parent, struct slice name);
+void tree_expect_bucket(const struct tree *tree, uint32_t hash);
+void tree_expect_first(const struct tree *tree, uint32_t hash);

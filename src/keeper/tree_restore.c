@@ -31,6 +31,7 @@ void znode_encode(const struct znode *node, struct text *out)
 
 void tree_restoring_free(struct tree *tree)
 {
+    free(tree->restoring.by_slot);
     map_free(&tree->restoring.slots);
     map_free(&tree->restoring.acls);
     tree->restoring = (struct tree_restoring){0};
@@ -49,6 +50,29 @@ enum error tree_restore_acl(struct tree *tree, uint32_t id, struct slice bytes)
     if (map_get_number(&tree->restoring.acls, id)) return ERR_CORRUPT;
     uint32_t acl = acl_intern(&tree->acls, bytes);
     return map_put_number(&tree->restoring.acls, id, (void *)((uintptr_t)acl + 1));
+}
+
+static struct znode *stored(const struct tree_restoring *restoring, uint32_t slot)
+{
+    if (slot < restoring->by_slot_count && restoring->by_slot[slot]) return restoring->by_slot[slot];
+    return restoring->slots.count > 0 ? map_get_number(&restoring->slots, slot) : NULL;
+}
+
+/* Slots are names: one that is far beyond the number of znodes read so far costs a place in the map, not all places up to it. */
+static enum error stored_add(struct tree_restoring *restoring, uint32_t slot, size_t read_count,
+                             struct znode *node)
+{
+    if (slot >= restoring->by_slot_count && slot < 2 * read_count + 1024) {
+        size_t grown = 2 * ((size_t)slot + 1024);
+        struct znode **moved = realloc(restoring->by_slot, grown * sizeof *moved);
+        if (!moved) return ERR_NOMEM;
+        memset(moved + restoring->by_slot_count, 0, (grown - restoring->by_slot_count) * sizeof *moved);
+        restoring->by_slot = moved;
+        restoring->by_slot_count = grown;
+    }
+    if (slot >= restoring->by_slot_count) return map_put_number(&restoring->slots, slot, node);
+    restoring->by_slot[slot] = node;
+    return OK;
 }
 
 enum error tree_restore_znode(struct tree *tree, struct jute *in)
@@ -71,7 +95,7 @@ enum error tree_restore_znode(struct tree *tree, struct jute *in)
     struct slice name = jute_bytes(in), data = jute_bytes(in);
     bool is_root = parent_slot == NO_SLOT;
     uintptr_t acl = (uintptr_t)map_get_number(&restoring->acls, stored_acl);
-    if (in->is_bad || acl == 0 || map_get_number(&restoring->slots, stored_slot)) return ERR_CORRUPT;
+    if (in->is_bad || acl == 0 || stored(restoring, stored_slot)) return ERR_CORRUPT;
     if (is_root ? tree->root != NULL || read.owner != 0 : name.size == 0) return ERR_CORRUPT;
     int64_t zxid = restoring->zxid;
     if (read.czxid > zxid || read.mzxid > zxid || read.pzxid > zxid) return ERR_CORRUPT;
@@ -90,12 +114,13 @@ enum error tree_restore_znode(struct tree *tree, struct jute *in)
     acl_retain(&tree->acls, node->acl);
     tree->slots[tree->slot_count++] = node;
     if (is_root) tree->root = node;
-    return map_put_number(&restoring->slots, stored_slot, node);
+    return stored_add(restoring, stored_slot, tree->slot_count, node);
 }
 
 struct restored {
     int64_t czxid;
     uint32_t order;
+    uint32_t hash; /* of its place among its parent's children */
     struct znode *node;
 };
 
@@ -116,7 +141,7 @@ static struct restored *restored_sorted(const struct tree *tree, size_t *count)
     for (size_t i = 0; i < tree->slot_count; i++) {
         struct znode *node = tree->slots[i];
         if (!node || node == tree->root) continue;
-        all[found++] = (struct restored){node->czxid, node->order, node};
+        all[found++] = (struct restored){node->czxid, node->order, 0, node};
         if (found > 1 && restored_compare(&all[found - 2], &all[found - 1]) > 0) is_sorted = false;
     }
     if (!is_sorted) qsort(all, found, sizeof *all, restored_compare);
@@ -125,9 +150,9 @@ static struct restored *restored_sorted(const struct tree *tree, size_t *count)
 }
 
 static enum error tie(struct tree *tree, struct znode *node,
-                      struct ephemerals *(*owner_of)(void *context, int64_t), void *context)
+                      struct ephemerals *(*owner_of)(void *context, int64_t), void *context, bool *may_ring)
 {
-    struct znode *parent = map_get_number(&tree->restoring.slots, (uintptr_t)node->next);
+    struct znode *parent = stored(&tree->restoring, (uint32_t)(uintptr_t)node->next);
     if (!parent || parent == node || znode_owner_kind(parent) == OWNER_SESSION) return ERR_CORRUPT;
     if (tree_child(tree, parent, znode_name(node))) return ERR_CORRUPT;
     struct ephemerals *ephemerals = NULL;
@@ -135,9 +160,27 @@ static enum error tie(struct tree *tree, struct znode *node,
         ephemerals = owner_of(context, node->owner);
         if (!ephemerals) return ERR_CORRUPT;
     }
+    /* A parent is older than its children, so it hangs on the root already. If it does not, these may be rings, which hang
+     * together without hanging on the root. */
+    if (!parent->parent && parent != tree->root) *may_ring = true;
     node->parent = parent;
     tree_link_last(tree, node, ephemerals);
+    znode_checksum(node);
+    tree->digest += znode_digest(node);
     return OK;
+}
+
+/* Each znode's place in the table is somewhere else in memory: fetched while those before it are being tied. */
+static void look_ahead(const struct tree *tree, struct restored *all, size_t count, size_t at)
+{
+    enum { FAR = 12, NEAR = 6 };
+    if (at + FAR < count) {
+        struct restored *far = &all[at + FAR];
+        const struct znode *parent = stored(&tree->restoring, (uint32_t)(uintptr_t)far->node->next);
+        far->hash = parent ? tree_hash_child(parent, znode_name(far->node)) : 0;
+        tree_expect_bucket(tree, far->hash);
+    }
+    if (at + NEAR < count) tree_expect_first(tree, all[at + NEAR].hash);
 }
 
 enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(void *context, int64_t session),
@@ -153,12 +196,19 @@ enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(vo
     while (tree->bucket_count <= count) tree->bucket_count *= 2;
     tree->buckets = calloc(tree->bucket_count, sizeof *tree->buckets);
     enum error err = tree->buckets ? OK : ERR_NOMEM;
-    for (size_t i = 0; i < count && err == OK; i++) err = tie(tree, all[i].node, owner_of, context);
+    znode_checksum(tree->root);
+    tree->digest = znode_digest(tree->root);
+    bool may_ring = false;
+    for (size_t i = 0; i < count && err == OK; i++) {
+        look_ahead(tree, all, count, i);
+        err = tie(tree, all[i].node, owner_of, context, &may_ring);
+    }
     free(all);
     if (err != OK) return err;
-    /* Rings of znodes hang together without hanging on the root. */
-    if (znode_descendant_count(tree->root) != (int64_t)count) return ERR_CORRUPT;
-    tree_digest_all(tree);
+    if (may_ring) {
+        if (znode_descendant_count(tree->root) != (int64_t)count) return ERR_CORRUPT;
+        tree_digest_all(tree); /* which goes from parents to children */
+    }
 
     struct map_slot *slot;
     for (size_t i = 0; (slot = map_next(&tree->restoring.acls, &i));)
