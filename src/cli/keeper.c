@@ -12,6 +12,7 @@
 #include "cli/keeper_ensemble.h"
 #include "cli/keeper_surface.h"
 #include "keeper/keeper.h"
+#include "keeper/keeper_sasl.h"
 #include "keeper/keeper_tls.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
@@ -30,6 +31,7 @@ struct running {
     struct zoo_config *config;
     struct keeper_servers servers;
     struct keeper_config keeper_config;
+    struct sasl_users sasl_users;
     int64_t began_ms;
     int status, ready_fd;
     bool is_stopping;
@@ -154,9 +156,25 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->skip_acl = strcmp(zoo_text(config, ZOO_SKIP_ACL), "yes") == 0;
     keeper->enforce_quota = zoo_bool(config, ZOO_ENFORCE_QUOTA);
     keeper->super_digest = zoo_text(config, ZOO_DIGEST_AUTHENTICATION_PROVIDER_SUPER_DIGEST);
+    keeper->super_users = config->super_users;
+    keeper->admits_sasl_failures = zoo_bool(config, ZOO_ALLOW_SASL_FAILED_CLIENTS);
+    keeper->enforced_schemes = config->enforced_schemes;
+    keeper->has_x509_acls = config->has_x509_provider;
+    keeper->has_sasl_acls = config->has_sasl_provider;
     keeper->x509_super_user = zoo_text(config, ZOO_X509_AUTHENTICATION_PROVIDER_SUPER_USER);
     keeper->four_letter_words = zoo_text(config, ZOO_FOUR_LETTER_WORDS);
     keeper->admits_read_only = zoo_bool(config, ZOO_READONLYMODE_ENABLED);
+}
+
+static enum error know_users(struct running *running)
+{
+    struct text why = {0};
+    bool is_on = false;
+    enum error err = keeper_sasl_users(running->config, running->disk, &running->sasl_users, &is_on, &why);
+    if (err != OK) diag_error("no SASL for clients: %s", why.size > 0 ? why.data : error_text(err));
+    text_free(&why);
+    if (is_on) running->keeper_config.sasl_users = &running->sasl_users;
+    return err;
 }
 
 static enum error secure(struct running *running)
@@ -180,6 +198,7 @@ static int run(struct running *running)
     if (err == OK) err = loop_on_signals(running->loop, on_signal, running);
     struct keeper_events events = {.ready = on_ready, .failed = on_failed};
     configure(running->config, &running->keeper_config);
+    if (err == OK) err = know_users(running);
     if (err == OK) err = secure(running);
     if (err == OK && running->config->is_ensemble) {
         err = ensemble_configure(running->disk, running->config, &running->servers, &running->keeper_config);
@@ -245,6 +264,7 @@ int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd)
         keeper_servers_free(&running.servers);
     }
     bytes_release(&file);
+    sasl_users_free(&running.sasl_users);
     if (running.disk) disk_free(running.disk);
     if (running.descriptors) descriptors_free(running.descriptors);
     return status;

@@ -200,20 +200,36 @@ static bool digest_is_valid(struct slice id)
     return colons == 1;
 }
 
-static bool id_is_valid(struct slice scheme, struct slice id)
+/* A name, or a principal of Kerberos: service[/host]@REALM. */
+static bool principal_is_valid(struct slice id)
+{
+    size_t ats = 0, slashes = 0;
+    for (size_t i = 0; i < id.size; i++) {
+        ats += id.data[i] == '@';
+        slashes += id.data[i] == '/';
+        if (ats > 0 && id.data[i] == '/') return false;
+    }
+    return ats == 0 || (ats == 1 && slashes <= 1);
+}
+
+static bool id_is_valid(struct slice scheme, struct slice id, int schemes)
 {
     uint8_t address[16];
     int bits;
     if (!id.data) return false;
     if (slice_is(scheme, "digest")) return digest_is_valid(id);
     if (slice_is(scheme, "ip")) return ip_rule(id, address, &bits) != 0;
-    if (slice_is(scheme, "x509")) return id.size > 0;
+    if (slice_is(scheme, "x509")) return (schemes & ACL_X509) && id.size > 0;
+    if (slice_is(scheme, "sasl")) return (schemes & ACL_SASL) && principal_is_valid(id);
     return false;
 }
 
-static bool scheme_authenticates(struct slice scheme)
+/* Of somebody, not of an address. */
+static bool scheme_authenticates(struct slice scheme, int schemes)
 {
-    return slice_is(scheme, "digest") || slice_is(scheme, "x509");
+    if (slice_is(scheme, "x509")) return schemes & ACL_X509;
+    if (slice_is(scheme, "sasl")) return schemes & ACL_SASL;
+    return slice_is(scheme, "digest");
 }
 
 /* --- lists --- */
@@ -286,29 +302,30 @@ static void builder_add(struct acl_builder *builder, int32_t perms, struct slice
 }
 
 static enum error acl_fix_item(struct acl_builder *builder, const struct acl_item *item,
-                               const struct auth_ids *ids)
+                               const struct auth_ids *ids, int schemes)
 {
     if (!item->scheme.data) return ERR_ZK_INVALID_ACL;
-    bool looks_at_id =
-        slice_is(item->scheme, "world") || slice_is(item->scheme, "digest") || slice_is(item->scheme, "ip");
+    bool looks_at_id = slice_is(item->scheme, "world") || slice_is(item->scheme, "digest") ||
+                       slice_is(item->scheme, "ip") ||
+                       ((schemes & ACL_SASL) && slice_is(item->scheme, "sasl"));
     if (looks_at_id && !item->id.data) return ERR_ZK_MARSHALLING; /* Java trips over it */
     if (slice_is(item->scheme, "auth")) {
         bool is_authenticated = false;
         struct auth_id each;
         for (size_t at = 0; auth_next(ids, &at, &each);) {
-            if (!scheme_authenticates(each.scheme)) continue;
+            if (!scheme_authenticates(each.scheme, schemes)) continue;
             is_authenticated = true;
             builder_add(builder, item->perms, each.scheme, each.id);
         }
         return is_authenticated ? OK : ERR_ZK_INVALID_ACL;
     }
     bool is_world = slice_is(item->scheme, "world") && slice_is(item->id, "anyone");
-    if (!is_world && !id_is_valid(item->scheme, item->id)) return ERR_ZK_INVALID_ACL;
+    if (!is_world && !id_is_valid(item->scheme, item->id, schemes)) return ERR_ZK_INVALID_ACL;
     builder_add(builder, item->perms, item->scheme, item->id);
     return OK;
 }
 
-enum error acl_fix(struct slice sent, const struct auth_ids *ids, struct text *out)
+enum error acl_fix(struct slice sent, const struct auth_ids *ids, int schemes, struct text *out)
 {
     struct jute in = jute_of(sent);
     int32_t count = jute_count(&in, ACL_ITEM_MIN);
@@ -324,7 +341,7 @@ enum error acl_fix(struct slice sent, const struct auth_ids *ids, struct text *o
     enum error err = OK;
     for (int32_t i = 0; i < count && err == OK; i++) {
         struct acl_item item = item_take(&in);
-        err = in.is_bad ? ERR_ZK_MARSHALLING : acl_fix_item(&builder, &item, ids);
+        err = in.is_bad ? ERR_ZK_MARSHALLING : acl_fix_item(&builder, &item, ids, schemes);
         if (err == OK && out->size > ACL_LIST_MAX) err = ERR_ZK_INVALID_ACL;
     }
     if (err == OK) put_be32(out->data, (uint32_t)builder.count);

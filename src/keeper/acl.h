@@ -67,8 +67,10 @@ bool auth_measure(struct slice bytes, size_t *size);
 /* May somebody with these ids do `perm` where `list` rules? */
 bool acl_permits(struct slice list, int perm, const struct auth_ids *ids);
 
+/* Schemes that an ACL may name besides world, auth, digest and ip: those of the authentication providers that are configured. */
+enum acl_schemes { ACL_X509 = 1, ACL_SASL = 2 };
 /* What a client sent, made canonical into `out`. ERR_ZK_INVALID_ACL, or ERR_ZK_MARSHALLING when it cannot be read. */
-MUST_USE enum error acl_fix(struct slice sent, const struct auth_ids *ids, struct text *out);
+MUST_USE enum error acl_fix(struct slice sent, const struct auth_ids *ids, int schemes, struct text *out);
 /* The list as one without ADMIN may see it: digest ids without their hash. */
 void acl_mask(struct slice list, struct text *out);
 /* Reads over one ACL vector; false when malformed. */

@@ -8,6 +8,7 @@
 
 #include "keeper/inside.h"
 #include "loop/tls.h"
+#include "security/sasl_digest.h"
 
 enum { SCRATCH_SIZE = 64 << 10, OUT_FIRST_BYTES = 512 };
 
@@ -400,6 +401,7 @@ void keeper_free_dead(struct keeper *keeper)
         assert(!conn->first && !conn->live && conn->watcher.count == 0);
         bytes_release(&conn->out);
         text_free(&conn->ids);
+        sasl_digest_free(&conn->sasl);
         free(conn->in);
         free(conn);
     }

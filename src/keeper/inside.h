@@ -4,6 +4,7 @@
  *     requests.c  what a frame asks, and the order of answers
  *     session.c   sessions: opening, re-attaching, expiring
  *     events.c    watches set by requests, events sent
+ *     sasl.c      SASL, and whether who asks has proved enough
  *     words.c     four-letter words
  *     admin.c     the admin server's commands
  *     figures.c   numbers under ZooKeeper's names
@@ -88,6 +89,8 @@ struct conn {
     uint32_t attachment; /* of the session here; 0: a keeper alone */
     struct text ids;
     int auth_count;
+    struct sasl_digest *sasl; /* an exchange at work */
+    bool sasl_is_over;
     struct watcher watcher;
     uint8_t *in; /* what is not a whole frame yet, or may not be looked at yet */
     size_t in_size, in_capacity;
@@ -318,6 +321,12 @@ void events_watch_read(void *context, enum read_watch kind, struct slice path);
 enum error events_set_watches(struct conn *conn, struct slice body, bool has_persistent);
 enum error events_add_watch(struct conn *conn, struct slice body, struct text *out);
 enum error events_check_watches(struct conn *conn, struct slice body, bool removes);
+
+/* --- sasl.c --- */
+void sasl_take(struct conn *conn, int32_t xid, struct slice body);
+/* Has it proved enough (enforce.auth) to be served? */
+bool sasl_suffices(const struct conn *conn);
+void sasl_refuse(struct conn *conn, int32_t xid);
 
 /* --- words.c --- */
 /* Are these bytes, four at least, a word? If so it is answered and the connection finishes. */

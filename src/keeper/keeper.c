@@ -259,6 +259,8 @@ static void keeper_free(struct keeper *keeper)
     free((char *)keeper->config.initial_config);
     free((char *)keeper->config.super_digest);
     free((char *)keeper->config.x509_super_user);
+    free((char *)keeper->config.super_users);
+    free((char *)keeper->config.enforced_schemes);
     free((char *)keeper->config.four_letter_words);
     free(keeper);
 }
@@ -322,6 +324,8 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->config.initial_config = slice_dup(slice_of(config->initial_config));
     keeper->config.super_digest = slice_dup(slice_of(config->super_digest));
     keeper->config.x509_super_user = slice_dup(slice_of(config->x509_super_user));
+    keeper->config.super_users = slice_dup(slice_of(config->super_users));
+    keeper->config.enforced_schemes = slice_dup(slice_of(config->enforced_schemes));
     keeper->config.four_letter_words =
         slice_dup(slice_of(config->four_letter_words ? config->four_letter_words : ""));
     keeper->events = *events;
@@ -353,7 +357,9 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
                       (keeper->config.super_digest || !config->super_digest) &&
                       (keeper->config.x509_super_user || !config->x509_super_user) &&
                       (keeper->config.data_log_dir || !config->data_log_dir) &&
-                      (keeper->config.initial_config || !config->initial_config);
+                      (keeper->config.initial_config || !config->initial_config) &&
+                      (keeper->config.super_users || !config->super_users) &&
+                      (keeper->config.enforced_schemes || !config->enforced_schemes);
     enum error err = has_memory ? open_parts(keeper, lane) : ERR_NOMEM;
     if (err != OK) {
         keeper_free(keeper);

@@ -26,6 +26,7 @@ struct keeper;
 struct loop;
 struct lane;
 struct disk;
+struct sasl_users;
 struct tls_context;
 
 /* What srvr, envi and others say we are: the ZooKeeper whose behaviour this is, then our own version. */
@@ -48,30 +49,35 @@ struct keeper_server {
 /* Names and defaults as in zoo.cfg; keeper_config_init sets the defaults. Strings are copied by keeper_open.
  */
 struct keeper_config {
-    const char *data_dir;             /* must exist or be creatable */
-    const char *data_log_dir;         /* dataLogDir; NULL: data_dir */
-    int32_t server_id;                /* 1..254, the top byte of session ids */
-    int32_t tick_time_ms;             /* tickTime, 3000 */
-    int32_t min_session_timeout_ms;   /* -1: two ticks */
-    int32_t max_session_timeout_ms;   /* -1: twenty ticks */
-    int32_t max_client_cnxns;         /* per address, 60; 0: no limit */
-    int32_t max_cnxns;                /* in all, 0: no limit */
-    int32_t listen_backlog;           /* -1: 50 */
-    int32_t jute_max_buffer;          /* longest frame taken, 0xfffff */
-    int32_t global_outstanding_limit; /* writes in flight before sockets are read no more, 1000 */
-    int64_t snap_count;               /* entries between snapshots, 100000 */
-    int64_t snap_size_bytes;          /* or bytes of log, whichever comes first; 256 MiB */
-    int32_t snap_retain_count;        /* autopurge.snapRetainCount; 2 */
-    int64_t purge_interval_ms;        /* autopurge.purgeInterval; 0: after each snapshot */
-    int64_t pre_alloc_bytes;          /* preAllocSize: by which the log's file grows; 0: 256 KiB */
-    int64_t fsync_warning_ms;         /* fsync.warningthresholdms, 1000 */
-    bool force_sync;                  /* forceSync, true: fdatasync before an answer */
-    bool extended_types;              /* extendedTypesEnabled, false: TTL znodes answer -6 */
-    bool skip_acl;                    /* skipACL, false */
-    bool enforce_quota;               /* enforceQuota, false */
-    const char *super_digest;         /* DigestAuthenticationProvider.superDigest, NULL: none */
-    const char *x509_super_user;      /* X509AuthenticationProvider.superUser, NULL: none */
-    const char *four_letter_words;    /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
+    const char *data_dir;                /* must exist or be creatable */
+    const char *data_log_dir;            /* dataLogDir; NULL: data_dir */
+    int32_t server_id;                   /* 1..254, the top byte of session ids */
+    int32_t tick_time_ms;                /* tickTime, 3000 */
+    int32_t min_session_timeout_ms;      /* -1: two ticks */
+    int32_t max_session_timeout_ms;      /* -1: twenty ticks */
+    int32_t max_client_cnxns;            /* per address, 60; 0: no limit */
+    int32_t max_cnxns;                   /* in all, 0: no limit */
+    int32_t listen_backlog;              /* -1: 50 */
+    int32_t jute_max_buffer;             /* longest frame taken, 0xfffff */
+    int32_t global_outstanding_limit;    /* writes in flight before sockets are read no more, 1000 */
+    int64_t snap_count;                  /* entries between snapshots, 100000 */
+    int64_t snap_size_bytes;             /* or bytes of log, whichever comes first; 256 MiB */
+    int32_t snap_retain_count;           /* autopurge.snapRetainCount; 2 */
+    int64_t purge_interval_ms;           /* autopurge.purgeInterval; 0: after each snapshot */
+    int64_t pre_alloc_bytes;             /* preAllocSize: by which the log's file grows; 0: 256 KiB */
+    int64_t fsync_warning_ms;            /* fsync.warningthresholdms, 1000 */
+    bool force_sync;                     /* forceSync, true: fdatasync before an answer */
+    bool extended_types;                 /* extendedTypesEnabled, false: TTL znodes answer -6 */
+    bool skip_acl;                       /* skipACL, false */
+    bool enforce_quota;                  /* enforceQuota, false */
+    const char *super_digest;            /* DigestAuthenticationProvider.superDigest, NULL: none */
+    const char *x509_super_user;         /* X509AuthenticationProvider.superUser, NULL: none */
+    const struct sasl_users *sasl_users; /* whom SASL knows; NULL: no SASL. Outlives the keeper */
+    const char *super_users;             /* SASL users to whom ACLs do not apply, one a line; NULL: none */
+    bool admits_sasl_failures;           /* allowSaslFailedClients, false */
+    const char *enforced_schemes;      /* of one of these, separated by commas, a client must be; NULL: any */
+    bool has_x509_acls, has_sasl_acls; /* authProvider.N: what an ACL may name */
+    const char *four_letter_words;     /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
     bool shows_digests;         /* digest.enabled, true: hash tells the tree's digest at every 128th change */
     bool admits_read_only;      /* readonlymode.enabled: isro joins the whitelist */
     const char *initial_config; /* what the admin command initial_configuration shows, key=value lines */

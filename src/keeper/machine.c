@@ -80,6 +80,14 @@ static void add_stat(const struct znode *node, struct text *out)
     text_add(out, (struct slice){bytes, sizeof bytes});
 }
 
+/* Into machine.scratch. */
+static enum error fix_acl(const struct apply *apply, struct slice sent)
+{
+    uint8_t flags = apply->entry->flags;
+    int schemes = (flags & ENTRY_X509_ACLS ? ACL_X509 : 0) | (flags & ENTRY_SASL_ACLS ? ACL_SASL : 0);
+    return acl_fix(sent, &apply->entry->ids, schemes, &apply->machine->scratch);
+}
+
 static bool version_fits(int32_t wanted, int32_t actual)
 {
     return wanted == -1 || wanted == actual;
@@ -149,7 +157,7 @@ static enum error apply_create(struct apply *apply, const struct request *reques
     if (err != OK) return err;
     struct slice parent_path, name;
     if (!path_split(request->path, &parent_path, &name)) return ERR_ZK_BAD_ARGUMENTS;
-    err = acl_fix(request->acl, &apply->entry->ids, &machine->scratch);
+    err = fix_acl(apply, request->acl);
     if (err != OK) return err;
     struct znode *parent = tree_find(tree, parent_path);
     if (!parent) return ERR_ZK_NO_NODE;
@@ -259,7 +267,7 @@ static enum error apply_set_acl(struct apply *apply, const struct request *reque
 {
     struct machine *machine = apply->machine;
     if (!path_is_valid(request->path)) return ERR_ZK_BAD_ARGUMENTS;
-    enum error err = acl_fix(request->acl, &apply->entry->ids, &machine->scratch);
+    enum error err = fix_acl(apply, request->acl);
     if (err != OK) return err;
     struct znode *node = tree_find(&machine->tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;

@@ -81,6 +81,8 @@ enum entry_flags {
     ENTRY_SKIP_ACL = 2,       /* skipACL */
     ENTRY_LOCAL_DOOR = 4,     /* of createSession: it ends with the leader's process */
     ENTRY_ENFORCE_QUOTA = 8,  /* enforceQuota */
+    ENTRY_X509_ACLS = 16,     /* authProvider.N: X509AuthenticationProvider */
+    ENTRY_SASL_ACLS = 32,     /* authProvider.N: SASLAuthenticationProvider */
 };
 
 enum { PASSWORD_SIZE = 16 };

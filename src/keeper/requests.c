@@ -141,7 +141,9 @@ uint8_t request_flags(const struct keeper *keeper)
 {
     return (uint8_t)((keeper->config.extended_types ? ENTRY_EXTENDED_TYPES : 0) |
                      (keeper->config.skip_acl ? ENTRY_SKIP_ACL : 0) |
-                     (keeper->config.enforce_quota ? ENTRY_ENFORCE_QUOTA : 0));
+                     (keeper->config.enforce_quota ? ENTRY_ENFORCE_QUOTA : 0) |
+                     (keeper->config.has_x509_acls ? ENTRY_X509_ACLS : 0) |
+                     (keeper->config.has_sasl_acls ? ENTRY_SASL_ACLS : 0));
 }
 
 enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body)
@@ -483,7 +485,6 @@ static bool read_only_admits(const struct conn *conn, int32_t op)
 bool request_frame(struct conn *conn, struct slice frame)
 {
     enum { REQUEST_HEADER_SIZE = 8 };
-    static const uint8_t no_token[] = {0xff, 0xff, 0xff, 0xff};
     struct keeper *keeper = conn->keeper;
     bool is_taken = true;
     if (conn->is_reconfiguring) return false;
@@ -500,8 +501,9 @@ bool request_frame(struct conn *conn, struct slice frame)
         if (op == OP_AUTH) {
             take_auth(conn, xid, body);
         } else if (op == OP_SASL) {
-            conn_reply(conn, xid, 0, 0,
-                       (struct slice){no_token, sizeof no_token}); /* there is no such mechanism */
+            sasl_take(conn, xid, body);
+        } else if (!sasl_suffices(conn)) {
+            sasl_refuse(conn, xid);
         } else if (keeper->is_read_only && !read_only_admits(conn, op)) {
             conn_reply(conn, xid, keeper->machine.zxid, error_zk_code(ERR_ZK_NOT_READ_ONLY), SLICE_NULL);
         } else if (conn->live->is_read_only && op == OP_CLOSE_SESSION) {

@@ -28,7 +28,8 @@ struct sasl_users {
     size_t count, capacity;
 };
 
-/* The users of one section of a JAAS file. ERR_CONFIG: *why (appended to) says what is wrong and in which line. */
+/* The users of one section of a JAAS file. ERR_CONFIG: *why (appended to) says what is wrong and in which line;
+ * ERR_NOT_FOUND: that there is no such section. */
 MUST_USE enum error sasl_users_read(struct slice file, const char *section, struct sasl_users *users,
                                     struct text *why);
 /* Adds one, or gives a known one another password. ERR_NOMEM. */

@@ -173,7 +173,7 @@ enum error sasl_users_read(struct slice file, const char *section, struct sasl_u
     }
     if (err == OK && !is_found) {
         text_addf(why, "there is no section \"%s\"", section);
-        err = ERR_CONFIG;
+        err = ERR_NOT_FOUND;
     }
     text_free(&reader.token);
     return err;

@@ -166,17 +166,36 @@ static enum error key_set(struct loading *loading, ptrdiff_t index, struct slice
     return err;
 }
 
-/* Schemes that are there in any case. */
-static bool is_known_provider(struct slice class_name)
+/* Digest and ip are there in any case. */
+static bool provider_add(struct zoo_config *config, struct slice class_name)
 {
-    static const char *const names[] = {"X509AuthenticationProvider", "DigestAuthenticationProvider",
-                                        "IPAuthenticationProvider"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    bool unused;
+    const struct {
+        const char *name;
+        bool *is_there;
+    } known[] = {{"X509AuthenticationProvider", &config->has_x509_provider},
+                 {"SASLAuthenticationProvider", &config->has_sasl_provider},
+                 {"DigestAuthenticationProvider", &unused},
+                 {"IPAuthenticationProvider", &unused}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         char whole[96];
-        snprintf(whole, sizeof whole, "org.apache.zookeeper.server.auth.%s", names[i]);
-        if (slice_is(class_name, whole)) return true;
+        snprintf(whole, sizeof whole, "org.apache.zookeeper.server.auth.%s", known[i].name);
+        if (!slice_is(class_name, whole)) continue;
+        *known[i].is_there = true;
+        return true;
     }
     return false;
+}
+
+static enum error super_user_add(struct zoo_config *config, struct slice name)
+{
+    struct text list = {0};
+    if (config->super_users) text_addf(&list, "%s\n", config->super_users);
+    text_add(&list, name);
+    struct slice copy = list.failed ? SLICE_NULL : arena_copy(&config->arena, text_slice(&list));
+    text_free(&list);
+    config->super_users = (const char *)copy.data;
+    return copy.data ? OK : ERR_NOMEM;
 }
 
 static enum error pair_set(struct loading *loading, struct slice key, struct slice value, int line)
@@ -188,7 +207,9 @@ static enum error pair_set(struct loading *loading, struct slice key, struct sli
     if (begins(key, "server.")) return server_add(loading, key, value, line);
     if (slice_is(key, "version")) return OK; /* of a dynamic file: the members count, whenever that was */
     if (loading->config->problems.count >= PROBLEMS_MAX) return OK;
-    if (begins(key, "authProvider.") && is_known_provider(value)) return OK;
+    if (begins(key, "authProvider.") && provider_add(loading->config, value)) return OK;
+    if (slice_is(key, "superUser") || begins(key, "superUser."))
+        return super_user_add(loading->config, value);
     for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
         if (!begins(key, FAMILIES[i].prefix)) continue;
         complain(loading, FAMILIES[i].is_error ? PROBLEM_ERROR : PROBLEM_NO_EFFECT, line, key,
@@ -242,6 +263,17 @@ static void derive(struct loading *loading)
     if (!config->client_host) config->client_host = "";
     bool is_secure_only = config->line[ZOO_CLIENT_PORT] == 0 && config->line[ZOO_SECURE_CLIENT_PORT] > 0;
     if (is_secure_only) config->client_port = 0;
+
+    config->enforced_schemes = zoo_text(config, ZOO_ENFORCE_AUTH_SCHEMES);
+    if (zoo_bool(config, ZOO_SESSION_REQUIRE_CLIENT_SASLAUTH)) {
+        config->enforced_schemes = "sasl";
+    } else if (!zoo_bool(config, ZOO_ENFORCE_AUTH_ENABLED)) {
+        config->enforced_schemes = NULL;
+    } else if (!config->enforced_schemes || !config->enforced_schemes[0]) {
+        complain(loading, PROBLEM_ERROR, config->line[ZOO_ENFORCE_AUTH_ENABLED],
+                 SLICE("enforce.auth.enabled"),
+                 "asks for enforce.auth.schemes; digest, for one, would be right");
+    }
 
     size_t voters = 0;
     for (size_t i = 0; i < loading->count; i++) voters += !loading->servers[i].is_observer;
