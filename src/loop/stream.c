@@ -141,6 +141,7 @@ static enum error transport_send_file(struct stream *stream, struct file *file, 
 /* --- polling --- */
 
 static void on_event(uv_poll_t *poll, int status, int events);
+static void fail(struct stream *stream, enum error err);
 
 static void poll_for(struct stream *stream, int events)
 {
@@ -247,7 +248,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
             int number = 0;
             socklen_t size = sizeof number;
             getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &number, &size);
-            end(stream, number ? net_error(number) : ERR_EOF);
+            /* Nobody will ever take what waits to be sent. */
+            fail(stream, number ? net_error(number) : ERR_EOF);
             return;
         }
     }

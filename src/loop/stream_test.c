@@ -348,6 +348,31 @@ static void the_end_is_told_once(void **state)
     }
 }
 
+/* It asked for more than it took, and went: whoever waits for room to send it, and reads nothing meanwhile, must hear of that. */
+static void a_reset_ends_what_waits_to_be_sent(void **state)
+{
+    (void)state;
+    struct world world;
+    world_open(&world);
+    world.events = plain;
+    int fd = dial(&world);
+    assert_int_equal(send(fd, "hello", 5, 0), 5);
+    run_ms(&world, 20);
+    stream_set_reading(world.stream, false);
+    for (int i = 0; i < 64; i++) {
+        struct bytes *bytes = bytes_new(1 << 20);
+        memset(bytes->data, i, 1 << 20);
+        assert_int_equal(stream_write(world.stream, bytes, 0, 1 << 20), OK);
+    }
+    run_ms(&world, 50);
+    assert_true(stream_unsent_bytes(world.stream) > 0);
+    close(fd); /* with bytes it never read: a reset */
+    run_ms(&world, 5000);
+    assert_int_equal(world.closed_count, 1);
+    assert_int_equal(stream_unsent_bytes(world.stream), 0);
+    world_close(&world);
+}
+
 static void close_in_accept(struct world *world)
 {
     stream_close(&world->stream);
@@ -661,6 +686,7 @@ int main(void)
         cmocka_unit_test(a_file_shorter_than_promised_ends_the_stream),
         cmocka_unit_test(a_peer_that_finished_sending_still_gets_its_answer),
         cmocka_unit_test(the_end_is_told_once),
+        cmocka_unit_test(a_reset_ends_what_waits_to_be_sent),
         cmocka_unit_test(a_stream_may_be_closed_in_accept),
         cmocka_unit_test(reading_can_pause),
         cmocka_unit_test(names_and_numbers_connect),
