@@ -371,6 +371,7 @@ void conn_close(struct conn *conn)
 {
     if (conn->state == CONN_DEAD) return;
     struct keeper *keeper = conn->keeper;
+    trim_consider(keeper, sizeof *conn + conn->in_capacity + conn_unsent(conn));
     request_drop_all(conn);
     session_connection_lost(conn);
     watcher_free(&keeper->watches, &conn->watcher);

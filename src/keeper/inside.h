@@ -46,6 +46,7 @@ enum {
     QUOTA_TOLD_EVERY_MS = 1000,
     DIGEST_INTERVAL = 128, /* zxids from one digest that is remembered to the next */
     DIGESTS_KEPT = 1024,
+    TRIM_NOTED_BYTES = 4096, /* less data that goes is not worth noting */
 };
 
 enum conn_state {
@@ -204,6 +205,10 @@ struct keeper {
     bool is_saver_posted;
     struct loop_timer reaper;
     size_t reaper_slot;
+    struct loop_timer trim;
+    size_t freed_bytes, trim_freed_bytes;
+    int trim_waits;
+    bool is_trim_last;
 
     int64_t begun_ms, quota_told_ms;
     int64_t packets_received, packets_sent;
@@ -350,5 +355,8 @@ void saver_consider(struct keeper *keeper);
 void saver_run(struct loop_message *message);
 void saver_room(struct keeper *keeper);
 void saver_finish(struct keeper *keeper);
+/* About so much memory was freed: some day the system shall have it back. */
+void trim_consider(struct keeper *keeper, size_t freed_bytes);
+void trim_run(struct loop_timer *timer);
 void reaper_consider(struct keeper *keeper);
 void reaper_run(struct loop_timer *timer);

@@ -85,9 +85,15 @@ static void digests_note(struct keeper *keeper)
 static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
 {
     struct keeper *keeper = context;
+    const struct tree *tree = &keeper->machine.tree;
+    int64_t znodes = tree->count, bytes = tree->data_bytes;
     enum error err = machine_apply(&keeper->machine, entry);
     if (err == OK) digests_note(keeper);
     if (err != OK || !keeper->machine.wants_events) return err; /* recovering: nobody listens */
+    if (tree->count < znodes || tree->data_bytes < bytes - TRIM_NOTED_BYTES) {
+        int64_t freed = (znodes - tree->count) * (int64_t)sizeof(struct znode) + bytes - tree->data_bytes;
+        if (freed > 0) trim_consider(keeper, (size_t)freed);
+    }
     tell_quota(keeper);
     if (keeper->events.audit) audit_applied(keeper, index, entry);
     events_fire(keeper);
@@ -343,6 +349,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->expiry.run = session_expiry;
     keeper->lost_timer.run = session_lost_expiry;
     keeper->reaper.run = reaper_run;
+    keeper->trim.run = trim_run;
     keeper->saver_message.run = saver_run;
     keeper->touch_timer.run = forward_touches;
     struct list *lists[] = {&keeper->conns,  &keeper->fresh,   &keeper->finishing,
@@ -422,8 +429,8 @@ void keeper_close(struct keeper **keeper, void (*closed)(void *context), void *c
     held->closed_context = context;
     for (size_t i = 0; i < held->door_count; i++) listener_close(&held->doors[i].listener);
     conns_close(held);
-    struct loop_timer *timers[] = {&held->timeouts, &held->expiry, &held->lost_timer, &held->reaper,
-                                   &held->touch_timer};
+    struct loop_timer *timers[] = {&held->timeouts, &held->expiry,      &held->lost_timer,
+                                   &held->reaper,   &held->touch_timer, &held->trim};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) loop_timer_stop(held->loop, timers[i]);
     office_close(held);
     quorum_close(&held->quorum, on_quorum_closed, held);

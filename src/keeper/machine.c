@@ -17,6 +17,8 @@ void machine_init(struct machine *machine, uint8_t server_id)
     tree_init(&machine->tree);
 }
 
+enum { KEPT_EVENTS = 1024, KEPT_BYTES = 256 << 10 };
+
 void machine_forget_events(struct machine *machine)
 {
     struct machine_outcome *outcome = &machine->outcome;
@@ -26,6 +28,13 @@ void machine_forget_events(struct machine *machine)
     }
     outcome->event_count = 0;
     text_reset(&outcome->paths);
+    /* One multi of thousands is no reason to keep the memory for all those to come. */
+    if (outcome->event_capacity > KEPT_EVENTS) {
+        free(outcome->events);
+        outcome->events = NULL;
+        outcome->event_capacity = 0;
+    }
+    if (outcome->paths.capacity > KEPT_BYTES) text_free(&outcome->paths);
 }
 
 /* --- one operation --- */
@@ -549,6 +558,7 @@ enum error machine_apply(struct machine *machine, struct slice bytes)
     if (err != OK) return err;
     machine_forget_events(machine);
     struct machine_outcome *outcome = &machine->outcome;
+    if (outcome->body.capacity > KEPT_BYTES) text_free(&outcome->body);
     text_reset(&outcome->body);
     text_reset(&outcome->over_quota);
     outcome->op = entry.op;

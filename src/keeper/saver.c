@@ -1,8 +1,12 @@
-/* saver.c: long work in slices of about a millisecond: snapshots, and the reaper of containers and TTL znodes. */
+/* saver.c: long work in slices of about a millisecond: snapshots, and the reaper of containers and TTL znodes; and memory that is
+ * given back when much of it is free and little happens. */
+#include <malloc.h>
+
 #include "keeper/inside.h"
 #include "keeper/jute.h"
 
 enum { SLICE_US = 1000, SLOTS_AT_ONCE = 128, REAPED_AT_ONCE = 1000 };
+enum { TRIM_BYTES = 1 << 20, TRIM_DELAY_MS = 1000, TRIM_LAST_MS = 5000, TRIM_WAITS_MAX = 9 };
 
 /* --- snapshots --- */
 
@@ -63,6 +67,34 @@ void saver_room(struct keeper *keeper)
     if (!keeper->machine.saver || !keeper->saver_waits) return;
     keeper->saver_waits = false;
     saver_post(keeper);
+}
+
+/* --- memory --- */
+
+/* The C library keeps what was freed in the middle of its heap. */
+void trim_consider(struct keeper *keeper, size_t freed_bytes)
+{
+    keeper->freed_bytes += freed_bytes;
+    if (keeper->freed_bytes < TRIM_BYTES || loop_timer_running(&keeper->trim) || keeper->is_closing) return;
+    keeper->trim_waits = 0;
+    keeper->trim_freed_bytes = keeper->freed_bytes;
+    loop_timer_start(keeper->loop, &keeper->trim, TRIM_DELAY_MS);
+}
+
+void trim_run(struct loop_timer *timer)
+{
+    struct keeper *keeper = CONTAINER_OF(timer, struct keeper, trim);
+    bool is_quiet = keeper->freed_bytes - keeper->trim_freed_bytes < TRIM_BYTES;
+    if (!is_quiet && keeper->trim_waits++ < TRIM_WAITS_MAX) { /* it will be wanted again at once */
+        keeper->trim_freed_bytes = keeper->freed_bytes;
+        loop_timer_start(keeper->loop, &keeper->trim, TRIM_DELAY_MS);
+        return;
+    }
+    keeper->freed_bytes = 0;
+    malloc_trim(0);
+    /* What is counted is less than what is freed, and the end of it comes after its weight: once more, later. */
+    keeper->is_trim_last = !keeper->is_trim_last;
+    if (keeper->is_trim_last) loop_timer_start(keeper->loop, &keeper->trim, TRIM_LAST_MS);
 }
 
 /* --- the reaper --- */

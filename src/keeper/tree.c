@@ -457,6 +457,16 @@ void tree_begin(struct tree *tree)
     tree->recorded_digest = tree->digest;
 }
 
+/* One multi of thousands is no reason to keep the memory for all those to come. */
+static void undos_shrink(struct tree *tree)
+{
+    enum { KEPT_UNDOS = 1024 };
+    if (tree->undo_capacity <= KEPT_UNDOS) return;
+    free(tree->undos);
+    tree->undos = NULL;
+    tree->undo_capacity = 0;
+}
+
 void tree_commit(struct tree *tree)
 {
     assert(tree->is_recording);
@@ -470,6 +480,7 @@ void tree_commit(struct tree *tree)
         }
     }
     tree->undo_count = 0;
+    undos_shrink(tree);
     tree->is_recording = false;
 }
 
@@ -508,6 +519,7 @@ void tree_rollback(struct tree *tree)
         }
     }
     tree->digest = tree->recorded_digest;
+    undos_shrink(tree);
     tree->is_recording = false;
 }
 

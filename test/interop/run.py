@@ -48,6 +48,7 @@ TESTS = [
     ("keeper_kafka_one", "keeper_kafka.py ours", False, 420, []),
     ("keeper_kafka_three", "keeper_kafka.py ours*3", False, 420, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
+    ("keeper_hostile", "keeper_hostile.py --sessions 3000", False, 240, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
