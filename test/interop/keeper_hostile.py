@@ -194,7 +194,7 @@ def slow_readers_of_watches(keeper, args):
     writer.ask(3, OPS["delete"], ustring(name) + struct.pack(">i", -1))
     cut = 0
     for each in slow:
-        each.socket.settimeout(5)
+        each.socket.settimeout(20)  # a window this small may open late
         try:
             while each.socket.recv(1 << 20):
                 pass
