@@ -4,7 +4,6 @@
 
 #include "cli/apache.h"
 #include "cli/cli.h"
-#include "cli/keeper_ensemble.h"
 #include "keeper/apache.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
@@ -87,81 +86,23 @@ static int with_disk(struct cli *cli, int (*work)(struct cli *cli, struct disk *
     return status;
 }
 
-/* A number for this member's directory. */
-static enum error draw(uint64_t *number)
-{
-    struct descriptors *descriptors = descriptors_new(0);
-    struct loop *loop = NULL;
-    enum error err = descriptors ? loop_new(descriptors, &loop) : ERR_NOMEM;
-    *number = 0;
-    while (err == OK && *number == 0) loop_random(loop, number, sizeof *number);
-    if (loop) loop_free(loop);
-    if (descriptors) descriptors_free(descriptors);
-    return err;
-}
-
-static int import_as(struct cli *cli, struct disk *disk, struct apache_import *wanted)
-{
-    struct apache_report report;
-    int64_t began_ms = now_ms();
-    wanted->from = cli_text(cli, "from");
-    wanted->log_dir = cli_text(cli, "log-dir");
-    wanted->forces = cli_flag(cli, "force");
-    enum error err = apache_import(disk, wanted, &report);
-    if (err == OK) say(stderr, wanted->from, &report, now_ms() - began_ms);
-    return finish(cli, "keeper_import", wanted->from, err, &report);
-}
-
-/* Where a zoo.cfg says, and, if it names several servers, as one of them. */
-static int import_by_config(struct cli *cli, struct disk *disk, const char *path)
-{
-    struct bytes *file = NULL;
-    enum error err = disk_read_file(disk, path, 1 << 20, &file);
-    if (err != OK) {
-        cli_complain("%s: %s", path, error_text(err));
-        return EXIT_USAGE;
-    }
-    struct zoo_config config;
-    struct keeper_servers servers;
-    struct keeper_config keeper;
-    static const struct zoo_beside nothing;
-    struct text report = {0};
-    keeper_servers_init(&servers);
-    keeper_config_init(&keeper);
-    err = ensemble_load(disk, bytes_slice(file), path, &nothing, &config);
-    for (size_t i = 0; i < config.problems.count && err != OK; i++) {
-        text_reset(&report);
-        problem_print(&config.problems.items[i], &report);
-        fprintf(stderr, "%s\n", report.data);
-    }
-    struct apache_import wanted = {.to = config.data_dir};
-    if (err == OK && config.is_ensemble) {
-        err = ensemble_configure(disk, &config, &servers, &keeper);
-        if (err == OK) err = draw(&wanted.incarnation);
-        wanted.ensemble = &keeper;
-    }
-    int status = err == OK ? import_as(cli, disk, &wanted) : EXIT_USAGE;
-    text_free(&report);
-    keeper_servers_free(&servers);
-    zoo_config_free(&config);
-    bytes_release(&file);
-    return status;
-}
-
 static int import(struct cli *cli, struct disk *disk)
 {
-    const char *config = cli_text(cli, "config");
-    struct apache_import wanted = {.to = cli_text(cli, "to")};
-    return config ? import_by_config(cli, disk, config) : import_as(cli, disk, &wanted);
+    struct apache_import wanted = {.from = cli_text(cli, "from"),
+                                   .log_dir = cli_text(cli, "log-dir"),
+                                   .to = cli_text(cli, "to"),
+                                   .forces = cli_flag(cli, "force")};
+    struct apache_report report;
+    int64_t began_ms = now_ms();
+    enum error err = apache_import(disk, &wanted, &report);
+    if (err == OK) say(stderr, wanted.from, &report, now_ms() - began_ms);
+    return finish(cli, "keeper_import", wanted.from, err, &report);
 }
 
 int cli_keeper_import(struct cli *cli)
 {
-    bool has_one_place = (cli_text(cli, "to") != NULL) != (cli_text(cli, "config") != NULL);
-    if (!cli_text(cli, "from") || !has_one_place) {
-        cli_complain(
-            "keeper import needs --from DIR, Apache's dataDir, and --to DIR, the keeper's, or --config "
-            "FILE, its zoo.cfg");
+    if (!cli_text(cli, "from") || !cli_text(cli, "to")) {
+        cli_complain("keeper import needs --from DIR, Apache's dataDir, and --to DIR, the keeper's");
         return EXIT_USAGE;
     }
     return with_disk(cli, import);
@@ -202,8 +143,9 @@ enum error apache_take_over(struct disk *disk, const char *data_dir, const char 
     if (!is_alone) {
         cli_complain(
             "\"%s\" holds Apache's version-2 and no keeper's files, and this keeper is one of several, which "
-            "must begin alike: copy the version-2 of the member with the highest zxid to all, and run "
-            "odradek keeper import --from DIR --config zoo.cfg on each, or remove it from here",
+            "must "
+            "begin alike: run odradek keeper import once, on the newest of their directories, and copy the "
+            "keeper-snapshot-1 that it makes to all of them",
             data_dir);
         return ERR_CONFIG;
     }

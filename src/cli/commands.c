@@ -16,8 +16,7 @@ static const struct cli_option server_options[] = {
 static const struct cli_option import_options[] = {
     {"from", 0, "DIR", "Apache's dataDir, or the version-2 in it"},
     {"log-dir", 0, "DIR", "Apache's dataLogDir, when it had one"},
-    {"to", 0, "DIR", "the keeper's dataDir, of a keeper alone"},
-    {"config", 0, "FILE", "instead: its zoo.cfg; the server lines in it make it one of several"},
+    {"to", 0, "DIR", "the keeper's dataDir"},
     {"force", 0, NULL, "take what can be read, in spite of damage, gaps, or another digest"},
     END,
 };
@@ -42,8 +41,7 @@ static const struct cli_option zkserver_options[] = {
     "-Dzookeeper.KEY=VALUE in SERVER_JVMFLAGS and JVMFLAGS, ZOO_LOG_DIR and ZOOPIDFILE count as in "         \
     "zkServer.sh."
 static const struct cli_option zk_options[] = {
-    {"server", 's', "HOST:PORT,.../CHROOT",
-     "where the ensemble is (ODRADEK_ZK_SERVER; default localhost:2181)"},
+    {"server", 's', "HOST:PORT,.../CHROOT", "where the ensemble is (ODRADEK_ZK_SERVER; default localhost:2181)"},
     {"auth", 'a', "SCHEME:AUTH", "prove who you are: digest:USER:PASSWORD; may be repeated"},
     {"session-timeout", 0, "DURATION", "of the session (default 30s)"},
     END,
@@ -210,8 +208,6 @@ static const struct cli_command commands[] = {
      "read, and\n"
      "held against the digests in them. Clients come back to their sessions.\n"
      "  odradek keeper import --from /var/lib/zookeeper --to /var/lib/odradek\n"
-     "For an ensemble: the same files of Apache's on each member, and there\n"
-     "  odradek keeper import --from /var/lib/zookeeper --config zoo.cfg\n"
      "A keeper alone does so by itself at its first start, in a dataDir that holds Apache's version-2."},
     {"keeper", "export", "", 0, 0, cli_keeper_export,
      "write a stopped keeper's state as a data directory of Apache's", export_options,
@@ -234,10 +230,9 @@ static const struct cli_command commands[] = {
     {"zkserver", "version", "", 0, 1, cli_zkserver_version, "which ZooKeeper it is", zkserver_options, NULL},
     {"zkserver", "print-cmd", "[zoo.cfg]", 0, 1, cli_zkserver_print_cmd, "the command that start would run",
      zkserver_options, NULL},
-    {"zk", NULL, "[VERB [ARGS...]]", 0, -1, cli_zk,
-     "look at and change what any ZooKeeper holds; without a verb, a shell", zk_options,
-     "Verbs and their options are zkCli's, and some more; odradek zk help lists them. -o FORMAT may stand "
-     "before or behind the verb.\n"
+    {"zk", NULL, "[VERB [ARGS...]]", 0, -1, cli_zk, "look at and change what any ZooKeeper holds; without a verb, a shell",
+     zk_options,
+     "Verbs and their options are zkCli's, and some more; odradek zk help lists them. -o FORMAT may stand before or behind the verb.\n"
      "  odradek zk --server zk1:2181,zk2:2181/kafka ls -R /brokers\n"
      "  odradek zk --auth digest:me:secret get -s /mine\n"
      "  odradek zk watch /config -o jsonl\n"

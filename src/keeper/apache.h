@@ -21,7 +21,6 @@
 #include "base/error.h"
 
 struct disk;
-struct keeper_config;
 struct machine;
 
 struct apache_import {
@@ -29,9 +28,6 @@ struct apache_import {
     const char *log_dir; /* dataLogDir, likewise; NULL: the same */
     const char *to;      /* the keeper's dataDir; made when absent, must have no keeper's files */
     bool forces;
-    /* A member of several: each imports the same files, with the same list of servers. NULL: alone. */
-    const struct keeper_config *ensemble;
-    uint64_t incarnation; /* a random number, of a member */
 };
 
 struct apache_report {

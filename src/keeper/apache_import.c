@@ -8,7 +8,6 @@
 #include "base/diag.h"
 #include "base/vec.h"
 #include "keeper/apache_inside.h"
-#include "keeper/keeper.h"
 #include "keeper/machine_inside.h"
 #include "keeper/quota.h"
 #include "keeper/tree_inside.h"
@@ -423,23 +422,15 @@ static void on_chunk(void *context, struct slice chunk)
 
 static enum error save(struct importing *importing)
 {
-    const struct apache_import *import = importing->import;
     struct quorum_offline *offline = NULL;
-    struct quorum_member members[QUORUM_MEMBERS_MAX];
-    struct quorum_founding founding = {.members = members, .incarnation = import->incarnation};
-    if (import->ensemble) {
-        if (import->ensemble->server_count > QUORUM_MEMBERS_MAX) return ERR_LIMIT;
-        founding.count = keeper_founders(import->ensemble, members);
-        founding.cluster = machine_digest(&importing->state.machine) | 1;
-    }
-    enum error err = quorum_offline_begin(importing->disk, import->to, PREFIX,
-                                          import->ensemble ? &founding : NULL, &offline);
+    enum error err = quorum_offline_begin(importing->disk, importing->import->to, PREFIX, &offline);
     if (err == OK) {
         machine_snapshot_begin(&importing->state.machine, on_chunk, offline);
         while (machine_snapshot_step(&importing->state.machine, 1 << 16)) continue;
         err = quorum_offline_end(&offline, OK);
     }
-    if (err != OK) diag_error("could not write a snapshot into \"%s\": %s", import->to, error_text(err));
+    if (err != OK)
+        diag_error("could not write a snapshot into \"%s\": %s", importing->import->to, error_text(err));
     return err;
 }
 

@@ -12,7 +12,6 @@
 #include "base/text.h"
 #include "keeper/apache.h"
 #include "keeper/machine.h"
-#include "quorum/quorum.h"
 #include "wire/gunzip.h"
 
 #define APACHE_SNAPSHOT_MAGIC 0x5a4b534eu /* ZKSN */
@@ -26,9 +25,6 @@ enum {
     APACHE_FILE_HEADER_SIZE = 16,
 };
 #define APACHE_ACL_OPEN ((int64_t)-1) /* the key of world:anyone with all permissions */
-
-/* keeper.c: the members of an ensemble, as its log begins with them. */
-int keeper_founders(const struct keeper_config *config, struct quorum_member founders[QUORUM_MEMBERS_MAX]);
 
 /* --- apache_file.c --- */
 
@@ -73,7 +69,7 @@ struct apache_state {
     uint64_t digest_expected;
     uint32_t missing_acl; /* stands for lists that the snapshot refers to and has not */
     uint32_t order;       /* of creation, for znodes of one zxid */
-    int64_t ignored;      /* operations on znodes that are not there or are there already */
+    int64_t ignored; /* operations on znodes that are not there or are there already */
 };
 
 /* An empty tree without any znode. */

@@ -229,9 +229,6 @@ struct keeper {
     struct text audit; /* lines of this turn */
 };
 
-/* keeper.c: as the log of an ensemble begins with them. */
-int keeper_founders(const struct keeper_config *config, struct quorum_member founders[QUORUM_MEMBERS_MAX]);
-
 /* --- conn.c --- */
 struct conn *conn_new(struct keeper *keeper);
 /* context: a struct door. */

@@ -271,19 +271,6 @@ static void keeper_free(struct keeper *keeper)
     free(keeper);
 }
 
-int keeper_founders(const struct keeper_config *config, struct quorum_member founders[QUORUM_MEMBERS_MAX])
-{
-    for (size_t i = 0; i < config->server_count; i++) {
-        const struct keeper_server *server = &config->servers[i];
-        founders[i] = (struct quorum_member){.id = server->id,
-                                             .part = server->is_observer ? QUORUM_OBSERVER : QUORUM_VOTER,
-                                             .host = server->host,
-                                             .port = server->quorum_port,
-                                             .about = server->line};
-    }
-    return (int)config->server_count;
-}
-
 static enum error open_parts(struct keeper *keeper, struct lane *sync)
 {
     const struct keeper_config *config = &keeper->config;
@@ -301,9 +288,17 @@ static enum error open_parts(struct keeper *keeper, struct lane *sync)
     };
     struct quorum_member founders[QUORUM_MEMBERS_MAX];
     if (config->server_count > 0) {
+        for (size_t i = 0; i < config->server_count; i++) {
+            const struct keeper_server *server = &config->servers[i];
+            founders[i] = (struct quorum_member){.id = server->id,
+                                                 .part = server->is_observer ? QUORUM_OBSERVER : QUORUM_VOTER,
+                                                 .host = server->host,
+                                                 .port = server->quorum_port,
+                                                 .about = server->line};
+        }
         quorum_config.id = config->server_id;
-        quorum_config.founder_count = keeper_founders(config, founders);
         quorum_config.founders = founders;
+        quorum_config.founder_count = (int)config->server_count;
         quorum_config.listen_host = config->listens_on_all_ips ? "0.0.0.0" : NULL;
         quorum_config.heartbeat_ms = config->heartbeat_ms;
         quorum_config.election_ms = config->election_ms;

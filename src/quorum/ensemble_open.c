@@ -16,13 +16,22 @@ enum { VOTE_RETRY_MS = 1000 };
 
 /* --- recovery, on a worker --- */
 
+/* The number of a cluster that begins with an import: who has another import is a stranger for ever, also when it comes late, where
+ * its log would seem to fit. */
+static uint64_t seed_cluster(uint32_t seed_crc)
+{
+    return (uint64_t)seed_crc << 32 | 0x5eed;
+}
+
 /* The snapshot `index` gets the founders for its membership. */
-static enum error seat_seed(struct ensemble *ensemble, uint64_t index)
+static enum error seat_seed(struct ensemble *ensemble, uint64_t index, uint32_t seed_crc)
 {
     struct quorum *quorum = ensemble->quorum;
     uint8_t *bytes;
     size_t size;
-    enum error err = membership_encode(&ensemble->founders, &bytes, &size);
+    struct membership seated = ensemble->founders; /* a loan */
+    seated.cluster = seed_cluster(seed_crc);
+    enum error err = membership_encode(&seated, &bytes, &size);
     if (err != OK) return err;
     uint8_t *chunk = malloc(8 + size);
     if (chunk) {
@@ -39,6 +48,29 @@ static enum error seat_seed(struct ensemble *ensemble, uint64_t index)
     return err;
 }
 
+static enum error sum_chunk(void *context, struct slice chunk)
+{
+    uint32_t *crc = context;
+    *crc = crc32c(*crc, chunk.data, chunk.size);
+    return OK;
+}
+
+/* The sum of the machine's chunks. */
+static enum error sum_seed(const struct quorum *quorum, uint32_t *crc)
+{
+    char path[QUORUM_PATH_SIZE];
+    uint64_t index, term;
+    uint32_t format;
+    int64_t position = 0;
+    *crc = 0;
+    if (!quorum_path(path, quorum->dir, quorum->prefix, "snapshot", 1)) return ERR_TOO_LARGE;
+    enum error err =
+        quorum_snapshot_read(quorum->disk, path, &index, &term, &format, NULL, sum_chunk, crc, &position);
+    if (err != OK)
+        diag_error("cannot use snapshot \"%s\": %s at byte %lld", path, error_text(err), (long long)position);
+    return err;
+}
+
 /* An imported snapshot is where several begin, too, if each has the same: its sum is part of what founders compare. */
 static enum error take_seed(struct ensemble *ensemble)
 {
@@ -52,7 +84,9 @@ static enum error take_seed(struct ensemble *ensemble)
     bool is_import = err == OK && snapshot_count == 1 && snapshots[0] == 1 && log_count == 0;
     free(snapshots);
     free(logs);
-    return is_import ? seat_seed(ensemble, 1) : err;
+    uint32_t crc = 0;
+    if (is_import) err = sum_seed(quorum, &crc);
+    return is_import && err == OK ? seat_seed(ensemble, 1, crc) : err;
 }
 
 enum error ensemble_recover_begin(struct ensemble *ensemble)
@@ -160,7 +194,8 @@ static enum error check_seed(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
     bool is_first = quorum->snapshot_index == QUORUM_SEATED_INDEX && ensemble->past_count == 0 &&
-                    ensemble->snapshot_term == 1 && ensemble->committed.cluster == 0;
+                    ensemble->snapshot_term == 1 &&
+                    ensemble->committed.cluster == seed_cluster(ensemble->seed_crc);
     if (!is_first) return OK;
     ensemble->is_seeded = true;
     ensemble->founders_hash ^= (uint64_t)ensemble->seed_crc << 32 | ensemble->seed_crc;
@@ -170,7 +205,8 @@ static enum error check_seed(struct ensemble *ensemble)
     membership_free(&ensemble->committed);
     enum error err = membership_copy(&ensemble->founders, &ensemble->committed);
     ensemble->committed.index = 1;
-    return err == OK ? seat_seed(ensemble, QUORUM_SEATED_INDEX) : err;
+    ensemble->committed.cluster = seed_cluster(ensemble->seed_crc);
+    return err == OK ? seat_seed(ensemble, QUORUM_SEATED_INDEX, ensemble->seed_crc) : err;
 }
 
 enum error ensemble_recover_end(struct ensemble *ensemble)

@@ -5,13 +5,10 @@
 #include <string.h>
 
 #include "base/diag.h"
-#include "base/text.h"
 #include "loop/disk.h"
 #include "quorum/files.h"
 #include "quorum/frames.h"
 #include "quorum/inside.h"
-#include "quorum/membership.h"
-#include "quorum/vote.h"
 #include "wire/crc32c.h"
 
 enum { FIRST_INDEX = 1, FIRST_TERM = 1, WRITE_BYTES = 1 << 20 };
@@ -25,12 +22,8 @@ struct quorum_offline {
     int64_t position;
     uint64_t chunk_count;
     uint32_t crc;
-    uint64_t incarnation; /* 0: a log of one */
-    char vote_path[QUORUM_PATH_SIZE];
     enum error err;
 };
-
-static void add(struct quorum_offline *offline, uint32_t size_word, struct slice chunk);
 
 /* Where the logs are: beside the snapshots, or where PREFIXlogdir says. */
 static enum error find_log_dir(struct disk *disk, const char *dir, const char *prefix,
@@ -73,29 +66,8 @@ static enum error lock_take(struct disk *disk, const char *dir, const char *pref
     return size < (int)sizeof path ? disk_lock(disk, path, lock) : ERR_TOO_LARGE;
 }
 
-/* The first chunk: who belongs to it, as if entry 1 had said so. */
-static enum error add_members(struct quorum_offline *offline, const struct quorum_founding *founding)
-{
-    struct membership membership;
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    enum error err = membership_of(founding->members, founding->count, &membership);
-    if (err != OK) return err;
-    membership.cluster = founding->cluster;
-    err = membership_encode(&membership, &bytes, &size);
-    membership_free(&membership);
-    struct text chunk = {0};
-    text_add_be64(&chunk, FIRST_INDEX);
-    text_add(&chunk, (struct slice){bytes, size});
-    if (err == OK && chunk.failed) err = ERR_NOMEM;
-    if (err == OK) quorum_offline_write(offline, text_slice(&chunk));
-    text_free(&chunk);
-    free(bytes);
-    return err;
-}
-
 enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *prefix,
-                                const struct quorum_founding *founding, struct quorum_offline **result)
+                                struct quorum_offline **result)
 {
     struct quorum_offline *offline = calloc(1, sizeof *offline);
     if (!offline) return ERR_NOMEM;
@@ -104,8 +76,7 @@ enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *
     bool fits = size < (int)sizeof offline->temporary &&
                 quorum_path(offline->path, dir, prefix, "snapshot", FIRST_INDEX);
     snprintf(offline->dir, sizeof offline->dir, "%s", dir);
-    size = snprintf(offline->vote_path, sizeof offline->vote_path, "%s/%svote", dir, prefix);
-    enum error err = fits && size < (int)sizeof offline->vote_path ? OK : ERR_TOO_LARGE;
+    enum error err = fits ? OK : ERR_TOO_LARGE;
     if (err == OK && !disk_exists(disk, dir)) err = disk_mkdir(disk, dir);
     if (err == OK) err = lock_take(disk, dir, prefix, &offline->lock);
     bool exists = false;
@@ -119,14 +90,8 @@ enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *
         err = quorum_offline_end(&offline, err);
         return err;
     }
-    uint32_t format = founding ? QUORUM_FORMAT : QUORUM_FORMAT_LONE;
-    quorum_snapshot_header(header, format, FIRST_INDEX, FIRST_TERM);
+    quorum_snapshot_header(header, QUORUM_FORMAT_LONE, FIRST_INDEX, FIRST_TERM);
     offline->batch.size = QUORUM_FILE_HEADER_SIZE;
-    if (founding) {
-        offline->incarnation = founding->incarnation;
-        err = add_members(offline, founding);
-        if (err != OK) return quorum_offline_end(&offline, err);
-    }
     *result = offline;
     return OK;
 }
@@ -217,12 +182,6 @@ enum error quorum_offline_end(struct quorum_offline **ended, enum error err)
     if (err == OK) err = file_sync(offline->file);
     if (err == OK) err = disk_rename(offline->disk, offline->temporary, offline->path);
     if (err == OK) file_renamed(offline->file, offline->path);
-    if (err == OK && offline->incarnation) {
-        struct vote vote = {.term = FIRST_TERM, .is_founder = true, .incarnation = offline->incarnation};
-        struct vote_file file = {0};
-        err = vote_create(offline->disk, offline->vote_path, &vote, &file);
-        vote_close(&file);
-    }
     if (err == OK) err = disk_sync_dir(offline->disk, offline->dir);
     bool is_left = err != OK && offline->file;
     file_release(&offline->file);

@@ -9,20 +9,11 @@ MUST_USE enum error quorum_offline_exists(struct disk *disk, const char *dir, co
                                           bool *exists);
 
 /* --- a first snapshot --- */
-/* The one from which a quorum in `dir` will begin: of index 1, without a log. It appears whole, or not at all.
- *
- * Of several members each gets its own, with the same list and the same chunks: that stands for the founding. Their `cluster` is a
- * number made of the chunks' content, so that members whose content differs take each other for strangers. */
-struct quorum_founding {
-    const struct quorum_member *members;
-    int count;
-    uint64_t cluster, incarnation; /* not 0; the latter a random number of this directory */
-};
+/* The one from which a quorum in `dir` will begin: of index 1, without a log. It appears whole, or not at all. Several members
+ * that shall begin alike are given copies of the same file. */
 struct quorum_offline;
-/* Makes `dir` when absent. founding NULL: a log of one. ERR_EXISTS: files of a quorum are there; ERR_BUSY: one is running on them;
- * ERR_CONFIG: no such membership can be. */
+/* Makes `dir` when absent. ERR_EXISTS: files of a quorum are there; ERR_BUSY: one is running on them. */
 MUST_USE enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *prefix,
-                                         const struct quorum_founding *founding,
                                          struct quorum_offline **offline);
 /* One chunk. An error is remembered for the end. */
 void quorum_offline_write(struct quorum_offline *offline, struct slice chunk);

@@ -651,8 +651,8 @@ static void an_import_is_where_several_begin(void **state)
         uint8_t chunk[17] = {1};
         put_be64(chunk + 1, 1001);
         put_be64(chunk + 9, 1002);
-        CHECK(world, quorum_offline_begin(sim_machine_disk(world->machines[i]), "/data", "keeper-", NULL,
-                                          &offline) == OK);
+        CHECK(world,
+              quorum_offline_begin(sim_machine_disk(world->machines[i]), "/data", "keeper-", &offline) == OK);
         quorum_offline_write(offline, (struct slice){chunk, sizeof chunk});
         CHECK(world, quorum_offline_end(&offline, OK) == OK);
         if (i > 0) born(world, i);
