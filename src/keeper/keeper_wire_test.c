@@ -418,6 +418,30 @@ static void a_broker_that_is_gone_is_not_waited_for(void **state)
     bench_free(bench);
 }
 
+/* A write waits for a slow disk, and the pings behind it; the broker tries another connection, which waits for the same log. */
+static void a_broker_that_is_back_is_not_ended_by_a_slow_disk(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *broker = dial(bench);
+    broker->is_broker = true;
+    assert_int_equal(shake(broker, 0, NULL, 0, 10000, true), 37);
+    send_create(broker, 1, "/broker", 1, 1);
+    assert_int_equal(answer_code(broker, 1), 0);
+    sim_disk_slow(bench->server, 3000, 1);
+    send_create(broker, 2, "/slow", 0, 1);
+    sim_run_ms(bench->sim, 100);
+    stream_close(&broker->stream);
+    sim_run_ms(bench->sim, 50);
+    struct client *back = dial(bench);
+    back->is_broker = true;
+    assert_int_equal(shake(back, broker->session, broker->password, 0, 10000, true), 37);
+    assert_true(back->session == broker->session);
+    sim_run_ms(bench->sim, 1000);
+    assert_int_equal(stats_of(bench).ephemeral_count, 1);
+    bench_free(bench);
+}
+
 /* --- order --- */
 
 static void answers_keep_their_order(void **state)
@@ -682,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_session_opens_moves_and_is_refused),
         cmocka_unit_test(silence_ends_a_session_and_a_ping_keeps_it),
         cmocka_unit_test(a_broker_that_is_gone_is_not_waited_for),
+        cmocka_unit_test(a_broker_that_is_back_is_not_ended_by_a_slow_disk),
         cmocka_unit_test(answers_keep_their_order),
         cmocka_unit_test(a_thousand_writes_at_once_share_few_syncs),
         cmocka_unit_test(nonsense_is_cut_and_the_others_are_served),

@@ -473,6 +473,7 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
     }
     if (keeper->office.state !=
         OFFICE_ALONE) { /* what we do not know may be a new session of another member's */
+        if (live) list_remove(&live->lost);
         *is_taken = ask_log(conn, timeout_ms, id, password.data);
         return;
     }
@@ -483,6 +484,8 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
     /* It moves here: what its old connection asked and the log has happens before it is told anything; and that it is over it is told
      * once that is true for ever. */
     if (live->conn) conn_close(live->conn);
+    /* A broker is back, however long the log takes until it may be told so. Should it go again before, its timeout ends it. */
+    list_remove(&live->lost);
     if (conn->attach_after == 0) conn->attach_after = quorum_last_index(keeper->quorum);
     *is_taken = !live->is_closing && quorum_applied_index(keeper->quorum) >= conn->attach_after;
     if (*is_taken) attach(conn, live, timeout_ms);
