@@ -125,7 +125,6 @@ static void take_partition(struct followed *followed, const partition_answer *da
     struct epoch_end own = {-1, -1};
     if (answer.diverging.epoch >= 0) own = log_epoch_end(partition->log, answer.diverging.epoch);
     struct follower_step step = follower_answered(&followed->brain, &log, &answer, own, now_ms(followed));
-    if (answer.err == ERR_FENCED_LEADER_EPOCH) report(followed, "go on with", answer.err);
     if (step.act == FOLLOWER_APPEND) went(followed, append(followed, records), "append");
     if (step.act == FOLLOWER_CUT || step.act == FOLLOWER_START_AT) obey(followed, step);
     bool is_good = answer.err == OK && step.act != FOLLOWER_CUT && followed->brain.pause_ms == 0;
@@ -141,6 +140,7 @@ static void take_partition(struct followed *followed, const partition_answer *da
 
 void fetcher_take_answer(struct fetcher *fetcher, int64_t sequence, const struct fetch_response *response)
 {
+    size_t fenced = 0; /* thousands at a fail-over */
     for (int32_t t = 0; t < response->responses.count; t++) {
         const struct fetch_response_fetchable_topic_response *topic = &response->responses.items[t];
         for (int32_t i = 0; i < topic->partitions.count; i++) {
@@ -150,8 +150,12 @@ void fetcher_take_answer(struct fetcher *fetcher, int64_t sequence, const struct
             if (!followed || !followed->is_in_session || followed->sent_in > sequence) continue;
             take_partition(followed, data);
             fetcher_note(followed);
+            fenced += data->error_code == error_kafka_code(ERR_FENCED_LEADER_EPOCH);
         }
     }
+    if (fenced == 0) return;
+    diag_info("broker %d knows a later leader epoch of %zu partitions: waiting for the controller's word",
+              fetcher->leader, fenced);
 }
 
 /* Takes it out of the question in flight. */
