@@ -131,6 +131,12 @@ static void touch(struct keeper *keeper, int64_t session)
     if (live) session_touch(keeper, live);
 }
 
+/* What a member's clients may ask; the rest only the leader says. */
+static bool is_forwarded(int32_t op)
+{
+    return op_is_write(op) || op == OP_CREATE_SESSION || op == OP_ATTACH || op == OP_SYNC;
+}
+
 static void take_entry(struct keeper *keeper, int32_t from, struct slice bytes)
 {
     struct office *office = &keeper->office;
@@ -140,7 +146,8 @@ static void take_entry(struct keeper *keeper, int32_t from, struct slice bytes)
     if (!is_in_office || hello->term != office->term || hello->life != life) return;
     struct slice sent = {bytes.data + FORWARD_HEADER_SIZE, bytes.size - FORWARD_HEADER_SIZE};
     struct entry entry;
-    if (entry_parse(sent, &entry) != OK || entry.origin != from || entry.life != life) {
+    bool is_sound = entry_parse(sent, &entry) == OK && entry.origin == from && entry.life == life;
+    if (!is_sound || !is_forwarded(entry.op)) {
         forward_refuse(keeper, from, life);
         return;
     }
