@@ -58,7 +58,8 @@ void session_touch(struct keeper *keeper, struct live *live)
             loop_timer_start(keeper->loop, &keeper->touch_timer, keeper->config.tick_time_ms / 2);
         return;
     }
-    schedule(keeper, live, (loop_now_ms(keeper->loop) + live->timeout_ms) / keeper->config.tick_time_ms + 1);
+    int32_t timeout_ms = live->timeout_ms > 0 ? live->timeout_ms : 0; /* another member's word, or a file's */
+    schedule(keeper, live, (loop_now_ms(keeper->loop) + timeout_ms) / keeper->config.tick_time_ms + 1);
 }
 
 static void expire(struct keeper *keeper, struct live *live, int64_t tick)
