@@ -152,6 +152,7 @@ static void take_entry(struct keeper *keeper, int32_t from, struct slice bytes)
         return;
     }
     touch(keeper, entry.session);
+    if (entry.op == OP_ATTACH) session_coming_back(keeper, &entry);
     if (entry.op == OP_RECONFIG) {
         members_reconfig(keeper, &entry);
         return;

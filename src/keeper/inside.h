@@ -127,9 +127,10 @@ struct live {
     int32_t timeout_ms;
     int64_t due_tick;
     bool is_closing;
-    bool is_old;       /* of an earlier life of this process, and to be closed before we are ready */
-    bool is_read_only; /* known to this member only, and gone with its connection */
-    struct list lost;  /* among the keeper's: a broker's, without its connection */
+    bool is_coming_back; /* the leader: another member asked to attach it, and that is not applied yet */
+    bool is_old;         /* of an earlier life of this process, and to be closed before we are ready */
+    bool is_read_only;   /* known to this member only, and gone with its connection */
+    struct list lost;    /* among the keeper's: a broker's, without its connection */
     int64_t lost_ms;
 };
 
@@ -308,6 +309,8 @@ void session_leave_office(struct keeper *keeper);
 void session_member_linked(struct keeper *keeper, int32_t member, bool is_up);
 /* A member says that a broker's connection ended there. */
 void session_lost_elsewhere(struct keeper *keeper, int64_t id, uint32_t attachment);
+/* A member asks to attach a session: however slow the log is, its broker is back. */
+void session_coming_back(struct keeper *keeper, const struct entry *entry);
 void session_detach(struct conn *conn);
 /* The same, and the peer did not say that it goes. */
 void session_connection_lost(struct conn *conn);

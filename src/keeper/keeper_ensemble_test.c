@@ -484,10 +484,21 @@ static void a_brokers_session_ends_with_its_connection_elsewhere_too(void **stat
     stream_close(&gone->stream);
     stream_close(&back->stream);
     const struct hello_options again = {.again = back, .is_broker = true};
-    join(follower_of(world, 1), &again);
+    struct client *moved = join(follower_of(world, 1), &again);
     run(world, 500);
     assert_true(exists(leader, "/guest"));
     assert_false(exists(leader, "/gone"));
+    assert_true(exists(leader, "/back"));
+
+    /* The log takes longer than the grace: it is back all the same. */
+    for (int i = 0; i < MEMBERS; i++) sim_disk_slow(world->members[i].machine, 2 * BROKER_GRACE_MS, 4);
+    stream_close(&moved->stream);
+    const struct hello_options once_more = {.again = moved, .is_broker = true};
+    struct client *slow = dial(follower);
+    say_hello(slow, &once_more);
+    run(world, 6 * BROKER_GRACE_MS);
+    assert_true(hear_hello(slow));
+    assert_true(slow->session == moved->session);
     assert_true(exists(leader, "/back"));
     world_free(world);
 }

@@ -177,7 +177,7 @@ void session_leave_office(struct keeper *keeper)
     struct map_slot *slot;
     for (size_t i = 0; (slot = map_next(&keeper->lives, &i));) {
         struct live *live = slot->value;
-        live->is_closing = false;
+        live->is_closing = live->is_coming_back = false;
         live->due_tick = 0;
         list_remove(&live->bucket);
         list_remove(&live->lost);
@@ -234,7 +234,26 @@ void session_connection_lost(struct conn *conn)
 void session_lost_elsewhere(struct keeper *keeper, int64_t id, uint32_t attachment)
 {
     struct live *live = map_get_number(&keeper->lives, (uint64_t)id);
-    if (live && live->session->attachment == attachment) lost_add(keeper, live);
+    bool is_lost = live && live->session->attachment == attachment && !live->is_coming_back;
+    if (is_lost) lost_add(keeper, live);
+}
+
+static bool password_matches(const struct session *session, struct slice password)
+{
+    if (password.size != PASSWORD_SIZE) return false;
+    uint8_t difference = 0;
+    for (size_t i = 0; i < PASSWORD_SIZE; i++)
+        difference |= (uint8_t)(session->password[i] ^ password.data[i]);
+    return difference == 0;
+}
+
+void session_coming_back(struct keeper *keeper, const struct entry *entry)
+{
+    struct live *live = map_get_number(&keeper->lives, (uint64_t)entry->session);
+    if (!live || live->is_closing || entry->body.size != CREATE_SESSION_BODY_SIZE) return;
+    if (!password_matches(live->session, (struct slice){entry->body.data + 4, PASSWORD_SIZE})) return;
+    live->is_coming_back = true;
+    list_remove(&live->lost);
 }
 
 /* Sessions at a member's local door end with its process; without a link we take it for gone, unless it is back in a moment. */
@@ -313,6 +332,7 @@ void session_attached(struct keeper *keeper)
 {
     struct live *live = map_get_number(&keeper->lives, (uint64_t)keeper->machine.outcome.session);
     live->timeout_ms = live->session->timeout_ms;
+    live->is_coming_back = false;
     list_remove(&live->lost);
     if (office_leads(keeper)) session_touch(keeper, live);
     struct conn *conn = live->conn;
@@ -365,15 +385,6 @@ void session_free_all(struct keeper *keeper)
 }
 
 /* --- ConnectRequest --- */
-
-static bool password_matches(const struct session *session, struct slice password)
-{
-    if (password.size != PASSWORD_SIZE) return false;
-    uint8_t difference = 0;
-    for (size_t i = 0; i < PASSWORD_SIZE; i++)
-        difference |= (uint8_t)(session->password[i] ^ password.data[i]);
-    return difference == 0;
-}
 
 /* A new session, or with an id the one that it had: through the log. False: not now. */
 static bool ask_log(struct conn *conn, int32_t timeout_ms, int64_t id, const uint8_t *password)
