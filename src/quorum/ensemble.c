@@ -381,7 +381,7 @@ static bool apply_some(struct ensemble *ensemble)
     }
     entries_trim(&ensemble->entries,
                  (quorum->applied_index < ensemble->written ? quorum->applied_index : ensemble->written) + 1,
-                 CACHE_BYTES);
+                 ensemble->memory_bytes);
     if (quorum->applied_index > before && quorum->events.applied) quorum->events.applied(quorum->context);
     return !quorum->is_closing && quorum->applied_index < commit && !ensemble->apply_read.is_running;
 }

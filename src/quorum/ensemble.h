@@ -35,7 +35,7 @@ enum {
     SEND_AHEAD_BYTES = 512 << 10, /* given to a stream before its first byte is gone */
     FRAME_FILL_BYTES = 256 << 10, /* of entries in a frame */
     ARRIVAL_BYTES = 4 << 20,      /* of a snapshot received before they are written */
-    CACHE_BYTES = 16 << 20,       /* of entries kept in memory for members that lag */
+    MEMORY_BYTES = 16 << 20,      /* of entries kept for members that lag */
     MARK_STEP_BYTES = 64 << 10,   /* from one known place in a log file to the next */
     READ_BYTES = 1 << 20,         /* of entries read from files at once */
 };
@@ -117,6 +117,7 @@ struct ensemble {
     struct links *links;
     struct peer peers[PEERS];
     struct entries entries;
+    size_t memory_bytes; /* of them, where nobody needs them */
     struct log_mark *marks;
     size_t mark_count, mark_capacity;
     int64_t marked_position; /* of the last mark */

@@ -178,7 +178,7 @@ enum error ensemble_recover_record(struct ensemble *ensemble, const struct quoru
     if (record->index > quorum->applied_index)
         quorum->log_bytes += (int64_t)quorum_record_size(record->entry.size);
     enum error err = entries_append(&ensemble->entries, entry.term, entry.kind, &record->entry, 1);
-    entries_trim(&ensemble->entries, record->index, CACHE_BYTES);
+    entries_trim(&ensemble->entries, record->index, ensemble->memory_bytes);
     return err;
 }
 
@@ -528,6 +528,7 @@ enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config
     made->dialing = config->dialing ? tls_context_retain(config->dialing) : NULL;
     made->admits_plain = config->admits_plain;
     made->checks_host = config->checks_host;
+    made->memory_bytes = config->memory_bytes > 0 ? (size_t)config->memory_bytes : MEMORY_BYTES;
     made->founding_since_ms = -1;
     made->sending_oldest = UINT64_MAX;
     made->vote_retry.run = vote_retry_run;

@@ -71,6 +71,7 @@ struct quorum_config {
         *founders; /* who founds the quorum: read only while the log is empty; the same on each founder */
     int founder_count;
     const char *listen_host;           /* "" or NULL: the host of our own line */
+    int64_t memory_bytes;              /* of entries kept for members that lag a little; 0: 16 MiB */
     int32_t heartbeat_ms, election_ms; /* 0: 100, 1000 */
     /* Links speak TLS: whom we accept, and as whom we dial. NULL: plain. */
     struct tls_context *accepting, *dialing;

@@ -59,7 +59,7 @@ struct world {
     char hosts[MEMBERS][16];
     int founder_count;
     bool is_out[MEMBERS]; /* not a member now */
-    int64_t segment_bytes;
+    int64_t segment_bytes, memory_bytes;
     /* what was applied anywhere, by order of commands */
     uint64_t applied[ENTRIES_MAX];
     uint64_t applied_count;
@@ -243,6 +243,7 @@ static void born(struct world *world, int at)
                                    .prefix = "keeper-",
                                    .force_sync = true,
                                    .segment_bytes = world->segment_bytes,
+                                   .memory_bytes = world->memory_bytes,
                                    .id = at + 1,
                                    .founders = world->members,
                                    .founder_count = at < world->founder_count ? world->founder_count
@@ -288,6 +289,7 @@ static struct world *world_new(uint64_t seed, int member_count, int founder_coun
     world->member_count = member_count;
     world->founder_count = founder_count;
     world->segment_bytes = random_below(world->random, 2) ? 4096 : 1 << 20;
+    world->memory_bytes = random_below(world->random, 2) ? 2000 : 0;
     for (int i = 0; i < member_count; i++) {
         snprintf(world->hosts[i], sizeof world->hosts[i], "10.0.0.%d", i + 1);
         CHECK(world, sim_machine_new(world->sim, world->hosts[i], &world->machines[i]) == OK);
@@ -442,7 +444,7 @@ static void hurt(struct world *world)
     int at = (int)random_below(random, (uint64_t)world->member_count),
         other = (int)random_below(random, (uint64_t)world->member_count);
     struct sim_machine *machine = world->machines[at];
-    switch (random_below(random, 11)) {
+    switch (random_below(random, 12)) {
     case 0: sim_machine_crash(machine); break;
     case 1: sim_machine_kill(machine); break;
     case 2: sim_machine_crash_at_write(machine, 1 + (int)random_below(random, 30)); break;
@@ -455,6 +457,7 @@ static void hurt(struct world *world)
     case 7: sim_machine_pause(machine, 1 + (int64_t)random_below(random, 4000)); break;
     case 8: sim_disk_full(machine, random_below(random, 2)); break;
     case 9: sim_disk_slow(machine, 200, 3); break;
+    case 10: sim_disk_fail_sync(machine, 1); break;
     default: sim_net_delay(world->sim, 50, 100 + (int64_t)random_below(random, 30000)); break;
     }
 }
@@ -464,9 +467,11 @@ static void heal(struct world *world)
     for (int i = 0; i < world->member_count; i++) {
         sim_disk_full(world->machines[i], false);
         sim_machine_crash_at_write(world->machines[i], 0);
+        sim_disk_fail_sync(world->machines[i], 0);
         for (int j = 0; j < i; j++) sim_net_cut(world->sim, world->machines[i], world->machines[j], false);
         bury(world);
-        if (world->lives[i] && world->lives[i]->has_failed) stop(world, i);
+        const struct life *life = world->lives[i];
+        if (life && (life->has_failed || (life->is_ready && life->ready_err != OK))) stop(world, i);
     }
     sim_net_delay(world->sim, 50, 500);
 }
