@@ -394,7 +394,15 @@ static bool is_next_applied(void *context)
 
 static void await(struct world *world, bool (*check)(void *context), int64_t limit_ms)
 {
-    if (sim_run_until(world->sim, check, world, limit_ms)) return;
+    if (sim_run_until(world->sim, check, world, limit_ms / 2)) return;
+    for (int i = 0; i < world->member_count;
+         i++) { /* a sync that was on its way when all became well may still have failed */
+        struct life *life = world->lives[i];
+        if (!life || !(life->has_failed || (life->is_ready && life->ready_err != OK))) continue;
+        stop(world, i);
+        born(world, i);
+    }
+    if (sim_run_until(world->sim, check, world, limit_ms / 2)) return;
     for (int i = 0; i < world->member_count; i++) {
         struct life *life = world->lives[i];
         if (!life) continue;
