@@ -11,6 +11,7 @@
 #include "base/vec.h"
 #include "guest.h"
 #include "keeper/inside.h"
+#include "tenant.h"
 
 enum {
     STOP_MS = 30000,
@@ -23,6 +24,7 @@ struct member_life {
     struct loop *loop;
     struct lane *lane;
     struct keeper *keeper;
+    struct tenant *tenant;
     bool was_ready, has_ended;
     struct loop_message start, stop;
 };
@@ -160,6 +162,7 @@ static void keeper_ready(void *context, enum error err)
     keepers_note(member->keepers, "%s: ready", member->host);
     life->was_ready = true;
     if (member->state == MEMBER_STARTING) member->state = MEMBER_READY;
+    if (member->keepers->plan.has_tenants) life->tenant = tenant_new(member, life->loop, life->keeper);
 }
 
 static void keeper_failed(void *context, enum error err)
@@ -250,6 +253,7 @@ static void stop_keeper(struct loop_message *message)
 {
     struct member_life *life = CONTAINER_OF(message, struct member_life, stop);
     if (life->has_ended) return;
+    tenant_free(&life->tenant);
     keeper_close(&life->keeper, keeper_closed, life);
 }
 
@@ -563,6 +567,7 @@ static void draw_plan(struct keepers *keepers, int forced_members)
     plan->has_failed_syncs = plan->has_power_cuts && keepers_chance(keepers, 3);
     plan->has_wipes = plan->members > 2 && keepers_chance(keepers, 3);
     plan->has_broker = keepers_chance(keepers, 3);
+    plan->has_tenants = keepers_chance(keepers, 3);
     plan->has_changes = plan->members > 2 && keepers_chance(keepers, 3);
     keepers_note(keepers,
                  "plan: %d members, %d guests, windows up to %d, tick %d ms, sessions %d ms, snapshots every "

@@ -60,7 +60,7 @@ enum keepers_phase { PHASE_SETUP, PHASE_LIFE, PHASE_QUIET, PHASE_OVER };
 struct keepers_plan {
     int members, guests, steps, tick_ms, timeout_ms, window;
     int64_t snap_count;
-    bool has_power_cuts, has_failed_syncs, has_wipes, has_changes, has_broker;
+    bool has_power_cuts, has_failed_syncs, has_wipes, has_changes, has_broker, has_tenants;
 };
 
 struct keepers_counts {
