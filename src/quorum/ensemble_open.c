@@ -175,8 +175,6 @@ enum error ensemble_recover_record(struct ensemble *ensemble, const struct quoru
     }
     ensemble->past[ensemble->past_count++] = entry;
     ensemble_mark(ensemble, record->index, file_first, position);
-    if (record->index > quorum->applied_index)
-        quorum->log_bytes += (int64_t)quorum_record_size(record->entry.size);
     enum error err = entries_append(&ensemble->entries, entry.term, entry.kind, &record->entry, 1);
     entries_trim(&ensemble->entries, record->index, ensemble->memory_bytes);
     return err;

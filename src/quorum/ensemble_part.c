@@ -44,12 +44,34 @@ const struct quorum_member *quorum_members(const struct quorum *quorum, int *cou
     return ensemble->told;
 }
 
+/* Who can take office soonest; 0: nobody. */
+static int32_t nearest_voter(struct ensemble *ensemble)
+{
+    const struct membership *membership = ensemble_membership(ensemble);
+    int32_t nearest = 0;
+    uint64_t furthest = 0;
+    for (int i = 0; i < membership->count; i++) {
+        const struct seat *seat = &membership->seats[i];
+        if (seat->role != SEAT_VOTER || seat->id == ensemble->id || !ensemble->peers[seat->id].is_up)
+            continue;
+        uint64_t match = consensus_match_index(ensemble->core, seat->id);
+        if (nearest == 0 || match > furthest) {
+            nearest = seat->id;
+            furthest = match;
+        }
+    }
+    return nearest;
+}
+
 enum error quorum_transfer(struct quorum *quorum, int32_t to)
 {
     struct ensemble *ensemble = quorum->ensemble;
     if (!ensemble) return ERR_UNSUPPORTED;
     if (quorum->state != QUORUM_OPEN || ensemble->standing.office != QUORUM_LEADING) return ERR_NOT_LEADER;
     if (consensus_is_transferring(ensemble->core)) return ERR_BUSY;
+    if (to == 0) to = nearest_voter(ensemble);
+    if (to < 1 || to >= PEERS || !ensemble->peers[to].is_up)
+        return ERR_NOT_FOUND; /* its office would be a pause */
     struct consensus_effects effects;
     enum error err = consensus_transfer(ensemble->core, ensemble_now_ms(ensemble), to, &effects);
     if (err == ERR_NOT_FOUND || err == ERR_NOT_LEADER) return err;

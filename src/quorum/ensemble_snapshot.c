@@ -449,7 +449,8 @@ enum error ensemble_snapshot_begin(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
     struct quorum_snapshot *snapshot = &quorum->snapshot;
-    if (ensemble->wants_install || ensemble->is_installing) return ERR_BUSY;
+    /* Of entry 1 there is none: it is the founders', and the core takes a snapshot that ends there for the entry itself. */
+    if (ensemble->wants_install || ensemble->is_installing || snapshot->index < 2) return ERR_BUSY;
     membership_free(&ensemble->snapshot_membership);
     uint8_t *bytes;
     size_t size;

@@ -509,7 +509,8 @@ static void live(uint64_t seed, int member_count, int rounds)
                 }
                 if (random_below(world->random, 100) == 0 && life->standing.office == QUORUM_LEADING) {
                     enum error err = quorum_transfer(life->quorum, 0);
-                    CHECK(world, err == OK || err == ERR_BUSY || err == ERR_NOT_LEADER);
+                    CHECK(world,
+                          err == OK || err == ERR_BUSY || err == ERR_NOT_LEADER || err == ERR_NOT_FOUND);
                 }
             }
             sim_run_ms(world->sim,
