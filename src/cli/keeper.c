@@ -28,6 +28,7 @@ struct running {
     struct keeper *keeper;
     struct keeper_surface *surface;
     struct tls_context *tls; /* of clients; NULL: none */
+    struct tls_peers members_tls;
     struct zoo_config *config;
     struct keeper_servers servers;
     struct keeper_config keeper_config;
@@ -177,6 +178,24 @@ static enum error know_users(struct running *running)
     return err;
 }
 
+static enum error secure_members(struct running *running)
+{
+    const struct zoo_config *config = running->config;
+    struct tls_peers *tls = &running->members_tls;
+    bool is_on = zoo_bool(config, ZOO_SSL_QUORUM);
+    tls->admits_plain = zoo_bool(config, ZOO_PORT_UNIFICATION);
+    tls->checks_host = zoo_bool(config, ZOO_SSL_MEMBERS_HOSTNAME_VERIFICATION);
+    if (!config->is_ensemble || (!is_on && !tls->admits_plain)) return OK;
+    struct text why = {0};
+    enum error err = keeper_tls_context(config, running->disk, KEEPER_TLS_ACCEPTING, &tls->accepting, &why);
+    if (err == OK && is_on)
+        err = keeper_tls_context(config, running->disk, KEEPER_TLS_DIALING, &tls->dialing, &why);
+    if (err != OK) diag_error("no TLS among members: %s", why.size > 0 ? why.data : error_text(err));
+    text_free(&why);
+    running->keeper_config.tls = *tls;
+    return err;
+}
+
 static enum error secure(struct running *running)
 {
     const struct zoo_config *config = running->config;
@@ -200,6 +219,7 @@ static int run(struct running *running)
     configure(running->config, &running->keeper_config);
     if (err == OK) err = know_users(running);
     if (err == OK) err = secure(running);
+    if (err == OK) err = secure_members(running);
     if (err == OK && running->config->is_ensemble) {
         err = ensemble_configure(running->disk, running->config, &running->servers, &running->keeper_config);
     }
@@ -223,6 +243,7 @@ static int run(struct running *running)
     if (lane) lane_free(lane);
     if (running->loop) loop_free(running->loop);
     tls_context_release(&running->tls);
+    tls_peers_release(&running->members_tls);
     return running->status;
 }
 

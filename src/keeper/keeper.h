@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "loop/tls.h"
 
 struct keeper;
 struct loop;
@@ -89,6 +90,7 @@ struct keeper_config {
     bool listens_on_all_ips;           /* quorumListenOnAllIPs */
     int32_t patience_ms;               /* without a leader, before clients are sent away; 2000 */
     int32_t heartbeat_ms, election_ms; /* 0: what quorum/ finds right */
+    struct tls_peers tls; /* sslQuorum, portUnification; the caller keeps it until keeper_open returned */
 };
 
 void keeper_config_init(struct keeper_config *config);

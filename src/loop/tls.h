@@ -46,6 +46,14 @@ struct tls_start {
     bool admits_plain; /* server: a peer whose first byte is no handshake's is served in the clear */
 };
 
+/* How programs that both dial and accept do it among each other. NULL: in the clear. */
+struct tls_peers {
+    struct tls_context *accepting, *dialing;
+    bool admits_plain; /* accepting: who comes without TLS may in, too */
+    bool checks_host;  /* dialing */
+};
+void tls_peers_release(struct tls_peers *peers);
+
 /* Right after a stream was accepted or connected, before anything was read or written. ERR_NOMEM, ERR_UNSUPPORTED. */
 MUST_USE enum error stream_start_tls(struct stream *stream, struct tls_context *context,
                                      const struct tls_start *start);

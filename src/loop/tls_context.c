@@ -178,3 +178,9 @@ void tls_context_release(struct tls_context **context)
     SSL_CTX_free(released->ssl);
     free(released);
 }
+
+void tls_peers_release(struct tls_peers *peers)
+{
+    tls_context_release(&peers->accepting);
+    tls_context_release(&peers->dialing);
+}

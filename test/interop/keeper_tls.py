@@ -90,6 +90,52 @@ def broker(port, at):
         assert one.stop() == 0
 
 
+def members(at):
+    """Three members with TLS among them; who comes without is not heard, and who comes with another authority's certificate neither."""
+    ports = [(free_port(), free_port(), free_port()) for _ in range(3)]
+    lines = "".join(f"server.{i + 1}=127.0.0.1:{quorum}:{election}\n" for i, (_, quorum, election) in enumerate(ports))
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", at / "other.key", "-out", at / "other.pem", "-days", "2", "-subj", "/CN=other",
+        "-addext", "subjectAltName=IP:127.0.0.1")
+    (at / "other.all.pem").write_text((at / "other.key").read_text() + (at / "other.pem").read_text())
+
+    def start(number, store):
+        home = at / f"m{number}"
+        home.mkdir(exist_ok=True)
+        (home / "myid").write_text(str(number))
+        (home / "zoo.cfg").write_text(
+            f"dataDir={home}\nclientPort={ports[number - 1][0]}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\nsslQuorum=true\n"
+            f"ssl.quorum.keyStore.location={store}\nssl.quorum.keyStore.password=secret\nssl.quorum.trustStore.location={at}/ca.pem\n{lines}")
+        return subprocess.Popen([BINARY, "keeper", str(home / "zoo.cfg")], stderr=open(home / "log", "a"))
+
+    running = [start(number, at / "server.p12") for number in (1, 2)]
+    try:
+        zk = KazooClient(hosts=",".join(f"127.0.0.1:{port}" for port, _, _ in ports[:2]), timeout=6.0)
+        zk.start(timeout=20)
+        zk.create("/m", b"1")
+        stranger = start(3, at / "other.all.pem")
+        time.sleep(3)
+        assert "ready" not in (at / "m3/log").read_text(), "a member with a strange certificate was let in"
+        stranger.kill()
+        stranger.wait()
+        running.append(start(3, at / "server.p12"))
+        for _ in range(100):
+            if "ready" in (at / "m3/log").read_text():
+                break
+            time.sleep(0.1)
+        third = KazooClient(hosts=f"127.0.0.1:{ports[2][0]}", timeout=6.0)
+        third.start(timeout=20)
+        third.sync("/m")
+        assert third.get("/m")[0] == b"1"
+        third.stop()
+        zk.stop()
+        print("ok members with TLS among them; a stranger's certificate is refused")
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            assert process.wait(15) == 0
+
+
 def main():
     at = WORK / "tls"
     at.mkdir()
@@ -138,6 +184,7 @@ X509AuthenticationProvider.superUser=CN=root,O=Odradek
         print("ok an ACL of scheme x509 lets in who it names, and the super user")
         refused(secure, at)
         print("ok a client without a certificate is refused")
+        members(at)
         broker(secure, at)
         java(secure, at)
     finally:
