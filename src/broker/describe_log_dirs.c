@@ -26,6 +26,8 @@ struct replica {
     int32_t index;
     ptrdiff_t dir; /* -1 = in none that is known */
     int64_t size_bytes, lag;
+    bool is_future;
+    struct replica *future; /* where it is being moved to, if it is: its own place in the answer */
 };
 
 struct described_dir {
@@ -74,7 +76,8 @@ static bool fill_dir(struct request *request, const struct replica *replicas, si
         topic->partitions.items[topic->partitions.count++] =
             (partition_answer){.partition_index = replica->index,
                                .partition_size = replica->size_bytes,
-                               .offset_lag = replica->lag};
+                               .offset_lag = replica->lag,
+                               .is_future_key = replica->is_future};
     }
     return true;
 }
@@ -131,17 +134,27 @@ static void run(struct by_home *by_home, struct home_item *item)
     replica->dir = dir_of(work, log_dir_path(log));
     replica->size_bytes = log_size_bytes(log);
     replica->lag = lag > 0 ? lag : 0;
+    const struct log *future = partition_future_log(item->partition);
+    if (!future || log_is_offline(future)) return;
+    lag = log_end_offset(log) - log_end_offset(future);
+    replica->future->dir = dir_of(work, log_dir_path(future));
+    replica->future->size_bytes = log_size_bytes(future);
+    replica->future->lag = lag > 0 ? lag : 0;
 }
 
 static bool add_replica(struct describe_log_dirs *work, struct partition *partition)
 {
     struct request *request = work->by_home.request;
     if (work->replica_count == work->replica_capacity) return true;
-    struct replica *replica = &work->replicas[work->replica_count++];
-    const struct replica *last = work->replica_count > 1 ? replica - 1 : NULL;
+    struct replica *replica = &work->replicas[work->replica_count], *future = replica + 1;
+    const struct replica *last = work->replica_count > 0 ? replica - 2 : NULL;
+    work->replica_count += 2;
     struct slice topic = partition_topic(partition); /* lives only as long as the partition */
     topic = last && slice_equal(last->topic, topic) ? last->topic : arena_copy(&request->arena, topic);
-    *replica = (struct replica){.topic = topic, .index = partition_index(partition), .dir = -1};
+    *replica =
+        (struct replica){.topic = topic, .index = partition_index(partition), .dir = -1, .future = future};
+    *future =
+        (struct replica){.topic = topic, .index = partition_index(partition), .dir = -1, .is_future = true};
     return topic.data && by_home_add(&work->by_home, &replica->item, partition);
 }
 
@@ -163,7 +176,7 @@ static bool gather(struct describe_log_dirs *work)
     struct request *request = work->by_home.request;
     struct replicas *replicas = request_broker(request)->parts.replicas;
     struct loop *here = request->home->loop;
-    work->replica_capacity = count_asked(work, replicas, here);
+    work->replica_capacity = 2 * count_asked(work, replicas, here);
     work->replicas = request_alloc(request, work->replica_capacity, sizeof *work->replicas);
     bool has_memory = work->replicas != NULL;
     struct partition *partition;

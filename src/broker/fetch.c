@@ -10,12 +10,13 @@
  * send one wake-up, which arrives before the answer to that next command. So when the stop was answered nothing refers to the
  * request any more.
  *
- * Source  facts/api-versions.md 2.1, 8; facts/cluster.md 5.7, 5.8; facts/storage.md 8; KIP-74, KIP-98, KIP-320, KIP-951.
+ * Source  facts/api-versions.md 2.1, 8; facts/cluster.md 5.7, 5.8; facts/storage.md 8; KIP-74, KIP-98, KIP-320, KIP-392, KIP-951.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/channel.h"
+#include "broker/fetch_hints.h"
 #include "broker/fetch_session.h"
 #include "broker/handlers.h"
 #include "broker/leaders.h"
@@ -46,6 +47,7 @@ struct entry {
     enum error err;
     int64_t high_watermark, last_stable_offset, log_start_offset;
     struct epoch_end diverging; /* epoch -1: none */
+    int32_t preferred;          /* another replica, nearer to the consumer: nothing is read here; -1: none */
     struct log_slice slice;
     struct fetch_response_aborted_transaction *aborted;
     int32_t aborted_count;
@@ -77,6 +79,8 @@ struct fetch {
     int32_t follower_id;
     int64_t follower_epoch; /* -1 = not told */
     enum partition_reader reader;
+    int32_t *near; /* brokers in the consumer's rack, where we send readers away (KIP-392) */
+    size_t near_count;
     size_t max_bytes, min_bytes;
     struct entry *entries;
     size_t entry_count;
@@ -114,6 +118,7 @@ static void note_aborted(void *context, const struct log_aborted_txn *txn)
 
 static void forget_offsets(struct entry *entry)
 {
+    entry->preferred = -1;
     entry->diverging = (struct epoch_end){-1, -1};
     entry->high_watermark = entry->last_stable_offset = entry->log_start_offset = -1;
 }
@@ -241,6 +246,8 @@ static enum error read_one(struct fetch *fetch, struct part *part, struct entry 
     entry->high_watermark = partition_high_watermark(partition);
     entry->last_stable_offset = partition_last_stable_offset(partition);
     entry->log_start_offset = log_start_offset(log);
+    entry->preferred = partition_nearest(partition, fetch->near, fetch->near_count, entry->fetch_offset);
+    if (entry->preferred >= 0) return OK;
     err = check_history(entry, log);
     if (err != OK || entry->diverging.epoch >= 0) return err;
 
@@ -339,7 +346,7 @@ static void part_read(struct part *part)
         entry_reset(entry);
         enum error err = read_one(fetch, part, entry, room, is_first);
         if (err != OK) entry_fail(entry, err);
-        if (entry->diverging.epoch >= 0) part->is_urgent = true;
+        if (entry->diverging.epoch >= 0 || entry->preferred >= 0) part->is_urgent = true;
         size_t took = entry->is_cold ? entry->cold.what.max_bytes : entry->slice.size;
         if (took > 0) is_first = false;
         room = room > took ? room - took : 0;
@@ -407,7 +414,7 @@ static bool is_news(const struct fetch *fetch, const struct entry *entry)
     if (!fetch->is_increment || !entry->cached) return true;
     const struct session_partition *cached = entry->cached;
     return cached->must_answer || entry->err != OK || entry->slice.size > 0 || entry->diverging.epoch >= 0 ||
-           entry->high_watermark != cached->high_watermark ||
+           entry->preferred >= 0 || entry->high_watermark != cached->high_watermark ||
            entry->log_start_offset != cached->log_start_offset;
 }
 
@@ -422,7 +429,7 @@ static void fill_answer(const struct fetch *fetch, struct entry *entry, partitio
                            .diverging_epoch = {entry->diverging.epoch, entry->diverging.end_offset, {0}},
                            .current_leader = {-1, -1, {0}},
                            .snapshot_id = {-1, -1, {0}},
-                           .preferred_read_replica = -1};
+                           .preferred_read_replica = entry->preferred};
     answer->aborted_transactions.count = -1;
     if (fetch->reader == READ_COMMITTED && entry->err == OK) {
         answer->aborted_transactions.items = entry->aborted;
@@ -433,38 +440,6 @@ static void fill_answer(const struct fetch *fetch, struct entry *entry, partitio
         answer->records.size = (int32_t)entry->slice.size;
         answer->records.external = &entry->slice;
     }
-}
-
-static void tell_leaders(struct fetch *fetch, struct fetch_response *response)
-{
-    struct request *request = fetch->request;
-    if (request->version < 16) return;
-    const struct image *image = request_image(request);
-    struct leader_set leaders = {0};
-    for (int32_t t = 0; t < response->responses.count; t++) {
-        struct fetch_response_fetchable_topic_response *topic = &response->responses.items[t];
-        for (int32_t i = 0; i < topic->partitions.count; i++) {
-            partition_answer *answer = &topic->partitions.items[i];
-            if (answer->error_code != error_kafka_code(ERR_NOT_LEADER_OR_FOLLOWER) &&
-                answer->error_code != error_kafka_code(ERR_FENCED_LEADER_EPOCH)) {
-                continue;
-            }
-            const struct image_topic *known = fetch->uses_ids ? image_topic_by_id(image, &topic->topic_id)
-                                                              : image_topic(image, topic->topic);
-            const struct image_partition *partition = image_topic_partition(known, answer->partition_index);
-            leader_set_tell(&leaders, partition, &answer->current_leader.leader_id,
-                            &answer->current_leader.leader_epoch);
-        }
-    }
-    struct leader_node found[LEADERS_MAX];
-    size_t count = leader_set_nodes(&leaders, request, found);
-    struct fetch_response_node_endpoint *nodes = request_alloc(request, count, sizeof *nodes);
-    for (size_t i = 0; nodes && i < count; i++)
-        nodes[i] = (struct fetch_response_node_endpoint){
-            .node_id = found[i].id, .host = found[i].host, .port = found[i].port, .rack = found[i].rack};
-    if (!nodes || count == 0) return;
-    response->node_endpoints.items = nodes;
-    response->node_endpoints.count = (int32_t)count;
 }
 
 static bool same_topic(const struct fetch *fetch, const struct entry *a, const struct entry *b)
@@ -575,7 +550,7 @@ static void answer(struct fetch *fetch)
     for (size_t i = 0; i < fetch->entry_count; i++) {
         if (fetch->entries[i].err == OK) continue;
         counter_add(request_broker(request)->counters.failed_fetch, 1);
-        tell_leaders(fetch, &response);
+        fetch_tell_leaders(request, fetch->uses_ids, &response);
         break;
     }
     counter_add(request_broker(request)->counters.fetch_requests, 1);
@@ -688,6 +663,7 @@ static enum error place(struct fetch *fetch, struct entry *entry)
 
 static void add_entry(struct fetch *fetch, struct entry *entry)
 {
+    entry->preferred = -1;
     entry->diverging = (struct epoch_end){-1, -1};
     entry->high_watermark = entry->last_stable_offset = entry->log_start_offset = -1;
     entry->err = place(fetch, entry);
@@ -788,7 +764,9 @@ void handle_fetch(struct request *request, void *body)
     }
     if (fetch->session && request->channel) request->channel->fetch_session_id = fetch->session->id;
     request->work = fetch;
-    bool has_entries = fetch->session ? entries_of_session(fetch) : entries_of_request(fetch);
+    bool has_entries =
+        (fetch->is_follower || fetch_find_near(request, asked->rack_id, &fetch->near, &fetch->near_count)) &&
+        (fetch->session ? entries_of_session(fetch) : entries_of_request(fetch));
     if (!has_entries) {
         fetch_session_release(&fetch->session);
         request_close(request);

@@ -64,6 +64,7 @@ void broker_topic_rules(void *context, struct slice topic, struct topic_rules *r
         .throttled_followers = override_of(own, "follower.replication.throttled.replicas"),
         .leader_rate = settings_long(settings, SETTING_LEADER_REPLICATION_THROTTLED_RATE),
         .follower_rate = settings_long(settings, SETTING_FOLLOWER_REPLICATION_THROTTLED_RATE),
+        .move_rate = settings_long(settings, SETTING_REPLICA_ALTER_LOG_DIRS_IO_MAX_BYTES_PER_SECOND),
         .log = {.segment_bytes = config.segment_bytes,
                 .segment_ms = config.segment_ms,
                 .segment_jitter_ms = config.segment_jitter_ms,

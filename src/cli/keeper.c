@@ -142,6 +142,8 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->pre_alloc_bytes = zoo_number(config, ZOO_PRE_ALLOC_SIZE) << 10;
     keeper->fsync_warning_ms = zoo_number(config, ZOO_FSYNC_WARNINGTHRESHOLDMS);
     keeper->admits_read_only = zoo_bool(config, ZOO_READONLYMODE_ENABLED);
+    keeper->init_limit = (int32_t)zoo_number(config, ZOO_INIT_LIMIT);
+    keeper->sync_limit = (int32_t)zoo_number(config, ZOO_SYNC_LIMIT);
     keeper->shows_digests = zoo_bool(config, ZOO_DIGEST_ENABLED);
     keeper->tick_time_ms = (int32_t)config->tick_ms;
     keeper->min_session_timeout_ms = (int32_t)config->min_session_timeout_ms;

@@ -9,6 +9,7 @@
 #include "keeper/process.h"
 #include "keeper/report.h"
 #include "keeper/status.h"
+#include "keeper/status_members.h"
 #include "loop/tls.h"
 #include "settings/properties.h"
 
@@ -95,7 +96,7 @@ static void run_configuration(struct asked *asked)
     report_number(report, "max_client_cnxns", config->max_client_cnxns);
     report_number(report, "min_session_timeout", keeper_min_timeout_ms(keeper));
     report_number(report, "max_session_timeout", keeper_max_timeout_ms(keeper));
-    report_number(report, "server_id", 0);
+    report_number(report, "server_id", asked->keeper->office.id);
     report_number(report, "client_port_listen_backlog", config->listen_backlog);
 }
 
@@ -126,6 +127,7 @@ static void run_dump(struct asked *asked)
     struct report *report = asked->report;
     size_t count;
     struct status_due *due = status_sessions(asked->keeper, &count);
+    if (!office_leads(asked->keeper)) count = 0; /* the leader's to say */
     report_open(report, "expiry_time_to_session_ids", '{');
     for (size_t at = 0, same; at < count; at += same) {
         same = status_same_due(due, count, at);
@@ -222,7 +224,11 @@ static void run_last_snapshot(struct asked *asked)
 
 static void run_leader(struct asked *asked)
 {
-    asked->error = "server is not initialized"; /* so says ZooKeeper of one that is alone */
+    if (status_peer_state(asked->keeper)) {
+        status_report_leader(asked->keeper, asked->report);
+    } else {
+        asked->error = "server is not initialized"; /* so says ZooKeeper of one that is alone */
+    }
 }
 
 static void run_monitor(struct asked *asked)
@@ -236,6 +242,10 @@ static void run_nothing(struct asked *asked)
 
 static void run_observers(struct asked *asked)
 {
+    if (status_is_member(asked->keeper)) {
+        status_report_observers(asked->keeper, asked->report);
+        return;
+    }
     report_number(asked->report, "synced_observers", 0);
     report_open(asked->report, "observers", '[');
     report_close(asked->report);
@@ -283,6 +293,13 @@ static void run_server_stats(struct asked *asked)
     report_number(report, "non_mtlslocal_conn_count", 0);
     report_close(report);
     add_answer_sizes(keeper, report, "client_response");
+    if (keeper->office.state == OFFICE_LEADING) {
+        report_open(report, "proposal_stats", '{');
+        report_number(report, "last_buffer_size", keeper->counts.proposal_last);
+        report_number(report, "min_buffer_size", keeper->counts.proposal_least);
+        report_number(report, "max_buffer_size", keeper->counts.proposal_greatest);
+        report_close(report);
+    }
     report_number(report, "node_count", keeper->machine.tree.count + 1);
 }
 
@@ -321,12 +338,20 @@ static void run_system_properties(struct asked *asked)
 
 static void run_voting_view(struct asked *asked)
 {
+    if (status_is_member(asked->keeper)) {
+        status_report_voting_view(asked->keeper, asked->report);
+        return;
+    }
     report_open(asked->report, "current_config", '{');
     report_close(asked->report);
 }
 
 static void run_zabstate(struct asked *asked)
 {
+    if (status_is_member(asked->keeper)) {
+        status_report_zabstate(asked->keeper, asked->report);
+        return;
+    }
     report_bool(asked->report, "voting", false);
     report_text(asked->report, "zabstate", SLICE(""));
 }

@@ -6,6 +6,7 @@
 
 #include "keeper/process.h"
 #include "keeper/status.h"
+#include "keeper/status_members.h"
 
 enum { FIGURES_MAX = 96 };
 
@@ -101,6 +102,28 @@ static void gather_gauges(struct keeper *keeper, struct figures *figures)
     gauge(figures, "outstanding_tls_handshake", 0);
 }
 
+static void gather_members(struct keeper *keeper, struct figures *figures)
+{
+    const struct keeper_counts *counts = &keeper->counts;
+    struct status_learners learners;
+    status_learners(keeper, &learners);
+    gauge(figures, "quorum_size", learners.voters);
+    if (keeper->office.state == OFFICE_LEADING) {
+        gauge(figures, "learners", learners.followers + learners.observers);
+        gauge(figures, "synced_followers", learners.followers);
+        gauge(figures, "synced_non_voting_followers", 0);
+        gauge(figures, "synced_observers", learners.observers);
+        gauge(figures, "pending_syncs", 0);
+        gauge(figures, "leader_uptime", loop_now_ms(keeper->loop) - keeper->led_from_ms);
+        gauge(figures, "last_proposal_size", counts->proposal_last);
+        gauge(figures, "min_proposal_size", counts->proposal_least);
+        gauge(figures, "max_proposal_size", counts->proposal_greatest);
+    }
+    counter(figures, "looking_count", counts->lookings);
+    counter(figures, "proposal_count", counts->proposals);
+    times(figures, "election_time", FIGURE_BASIC, &counts->election_us);
+}
+
 static void gather(struct keeper *keeper, struct figures *figures)
 {
     figures->count = 0;
@@ -109,6 +132,7 @@ static void gather(struct keeper *keeper, struct figures *figures)
     quorum_stats(keeper->quorum, &log);
     const struct quorum_times *log_times = quorum_times(keeper->quorum);
     gather_gauges(keeper, figures);
+    if (status_is_member(keeper)) gather_members(keeper, figures);
 
     counter(figures, "watch_bytes", counts->watch_bytes);
     counter(figures, "connection_rejected", keeper->rejected_count);
@@ -134,10 +158,20 @@ static void gather(struct keeper *keeper, struct figures *figures)
     times(figures, "updatelatency", FIGURE_ADVANCED, &counts->update_us);
 }
 
+void figures_reset_counts(struct keeper_counts *counts)
+{
+    *counts = (struct keeper_counts){.answer_last = -1,
+                                     .answer_least = -1,
+                                     .answer_greatest = -1,
+                                     .proposal_last = -1,
+                                     .proposal_least = -1,
+                                     .proposal_greatest = -1};
+}
+
 void figures_reset(struct keeper *keeper)
 {
     int64_t entries = keeper->counts.log_entries;
-    keeper->counts = (struct keeper_counts){.answer_last = -1, .answer_least = -1, .answer_greatest = -1};
+    figures_reset_counts(&keeper->counts);
     keeper->counts.log_entries = entries;
     struct quorum_times *log_times = quorum_times(keeper->quorum);
     *log_times = (struct quorum_times){0};
@@ -212,6 +246,7 @@ static void line_real(void *context, const char *name, double value)
 void figures_mntr(struct keeper *keeper, struct text *out)
 {
     text_addf(out, "zk_version\t%s\nzk_server_state\t%s\n", KEEPER_VERSION, status_mode(keeper));
+    if (status_peer_state(keeper)) text_addf(out, "zk_peer_state\t%s\n", status_peer_state(keeper));
     show_all(keeper, &(struct show){line_whole, line_real, out});
 }
 
@@ -229,6 +264,7 @@ void figures_report(struct keeper *keeper, struct report *report)
 {
     report_text(report, "version", SLICE(KEEPER_VERSION));
     report_text(report, "server_state", slice_of(status_mode(keeper)));
+    if (status_peer_state(keeper)) report_text(report, "peer_state", slice_of(status_peer_state(keeper)));
     show_all(keeper, &(struct show){report_whole_of, report_real_of, report});
 }
 

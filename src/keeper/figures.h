@@ -13,3 +13,4 @@ void figures_report(struct keeper *keeper, struct report *report);
 void figures_prometheus(struct keeper *keeper, struct text *out);
 /* srst: all back to nothing but what is a state (gauges). */
 void figures_reset(struct keeper *keeper);
+void figures_reset_counts(struct keeper_counts *counts);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "keeper/inside.h"
+#include "keeper/status_members.h"
 
 /* One member's entry for which the leader's log had no room: those behind it wait, too, for their order. */
 struct held {
@@ -29,6 +30,7 @@ enum error forward_entry(struct keeper *keeper, const struct slice parts[3], uin
     if (office->state == OFFICE_LEADING || office->state == OFFICE_ENTERING) {
         if (keeper->held_first) return ERR_AGAIN;
         enum error err = quorum_append(keeper->quorum, parts, 3, index);
+        if (err == OK) status_proposed(keeper, parts[0].size + parts[1].size + parts[2].size);
         return err == ERR_NOT_LEADER ? ERR_AGAIN : err;
     }
     if (office->state != OFFICE_FOLLOWING) return ERR_AGAIN;
@@ -95,8 +97,11 @@ void forward_refuse(struct keeper *keeper, int32_t member, uint32_t life)
 static bool append(struct keeper *keeper, int32_t from, uint32_t life, const struct slice *parts, int count)
 {
     uint64_t index;
+    size_t size = 0;
     enum error err = quorum_append(keeper->quorum, parts, count, &index);
     if (err == ERR_AGAIN) return false;
+    for (int i = 0; i < count && err == OK; i++) size += parts[i].size;
+    if (err == OK) status_proposed(keeper, size);
     if (err != OK && err != ERR_NOT_LEADER) forward_refuse(keeper, from, life);
     return true;
 }

@@ -8,7 +8,7 @@
  *     words.c     four-letter words
  *     admin.c     the admin server's commands
  *     figures.c   numbers under ZooKeeper's names
- *     status.c    what words and commands have in common
+ *     status.c    what words and commands have in common; status_members.c of an ensemble
  *     audit.c     the audit log
  *     local.c     the local door
  *     saver.c     snapshots and the reaper of containers, in slices
@@ -113,7 +113,9 @@ struct keeper_counts {
     int64_t connection_requests, revalidations, sessionless_expired, large_requests, auth_failed;
     int64_t log_entries;
     int64_t answer_last, answer_least, answer_greatest; /* bytes of answers, -1: none yet */
-    struct summary recovery_us, read_us, update_us;
+    int64_t lookings, proposals; /* of a member: elections it took part in; entries it led */
+    int64_t proposal_last, proposal_least, proposal_greatest; /* bytes of them, -1: none yet */
+    struct summary recovery_us, read_us, update_us, election_us;
     struct summary told[EVENT_CHILDREN_CHANGED + 1]; /* watchers of one change, by its type */
 };
 
@@ -217,6 +219,8 @@ struct keeper {
     int64_t rejected_count, expired_count;
     struct keeper_counts counts;
     int64_t trace_mask, begun_us;
+    bool is_looking; /* for a leader, since looking_from_us */
+    int64_t looking_from_us, led_from_ms;
     int64_t saving_zxid,
         saved_zxid; /* of the snapshot being written, and of the newest on the disk; -1: none */
 

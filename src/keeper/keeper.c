@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "keeper/figures.h"
 #include "keeper/inside.h"
 #include "loop/tls.h"
 
@@ -339,7 +340,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->disk = disk;
     keeper->begun_ms = loop_now_ms(loop);
     keeper->begun_us = loop_clock_us(loop);
-    keeper->counts.answer_last = keeper->counts.answer_least = keeper->counts.answer_greatest = -1;
+    figures_reset_counts(&keeper->counts);
     keeper->trace_mask = TRACE_MASK;
     keeper->saved_zxid = -1;
     keeper->scratch = malloc(SCRATCH_SIZE);

@@ -87,6 +87,8 @@ struct keeper_config {
     const struct keeper_server *servers;
     size_t server_count;               /* 0: a keeper alone */
     bool reconfig_enabled;             /* reconfigEnabled */
+    int32_t init_limit,
+        sync_limit; /* initLimit, syncLimit: shown by conf, for followers are not timed in ticks here */
     bool listens_on_all_ips;           /* quorumListenOnAllIPs */
     int32_t patience_ms;               /* without a leader, before clients are sent away; 2000 */
     int32_t heartbeat_ms, election_ms; /* 0: what quorum/ finds right */

@@ -4,6 +4,7 @@
 
 #include "base/diag.h"
 #include "keeper/inside.h"
+#include "keeper/status_members.h"
 
 enum { RETRY_MS = 300, HELLO_SIZE = 13, WELCOME_SIZE = 21, RENEW_SIZE = 5 };
 
@@ -46,6 +47,7 @@ static void life_begin(struct keeper *keeper)
 
 static void state_set(struct keeper *keeper, enum office_state state)
 {
+    status_office_changes(keeper, state);
     keeper->office.state = state;
     keeper->office.joined_index = 0;
     if (state == OFFICE_JOINING || state == OFFICE_ENTERING) {
@@ -280,6 +282,7 @@ void office_open(struct keeper *keeper)
     office->state = OFFICE_ALONE;
     if (keeper->config.server_count == 0) return;
     office->id = (uint8_t)keeper->config.server_id;
+    status_office_changes(keeper, OFFICE_LOOKING);
     office->state = OFFICE_LOOKING;
 }
 

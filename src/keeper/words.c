@@ -8,6 +8,7 @@
 #include "keeper/inside.h"
 #include "keeper/process.h"
 #include "keeper/status.h"
+#include "keeper/status_members.h"
 
 #define NOT_SERVING "This ZooKeeper instance is not currently serving requests\n"
 
@@ -24,6 +25,10 @@ static void add_server(struct text *out, struct keeper *keeper)
     text_addf(out, "Connections: %zu\nOutstanding: %zu\n", keeper->conn_count, keeper->outstanding);
     text_addf(out, "Zxid: 0x%" PRIx64 "\nMode: %s\n", (uint64_t)keeper->machine.zxid, status_mode(keeper));
     text_addf(out, "Node count: %" PRId64 "\n", keeper->machine.tree.count + 1);
+    const struct keeper_counts *counts = &keeper->counts;
+    if (keeper->office.state == OFFICE_LEADING)
+        text_addf(out, "Proposal sizes last/min/max: %" PRId64 "/%" PRId64 "/%" PRId64 "\n",
+                  counts->proposal_last, counts->proposal_least, counts->proposal_greatest);
 }
 
 static void add_version(const struct keeper *keeper, struct text *out)
@@ -162,7 +167,8 @@ static void word_conf(struct keeper *keeper, struct text *out)
     text_addf(out, "tickTime=%d\nmaxClientCnxns=%d\n", config->tick_time_ms, config->max_client_cnxns);
     text_addf(out, "minSessionTimeout=%d\nmaxSessionTimeout=%d\n", keeper_min_timeout_ms(keeper),
               keeper_max_timeout_ms(keeper));
-    text_addf(out, "clientPortListenBacklog=%d\nserverId=0\n", config->listen_backlog);
+    text_addf(out, "clientPortListenBacklog=%d\nserverId=%d\n", config->listen_backlog, keeper->office.id);
+    if (status_is_member(keeper)) status_add_membership(keeper, out);
 }
 
 static void add_pair(void *context, const char *name, const char *value)
@@ -232,7 +238,12 @@ static void dump_conns(struct keeper *keeper, struct text *out, int64_t wall_ms)
 static void word_dump(struct keeper *keeper, struct text *out)
 {
     int64_t wall_ms = loop_wall_ms(keeper->loop) - loop_now_ms(keeper->loop); /* of 0 on our clock */
-    dump_sessions(keeper, out, wall_ms);
+    if (office_leads(keeper)) {
+        dump_sessions(keeper, out, wall_ms);
+    } else {
+        text_addz(out, "SessionTracker dump:\n"); /* when they expire is for the leader to say */
+        status_add_global_sessions(keeper, out);
+    }
     dump_ephemerals(keeper, out);
     dump_conns(keeper, out, wall_ms);
 }

@@ -156,6 +156,7 @@ static enum error join_cluster(struct node *node)
                                         .controller_link = node->controller_link,
                                         .listener = settings_inter_broker_listener(settings)->name,
                                         .fetch = broker_fetch_rules(settings),
+                                        .copy_lane = node->cold_lane,
                                         .lag_max_ms =
                                             settings_long(settings, SETTING_REPLICA_LAG_TIME_MAX_MS),
                                         .is_spread = node->config.is_spread,

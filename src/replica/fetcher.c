@@ -93,7 +93,7 @@ void fetcher_note(struct followed *followed)
     if (is_known) {
         struct follower_log log = followed_log(followed);
         struct follower_fetch next = follower_next(&followed->brain, &log);
-        is_known = same_fetch(&next, &followed->sent);
+        is_known = same_fetch(&next, &followed->sent) && followed->sent_start == log.start_offset;
     }
     if (!is_known && list_empty(&followed->changed)) list_push_back(&fetcher->changed, &followed->changed);
 }
@@ -562,6 +562,7 @@ static bool name_changes(struct fetcher *fetcher, struct fetch_request *request)
         struct follower_log log = followed_log(followed);
         followed->sent = follower_next(&followed->brain, &log);
         followed->sent_in = fetcher->last_sequence;
+        followed->sent_start = log.start_offset;
         if (!followed->is_in_session) {
             remember_again(followed);
             fetcher->session_count++;

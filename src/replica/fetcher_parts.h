@@ -21,6 +21,7 @@ struct followed {
     struct follower brain;
     struct follower_fetch sent; /* as the session knows it ... */
     int64_t sent_in;            /* ... since this fetch */
+    int64_t sent_start;         /* where it heard that our log begins: DeleteRecords waits for that */
     bool is_in_session, is_syncing;
 };
 

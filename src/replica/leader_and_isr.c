@@ -3,6 +3,7 @@
 
 #include "base/diag.h"
 #include "replica/replicas_parts.h"
+#include "storage/move.h"
 
 enum { NEW_PARTITIONS_A_ROUND = 64 };
 
@@ -31,6 +32,20 @@ static enum error find_log(struct replicas *replicas, const struct step *step, c
     struct topic_rules rules;
     replicas->options.topic_rules(replicas->options.context, step->topic, &rules);
     return log_store_create(store, step->topic, step->index, topic_id, &rules.log, log);
+}
+
+/* The copy of it that was under way when the last life ended; of another topic of that name nothing is wanted. */
+static struct log *future_of(struct replicas *replicas, const struct log *log)
+{
+    struct log_store *store = replicas->options.store;
+    struct log *future = log_store_future(store, log_topic(log), log_partition(log));
+    if (!future) return NULL;
+    const struct uuid *id = log_topic_id(future);
+    if (uuid_is_zero(id) || uuid_equal(id, log_topic_id(log))) return future;
+    if (log_store_delete(store, &future) != OK)
+        diag_warn("could not delete what was to be \"%.*s-%d\" of another topic", SLICE_ARG(log_topic(log)),
+                  (int)log_partition(log));
+    return NULL;
 }
 
 static enum error check_topic_id(struct log *log, const struct uuid *topic_id)
@@ -74,6 +89,7 @@ static enum error prepare(struct replicas *replicas, struct step *step)
         }
         if (err != OK) return err;
         partition->control.log = log;
+        partition->control.future = future_of(replicas, log);
         partition->control.leader_epoch = -1;
         partition->topic_id = *log_topic_id(log);
         err = partition_table_set(&replicas->loops[0].table, partition);

@@ -31,6 +31,11 @@ static void peers_arrived(struct loop_message *message)
     if (here->is_closed) return;
     fetchers_peers_changed(&here->fetchers);
     check_all(here); /* an ISR may have lost a member */
+    /* And nobody waits for the log of a dead broker to begin later. */
+    struct partition *partition;
+    for (size_t i = 0; (partition = partition_table_next(&here->table, &i));) {
+        if (partition->home == here->loop) partition_wake(partition, CHANGE_LOW);
+    }
 }
 
 static struct slice listener_of(const struct replicas *replicas)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "replica/move.h"
 #include "replica/partition_state.h"
 
 enum { APPENDS_AT_ONCE = 32 };
@@ -42,7 +43,7 @@ void partition_free(struct partition *partition)
 {
     assert(partition_is_quiet(partition));
     assert(list_empty(&partition->committed_waiters) && list_empty(&partition->change_waiters));
-    assert(!partition->followed);
+    assert(!partition->followed && !partition->move);
     isr_free(&partition->isr);
     free(partition->topic);
     free(partition);
@@ -110,6 +111,11 @@ struct log *partition_log(struct partition *partition)
     return partition->log;
 }
 
+const struct log *partition_future_log(const struct partition *partition)
+{
+    return moves_future(partition);
+}
+
 int64_t partition_high_watermark(const struct partition *partition)
 {
     return __atomic_load_n(&partition->high_watermark, __ATOMIC_RELAXED);
@@ -170,6 +176,7 @@ static void waiter_run(struct partition_waiter *waiter, enum error err)
 /* Consumers see up to the high watermark, replicas up to the end: each hears of its own. */
 static bool concerns(const struct partition_waiter *waiter, unsigned changes)
 {
+    if (waiter->is_for_low) return changes & (CHANGE_ROLE | CHANGE_LOW);
     return changes & (CHANGE_ROLE | CHANGE_START | (waiter->is_replica ? CHANGE_END : CHANGE_HIGH));
 }
 
@@ -373,21 +380,19 @@ static void write_run(struct loop_message *message)
     tell_quiet(partition);
 }
 
-enum error partition_delete_records(struct partition *partition, int64_t offset, int64_t *low_watermark)
+enum error partition_delete_records(struct partition *partition, int64_t *offset)
 {
     enum error err = partition_check(partition, -1, true);
     if (err != OK) return err;
     const struct log_config *config = log_config_of(partition->log);
     if (config->compact_policy && !config->delete_policy) return ERR_POLICY_VIOLATION;
     int64_t high_watermark = partition_high_watermark(partition);
-    int64_t wanted = offset == -1 ? high_watermark : offset;
-    if (wanted < 0 || wanted > high_watermark) return ERR_OFFSET_OUT_OF_RANGE;
+    if (*offset == -1) *offset = high_watermark;
+    if (*offset < 0 || *offset > high_watermark) return ERR_OFFSET_OUT_OF_RANGE;
     int64_t before = log_start_offset(partition->log);
-    err = log_increase_start(partition->log, wanted);
-    if (err != OK) return err;
-    *low_watermark = log_start_offset(partition->log);
-    if (*low_watermark != before) partition_wake(partition, CHANGE_START);
-    return OK;
+    err = log_increase_start(partition->log, *offset);
+    if (err == OK && log_start_offset(partition->log) != before) partition_wake(partition, CHANGE_START);
+    return err;
 }
 
 int64_t partition_read_limit(const struct partition *partition, enum partition_reader reader)

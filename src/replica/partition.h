@@ -33,6 +33,8 @@ int32_t partition_leader_epoch(const struct partition *partition);
 int32_t partition_epoch(const struct partition *partition); /* the state znode's version */
 struct loop *partition_home(const struct partition *partition);
 struct log *partition_log(struct partition *partition);
+/* Where it is being moved to (replica/move.h); NULL: it stays. */
+const struct log *partition_future_log(const struct partition *partition);
 int64_t partition_high_watermark(const struct partition *partition);
 int64_t partition_last_stable_offset(const struct partition *partition);
 
@@ -61,11 +63,12 @@ struct partition_append {
 };
 void partition_append_soon(struct partition *partition, struct partition_append *append);
 
-/* DeleteRecords, as leader: the log starts at `offset` (-1: the high watermark) or already beyond it, from now on; *low_watermark
- * is where the live replicas' logs start at the lowest: ours, as long as followers do not tell. ERR_OFFSET_OUT_OF_RANGE beyond
- * the high watermark, ERR_POLICY_VIOLATION where nothing but compaction removes records. */
-MUST_USE enum error partition_delete_records(struct partition *partition, int64_t offset,
-                                             int64_t *low_watermark);
+/* DeleteRecords, as leader: the log starts at *offset (-1: the high watermark, which it then says) or already beyond it, from now on.
+ * ERR_OFFSET_OUT_OF_RANGE beyond the high watermark, ERR_POLICY_VIOLATION where nothing but compaction removes records. */
+MUST_USE enum error partition_delete_records(struct partition *partition, int64_t *offset);
+/* As leader: where the logs of the replicas on live brokers begin, the lowest of them, and that of a copy of ours that is being made in
+ * another directory; -1: one of them has not told yet. */
+int64_t partition_low_watermark(const struct partition *partition);
 
 /* Reads for a consumer (isolation decides the limit) or a replica (log end). */
 enum partition_reader { READ_UNCOMMITTED, READ_COMMITTED, READ_AS_REPLICA };
@@ -81,6 +84,7 @@ struct partition_waiter {
     void (*run)(struct partition_waiter *waiter, enum error err);
     bool is_waiting;
     bool is_replica; /* partition_wait_change: reads to the log end, not to the high watermark */
+    bool is_for_low; /* the same: wants to hear of the low watermark, and of the role, alone */
     /* partition's: */
     bool is_local_only;   /* waits for this broker's disk, not for the high watermark */
     int32_t leader_epoch; /* when the wait began */
@@ -112,3 +116,7 @@ int32_t partition_isr_count(const struct partition *partition);
 struct isr_fetch;
 MUST_USE enum error partition_follower_fetched(struct partition *partition, const struct isr_fetch *fetch,
                                                int64_t now_ms);
+/* As leader: which of these brokers a reader of `offset` is better off with: the most caught up that is in sync and has it. -1: none,
+ * or we do not lead. */
+int32_t partition_nearest(const struct partition *partition, const int32_t *broker_ids, size_t count,
+                          int64_t offset);

@@ -106,13 +106,44 @@ enum error partition_follower_fetched(struct partition *partition, const struct 
                                       int64_t now_ms)
 {
     if (partition->role != PARTITION_LEADER || !partition->log) return ERR_NOT_LEADER_OR_FOLLOWER;
+    const struct isr_replica *before = isr_find(&partition->isr, fetch->broker_id);
+    bool starts_later = before && fetch->log_start_offset > before->log_start_offset;
     enum error err = isr_fetched(&partition->isr, fetch, log_end_offset(partition->log), now_ms);
     if (err != OK) return err;
+    if (starts_later) partition_wake(partition, CHANGE_LOW);
     struct isr_living who = living(partition);
     if (isr_propose_expand(&partition->isr, fetch->broker_id, partition_high_watermark(partition), &who))
         propose(partition);
     partition_advance_high_watermark(partition);
     return OK;
+}
+
+int64_t partition_low_watermark(const struct partition *partition)
+{
+    int64_t low = log_start_offset(partition->log);
+    const struct log *future = partition_future_log(partition);
+    if (future && log_start_offset(future) < low) low = log_start_offset(future);
+    for (int32_t i = 0; i < partition->isr.replica_count; i++) {
+        const struct isr_replica *replica = &partition->isr.replicas[i];
+        if (replica->log_start_offset >= low || !is_alive(partition->cluster, replica->broker_id)) continue;
+        low = replica->log_start_offset;
+    }
+    return low;
+}
+
+int32_t partition_nearest(const struct partition *partition, const int32_t *broker_ids, size_t count,
+                          int64_t offset)
+{
+    if (count == 0 || partition->role != PARTITION_LEADER) return -1;
+    const struct isr_replica *best = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct isr_replica *replica = isr_find(&partition->isr, broker_ids[i]);
+        if (!replica || !isr_holds(&partition->isr, broker_ids[i])) continue;
+        if (replica->log_start_offset < 0 || offset < replica->log_start_offset) continue;
+        if (offset > replica->log_end_offset) continue;
+        if (!best || replica->log_end_offset > best->log_end_offset) best = replica;
+    }
+    return best ? best->broker_id : -1;
 }
 
 void partition_check_lag(struct partition *partition)
@@ -225,6 +256,14 @@ void partition_set_log(struct partition *partition, struct log *log)
     __atomic_store_n(&partition->high_watermark, high, __ATOMIC_RELAXED);
     log_set_high_watermark(log, high);
     log_on_synced(log, synced, partition);
+}
+
+void partition_swap_log(struct partition *partition, struct log *log)
+{
+    log_on_synced(partition->log, NULL, NULL);
+    partition->log = log;
+    log_on_synced(log, synced, partition);
+    if (partition_must_sync(partition)) log_flush(log);
 }
 
 static enum error take_assignment(struct partition *partition, const struct partition_assignment *assignment,

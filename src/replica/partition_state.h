@@ -9,6 +9,7 @@
 #include "replica/peers.h"
 
 struct followed;
+struct move;
 struct throttle;
 
 /* What the partitions of one loop share. */
@@ -20,7 +21,7 @@ struct partition_cluster {
     void *context;
 };
 
-enum partition_change { CHANGE_END = 1, CHANGE_HIGH = 2, CHANGE_ROLE = 4, CHANGE_START = 8 };
+enum partition_change { CHANGE_END = 1, CHANGE_HIGH = 2, CHANGE_ROLE = 4, CHANGE_START = 8, CHANGE_LOW = 16 };
 
 struct partition {
     char *topic;
@@ -36,6 +37,7 @@ struct partition {
     struct isr isr;                          /* of a follower: only who is assigned */
     const struct partition_cluster *cluster; /* NULL in tests: all are alive, nothing is proposed */
     struct followed *followed;               /* replica/fetcher.h's; NULL = follows nobody */
+    struct move *move;                       /* replica/move.h's; NULL = it stays in its log directory */
     int64_t high_watermark;                  /* read by other loops' metrics: relaxed atomic */
     bool is_proposal_held; /* to be alone in the ISR: told once what is committed is synced */
     bool sync_before_ack;  /* flush.messages = 1: only what log_synced_end_offset covers counts */
@@ -55,7 +57,9 @@ struct partition {
     /* The control loop's, which alone touches them. */
     struct {
         struct log *log;
+        struct log *future; /* found at the start: its way to another directory goes on with its first role */
         int32_t leader_epoch; /* of the last LeaderAndIsr that was taken */
+        bool is_altering;     /* a request to move it is under way */
     } control;
 };
 
@@ -76,6 +80,8 @@ bool partition_is_quiet(const struct partition *partition);
 /* Home loop. Gives it its log, with the high watermark the log remembers, clamped to what it holds; or takes it away
  * (NULL). */
 void partition_set_log(struct partition *partition, struct log *log);
+/* Home loop. It goes on in `log`, which is the same one elsewhere (storage/move.h). */
+void partition_swap_log(struct partition *partition, struct log *log);
 /* Home loop. Both tell waiters of the old role. ERR_NOMEM changes nothing. */
 MUST_USE enum error partition_become_leader(struct partition *partition,
                                             const struct partition_assignment *assignment);

@@ -337,6 +337,28 @@ static void too_small_an_isr_takes_nothing_and_moves_nothing(void **state)
     drop(world, alone);
 }
 
+static void a_reader_is_sent_to_who_has_what_it_asks_for(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    static const int32_t near[] = {2, 3, 9};
+    assert_int_equal(partition_nearest(partition, near, 3, 0), -1); /* does not lead */
+    assert_int_equal(lead(partition, 0, three, 3, three, 3), OK);
+    assert_int_equal(partition_nearest(partition, near, 3, 0), -1); /* nobody has fetched yet */
+    struct log_appended appended;
+    for (int i = 0; i < 5; i++) assert_int_equal(append(partition, 1, &appended), OK);
+    fetched(partition, 2, 3, 10);
+    fetched(partition, 3, 4, 10);
+    static const struct {
+        size_t count;
+        int64_t offset;
+        int32_t want;
+    } rows[] = {{0, 0, -1}, {1, 0, 2}, {1, 3, 2}, {1, 4, -1}, {2, 0, 3}, {3, 4, 3}, {3, 5, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(partition_nearest(partition, near, rows[i].count, rows[i].offset), rows[i].want);
+    drop(world, partition);
+}
+
 /* Of three replicas one is left in sync: what it has counts when its disk has it. */
 static void the_last_replica_standing_syncs(void **state)
 {
@@ -363,8 +385,8 @@ static void the_beginning_is_forgotten_up_to_the_high_watermark(void **state)
     struct world *world = *state;
     struct partition *partition = make(world);
     struct log_appended appended;
-    int64_t low = -1;
-    assert_int_equal(partition_delete_records(partition, 0, &low), ERR_NOT_LEADER_OR_FOLLOWER);
+    int64_t asked = 0;
+    assert_int_equal(partition_delete_records(partition, &asked), ERR_NOT_LEADER_OR_FOLLOWER);
     assert_int_equal(lead(partition, 0, three, 2, three, 2), OK);
     for (int i = 0; i < 10; i++) assert_int_equal(append(partition, 1, &appended), OK);
     fetched(partition, 2, 8, 10);
@@ -387,9 +409,9 @@ static void the_beginning_is_forgotten_up_to_the_high_watermark(void **state)
         struct watcher change = {.waiter.run = called};
         turn(world);
         partition_wait_change(partition, &change.waiter);
-        low = log_start_offset(partition->log);
-        assert_int_equal(partition_delete_records(partition, rows[i].offset, &low), rows[i].err);
-        assert_int_equal(low, rows[i].low);
+        asked = rows[i].offset;
+        assert_int_equal(partition_delete_records(partition, &asked), rows[i].err);
+        if (rows[i].offset == -1) assert_int_equal(asked, rows[i].low);
         assert_int_equal(log_start_offset(partition->log), rows[i].low);
         turn(world);
         assert_int_equal(change.calls, rows[i].wakes);
@@ -398,10 +420,57 @@ static void the_beginning_is_forgotten_up_to_the_high_watermark(void **state)
     struct log_config config = *log_config_of(partition->log);
     config.compact_policy = true;
     log_configure(partition->log, &config);
-    assert_int_equal(partition_delete_records(partition, 8, &low), OK);
+    asked = 8;
+    assert_int_equal(partition_delete_records(partition, &asked), OK);
     config.delete_policy = false;
     log_configure(partition->log, &config);
-    assert_int_equal(partition_delete_records(partition, 8, &low), ERR_POLICY_VIOLATION);
+    assert_int_equal(partition_delete_records(partition, &asked), ERR_POLICY_VIOLATION);
+    drop(world, partition);
+}
+
+static void fetched_from(struct partition *partition, int32_t broker, int64_t start)
+{
+    struct isr_fetch fetch = {
+        .broker_id = broker, .replica_epoch = -1, .offset = 5, .log_start_offset = start};
+    assert_int_equal(partition_follower_fetched(partition, &fetch, 10), OK);
+}
+
+/* The lowest start of all replicas; who waits for it hears when a follower tells of a later one, and when the role changes. */
+static void the_low_watermark_is_where_all_logs_begin(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world);
+    struct log_appended appended;
+    assert_int_equal(lead(partition, 0, three, 3, three, 3), OK);
+    for (int i = 0; i < 5; i++) assert_int_equal(append(partition, 1, &appended), OK);
+    assert_int_equal(partition_low_watermark(partition), -1); /* nobody has told */
+    fetched_from(partition, 2, 0);
+    fetched_from(partition, 3, 0);
+    int64_t asked = -1;
+    assert_int_equal(partition_delete_records(partition, &asked), OK);
+    assert_int_equal(asked, 5);
+    assert_int_equal(partition_low_watermark(partition), 0);
+    static const struct {
+        int32_t broker;
+        int64_t start, low;
+        bool wakes;
+    } rows[] = {{2, 5, 0, true}, {2, 5, 0, false}, {3, 4, 4, true}, {3, 5, 5, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct watcher change = {.waiter = {.run = called, .is_for_low = true}};
+        turn(world);
+        partition_wait_change(partition, &change.waiter);
+        assert_int_equal(append(partition, 1, &appended), OK); /* no news for who waits for that */
+        fetched_from(partition, rows[i].broker, rows[i].start);
+        turn(world);
+        assert_int_equal(partition_low_watermark(partition), rows[i].low);
+        assert_int_equal(change.calls, rows[i].wakes);
+        partition_wait_cancel(&change.waiter);
+    }
+    struct watcher change = {.waiter = {.run = called, .is_for_low = true}};
+    partition_wait_change(partition, &change.waiter);
+    partition_stop(partition);
+    turn(world);
+    assert_int_equal(change.calls, 1);
     drop(world, partition);
 }
 
@@ -487,8 +556,10 @@ int main(void)
         cmocka_unit_test(a_wait_ends_with_the_epoch_it_began_in),
         cmocka_unit_test(who_is_left_alone_syncs_before_it_says_so),
         cmocka_unit_test(too_small_an_isr_takes_nothing_and_moves_nothing),
+        cmocka_unit_test(a_reader_is_sent_to_who_has_what_it_asks_for),
         cmocka_unit_test(the_last_replica_standing_syncs),
         cmocka_unit_test(the_beginning_is_forgotten_up_to_the_high_watermark),
+        cmocka_unit_test(the_low_watermark_is_where_all_logs_begin),
         cmocka_unit_test(high_watermark_lives),
         cmocka_unit_test(tables_find_what_was_set),
     };

@@ -158,10 +158,12 @@ static void release_all(struct loop_message *message)
     struct partition *partition;
     for (size_t i = 0; (partition = partition_table_next(&here->table, &i));) {
         if (partition->home != here->loop || !partition->log) continue;
+        moves_end(partition);
         struct log *log = partition->log;
         partition_set_log(partition, NULL);
         log_set_home(log, NULL);
     }
+    moves_close(&here->moves);
     if (here->has_home)
         log_home_close(&here->home, home_idle, here);
     else

@@ -37,6 +37,7 @@ struct topic_rules {
     /* KIP-73: replicas as their topic's lists name them, and this broker's rates; null lists name none. */
     struct slice throttled_leaders, throttled_followers;
     int64_t leader_rate, follower_rate;
+    int64_t move_rate; /* replica.alter.log.dirs.io.max.bytes.per.second */
 };
 
 struct replicas_options {
@@ -49,8 +50,9 @@ struct replicas_options {
     struct controller_link *controller_link; /* changes of an ISR go there; NULL in tests of one broker */
     struct slice listener;                   /* inter-broker, by which leaders are reached; copied */
     struct fetch_rules fetch;
-    int64_t lag_max_ms; /* replica.lag.time.max.ms; 0 = its default */
-    bool is_spread;     /* loops get homes in turn, whether those before them are busy or not */
+    struct lane *copy_lane; /* reads what moves between log directories */
+    int64_t lag_max_ms;     /* replica.lag.time.max.ms; 0 = its default */
+    bool is_spread;         /* loops get homes in turn, whether those before them are busy or not */
     /* The rules of a topic as of now; any of the loops. */
     void (*topic_rules)(void *context, struct slice topic, struct topic_rules *rules);
     void *context;
@@ -87,6 +89,17 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
 void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_replica_request *request,
                                  struct arena *arena, struct stop_replica_response *response,
                                  void (*done)(void *done_context), void *done_context);
+
+/* AlterReplicaLogDirs: where replicas are to lie. Control loop; done may come before it returns. err: OK, it is there or on its way;
+ * ERR_LOG_DIR_NOT_FOUND; ERR_KAFKA_STORAGE_ERROR: something is offline; ERR_REPLICA_NOT_AVAILABLE: none is here (one that is made
+ * later will lie there), or another request moves it just now; ERR_INVALID_TOPIC_EXCEPTION: its name is too long. */
+struct dir_change {
+    struct slice topic, dir; /* until done */
+    int32_t index;
+    enum error err;
+};
+void replicas_alter_dirs(struct replicas *replicas, struct dir_change *changes, size_t count,
+                         struct arena *arena, void (*done)(void *context), void *context);
 
 /* The topic's configuration changed, or with a null name that of all: asks topic_rules again for each. */
 void replicas_reconfigure(struct replicas *replicas, struct slice topic);

@@ -4,6 +4,7 @@
  *     roles.c           a home loop changes a role
  *     change.c          a change visits every loop and comes back
  *     leader_and_isr.c  stop_replica.c  the controller's words, on the control loop
+ *     alter_dirs.c      moves between log directories
  *     others.c          the other brokers: who lives, what an ISR is to be, who fell behind
  */
 #pragma once
@@ -12,6 +13,7 @@
 #include "replica/alter_isr.h"
 #include "replica/fetcher.h"
 #include "replica/late_roles.h"
+#include "replica/move.h"
 #include "replica/partition_state.h"
 #include "replica/replicas.h"
 #include "replica/table.h"
@@ -27,6 +29,7 @@ struct replica_loop {
     bool has_home;
     struct partition_cluster cluster;
     struct fetchers fetchers;
+    struct moves moves;
     struct loop_timer lag_timer;
     struct loop_message lag_start;
     bool is_closed; /* its partitions have stopped for good */
@@ -41,7 +44,7 @@ struct replicas {
     struct late_roles late;
     size_t next_home;            /* when they are spread */
     struct replicas_count count; /* relaxed atomics */
-    struct throttle throttle_out, throttle_in;
+    struct throttle throttle_out, throttle_in, throttle_moves;
     struct metadata_listener on_image;
     struct peers peers;          /* as last told to the loops */
     struct alter_isr *alter_isr; /* NULL without a controller to tell */
@@ -60,6 +63,8 @@ struct step {
     int32_t index;
     enum error err;
     bool is_new, is_delete;
+    struct dir_change *move; /* alter_dirs.c's, and the future log that comes or goes: */
+    struct log *future;
     int32_t epoch_before; /* of the partition, if the role is not taken */
     const struct leader_and_isr_request_leader_and_isr_partition_state *state;
     struct partition_assignment assignment;
@@ -98,7 +103,11 @@ void change_run(struct change *change, void (*at_loop)(struct change *change, st
                 void (*at_end)(struct change *change));
 void change_end(struct change *change);
 
+/* --- alter_dirs.c --- */
+void replica_move_ended(void *context, struct move_end *end); /* moves.ended; context: struct replicas */
+
 /* --- roles.c: the home loop --- */
+struct log_home *replica_home(struct replica_loop *here);
 void replica_loop_init(struct replica_loop *here, struct replicas *replicas, struct loop *loop);
 MUST_USE enum error replica_change_role(struct replica_loop *here, struct partition *partition,
                                         const struct partition_assignment *assignment);

@@ -1,4 +1,5 @@
 /* roles.c: a partition's home loop changes its role, and tells who listens. */
+#include "base/diag.h"
 #include "replica/replicas_parts.h"
 
 enum { LAG_MAX_MS = 30000 }; /* where nobody says */
@@ -13,6 +14,9 @@ void replica_loop_init(struct replica_loop *here, struct replicas *replicas, str
         .lag_max_ms = lag_max_ms, .peers.broker_epoch = -1, .propose = others_propose, .context = here};
     fetchers_init(&here->fetchers, loop, replicas->options.broker_id, &replicas->options.fetch,
                   &here->cluster.peers);
+    moves_init(&here->moves, loop, replicas->options.copy_lane, &replicas->throttle_moves);
+    here->moves.ended = replica_move_ended;
+    here->moves.context = replicas;
 }
 
 static void tell(struct replicas *replicas, struct partition *partition, bool leads)
@@ -39,6 +43,8 @@ void replica_apply_rules(struct replicas *replicas, struct partition *partition)
     struct topic_rules rules;
     replicas->options.topic_rules(replicas->options.context, partition_topic(partition), &rules);
     if (partition->log) log_configure(partition->log, &rules.log);
+    if (partition->move) log_configure(moves_future(partition), &rules.log);
+    throttle_set_rate(&replicas->throttle_moves, rules.move_rate);
     replica_count_role(replicas, partition, -1);
     partition_set_min_insync_replicas(partition, rules.min_insync_replicas);
     replica_count_role(replicas, partition, +1);
@@ -53,7 +59,7 @@ void replica_apply_rules(struct replicas *replicas, struct partition *partition)
         partition_set_sync_before_ack(partition, must_sync);
 }
 
-static struct log_home *home_of(struct replica_loop *here)
+struct log_home *replica_home(struct replica_loop *here)
 {
     if (!here->has_home) {
         log_home_init(&here->home, here->owner->options.store, here->loop);
@@ -75,11 +81,16 @@ enum error replica_change_role(struct replica_loop *here, struct partition *part
 {
     struct replicas *replicas = here->owner;
     if (!partition->log) {
-        log_set_home(partition->control.log, home_of(here));
+        log_set_home(partition->control.log, replica_home(here));
         partition->cluster = &here->cluster;
         partition_set_log(partition, partition->control.log);
         replica_apply_rules(replicas, partition);
+        struct log *future = partition->control.future;
+        if (future && moves_begin(&here->moves, partition, future, replica_home(here)) != OK)
+            diag_warn("\"%.*s-%d\" is not moved before the next start: %s",
+                      SLICE_ARG(partition_topic(partition)), partition->index, error_text(ERR_NOMEM));
     }
+    moves_look(partition);
     if (uuid_is_zero(&partition->topic_id)) take_topic_id(partition);
     bool led = partition->role == PARTITION_LEADER;
     bool leads = assignment->leader == partition->self_id;

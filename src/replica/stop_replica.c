@@ -4,6 +4,7 @@
 
 #include "base/diag.h"
 #include "replica/replicas_parts.h"
+#include "storage/move.h"
 
 static void stop_replica_end(struct change *change)
 {
@@ -26,8 +27,11 @@ static void stop_replica_end(struct change *change)
 
 static enum error delete_log(struct replicas *replicas, struct slice topic, int32_t index)
 {
-    struct log *log = log_store_find(replicas->options.store, topic, index);
-    return log ? log_store_delete(replicas->options.store, &log) : OK;
+    struct log_store *store = replicas->options.store;
+    struct log *future = log_store_future(store, topic, index), *log = log_store_find(store, topic, index);
+    enum error err = future ? log_store_delete(store, &future) : OK;
+    enum error deleted = log ? log_store_delete(store, &log) : OK;
+    return deleted == OK ? err : deleted;
 }
 
 static void delete_at_end(struct change *change)
@@ -62,6 +66,7 @@ static void removed(void *context, struct partition *partition)
 {
     struct removal *removal = context;
     struct log *log = partition->log;
+    moves_end(partition);
     partition_set_log(partition, NULL);
     if (log) log_set_home(log, NULL);
     partition_free(partition);

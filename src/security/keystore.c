@@ -127,19 +127,35 @@ static bool parse_pkcs12(struct slice file, const char *password, OSSL_LIB_CTX *
 }
 
 /* Old ciphers live in a provider that is not loaded for the rest of the program. */
-static bool parse_old_pkcs12(struct slice file, const char *password, struct parsed *parsed,
-                             OSSL_LIB_CTX **library)
+struct old_library {
+    OSSL_LIB_CTX *context;
+    OSSL_PROVIDER *providers[2];
+};
+
+static void old_library_free(struct old_library *library)
 {
-    *library = OSSL_LIB_CTX_new();
-    if (!*library) return false;
-    if (!OSSL_PROVIDER_load(*library, "legacy") || !OSSL_PROVIDER_load(*library, "default")) return false;
-    return parse_pkcs12(file, password, *library, parsed);
+    for (int i = 0; i < 2; i++) {
+        if (library->providers[i]) OSSL_PROVIDER_unload(library->providers[i]);
+    }
+    OSSL_LIB_CTX_free(library->context);
+}
+
+static bool parse_old_pkcs12(struct slice file, const char *password, struct parsed *parsed,
+                             struct old_library *library)
+{
+    static const char *const names[] = {"legacy", "default"};
+    library->context = OSSL_LIB_CTX_new();
+    for (int i = 0; i < 2 && library->context; i++) {
+        library->providers[i] = OSSL_PROVIDER_load(library->context, names[i]);
+        if (!library->providers[i]) return false;
+    }
+    return library->context && parse_pkcs12(file, password, library->context, parsed);
 }
 
 static enum error read_pkcs12(struct reading *reading, struct slice file, const char *password)
 {
     struct parsed parsed;
-    OSSL_LIB_CTX *library = NULL;
+    struct old_library library = {0};
     bool is_parsed = parse_pkcs12(file, password, NULL, &parsed);
     if (!is_parsed) {
         unsigned long code = ERR_peek_error();
@@ -147,7 +163,7 @@ static enum error read_pkcs12(struct reading *reading, struct slice file, const 
         if (!is_parsed && code) ERR_clear_error();
     }
     if (!is_parsed) {
-        OSSL_LIB_CTX_free(library);
+        old_library_free(&library);
         return complain(reading,
                         "the store is neither PEM nor JKS nor PKCS12, or the password is not its own");
     }
@@ -162,7 +178,7 @@ static enum error read_pkcs12(struct reading *reading, struct slice file, const 
     EVP_PKEY_free(parsed.key);
     X509_free(parsed.certificate);
     sk_X509_pop_free(parsed.others, X509_free);
-    OSSL_LIB_CTX_free(library);
+    old_library_free(&library);
     ERR_clear_error();
     return err;
 }

@@ -25,6 +25,7 @@
 #define CLEANER_OFFSET_FILE "cleaner-offset-checkpoint"
 #define EPOCH_FILE "leader-epoch-checkpoint"
 #define PARTITION_METADATA_FILE "partition.metadata"
+#define MOVED_HERE_FILE "moved-here"
 #define META_PROPERTIES_FILE "meta.properties"
 #define CLEAN_SHUTDOWN_FILE ".kafka_cleanshutdown"
 /* Ours: this directory failed while the machine stays up, so the page cache may show bytes that the kernel gave up on and will

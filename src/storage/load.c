@@ -4,6 +4,7 @@
  * that very offset vouches for it. Where they are missing or disagree, the end of the active segment is looked at. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/diag.h"
 #include "base/vec.h"
@@ -323,7 +324,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
                                 const struct listing *listing, bool must_rebuild_epochs,
                                 int64_t *recovered_bytes)
 {
-    bool was_clean = request->was_clean;
+    bool was_clean = request->was_clean, starts_anew = false;
     enum error err = collect_segments(log, listing);
     if (err == OK && log->segment_count == 0) {
         err = start_at(log, request->start_offset > 0 ? request->start_offset : 0);
@@ -361,6 +362,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
         diag_warn("\"%s\" ends at %lld, before its log start %lld: starting there, empty", log->name,
                   (long long)log->end_offset, (long long)request->start_offset);
         err = start_at(log, request->start_offset);
+        starts_anew = true;
     }
     if (err == OK && must_rebuild_epochs) {
         log->epochs.count = 0;
@@ -374,6 +376,10 @@ static enum error load_segments(const struct log_load_request *request, struct l
     if (was_clean && request->was_clean) log->recovery_point = log->end_offset;
     log->closed_synced = log->segments[log_segment_of(log, log->recovery_point)].base_offset;
     log->trusted_point = log->recovery_point;
+    /* The checkpoint will not name this start any more: the segment itself does, so its name must last. */
+    if (starts_anew) log->dir_unsynced = true;
+    if (starts_anew) err = log_flush_now(log);
+    if (err != OK) return err;
     /* An epoch that began at the very end wrote nothing yet, and is still the newest. */
     if (epoch_cache_cut_end(&log->epochs, log->end_offset + 1)) log->epochs_unsaved = true;
     if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;
@@ -408,11 +414,17 @@ static enum error log_new(struct log_dir *dir, const char *name, const struct lo
     struct log *made = calloc(1, sizeof *made);
     if (!made) return ERR_NOMEM;
     made->dir = dir;
-    made->name = slice_dup(slice_of(name));
+    size_t name_size = strlen(name);
+    if (parsed.kind == DIR_FUTURE) {
+        name_size -= FUTURE_SUFFIX_SIZE;
+        snprintf(made->future_suffix, sizeof made->future_suffix, "%s", name + name_size);
+    }
+    made->name = slice_dup((struct slice){(const uint8_t *)name, name_size});
     made->topic_size = parsed.topic.size;
     made->partition = parsed.partition;
     made->config = *config;
     made->snapshot_offset = -1;
+    made->agreed_generation = -1;
     made->checkpoint_pending = -1;
     list_init(&made->home_link);
     list_init(&made->dirty_link);
@@ -441,6 +453,8 @@ enum error log_load(const struct log_load_request *request, struct log **log, in
     if (err == OK) err = read_topic_id(loaded, &listing);
     if (err == OK) err = read_epochs(loaded, &listing, &must_rebuild_epochs);
     if (err == OK) err = load_segments(request, loaded, &listing, must_rebuild_epochs, recovered_bytes);
+    for (size_t i = 0; i < listing.count; i++)
+        loaded->has_moved_mark |= strcmp(listing.entries[i].name, MOVED_HERE_FILE) == 0;
     listing_free(&listing);
     free(listing.path);
     if (err != OK) {

@@ -44,6 +44,17 @@ static void check_idle(struct log_home *home)
     on_idle(home->idle_context);
 }
 
+void log_home_job_begin(struct log_home *home)
+{
+    home->jobs_in_flight++;
+}
+
+void log_home_job_end(struct log_home *home)
+{
+    home->jobs_in_flight--;
+    check_idle(home);
+}
+
 /* --- flushing --- */
 
 static void flush_start(struct log_home *home, struct log *log);

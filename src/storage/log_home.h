@@ -43,6 +43,9 @@ void log_home_init(struct log_home *home, struct log_store *store, struct loop *
 /* Stops timers; takes no more work; calls on_idle (deferred or now) when no job is in flight. Logs must have been moved to
  * another home or closed. Files still waiting to be unlinked go at the next start. */
 void log_home_close(struct log_home *home, void (*on_idle)(void *context), void *context);
+/* Something on a worker that the home is to wait for before it is idle. */
+void log_home_job_begin(struct log_home *home);
+void log_home_job_end(struct log_home *home);
 /* What the timers do: writes what waited a second, starts due flushes, unlinks due garbage. */
 void log_home_tick(struct log_home *home, int64_t now_ms);
 /* Retention and producer expiry of all logs here. now_ms: wall clock. */

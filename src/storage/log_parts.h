@@ -92,6 +92,8 @@ struct log {
     struct log_dir *dir;
     struct log_home *home;
     char *name; /* "topic-0" */
+    char future_suffix
+        [48]; /* ".<32 hex>-future": its directory's, while it is being moved here (move.h); else "" */
     size_t topic_size;
     int32_t partition;
     struct uuid topic_id;
@@ -118,9 +120,11 @@ struct log {
     bool metadata_unsynced; /* partition.metadata was written, */
     bool parent_unsynced;   /* or its own, may not be on disk */
     bool is_loaded;
-    bool snapshot_unsynced;  /* some snapshot was written since the last clean stop */
-    bool has_unsaved_state;  /* producers changed since the newest snapshot */
-    int64_t snapshot_offset; /* of the newest snapshot file; -1 none */
+    int32_t agreed_generation; /* of a future log: the other's when both were last compared; -1 never */
+    bool has_moved_mark;       /* "moved-here" lies in its directory */
+    bool snapshot_unsynced;    /* some snapshot was written since the last clean stop */
+    bool has_unsaved_state;    /* producers changed since the newest snapshot */
+    int64_t snapshot_offset;   /* of the newest snapshot file; -1 none */
 
     struct epoch_cache epochs;
     struct producer_state producers;
@@ -147,7 +151,7 @@ static inline int64_t segment_end_offset(const struct log *log, size_t i)
 /* The segment that would hold `offset`; 0 when it is before all. */
 size_t log_segment_of(const struct log *log, int64_t offset);
 
-/* "<dir>/<name>"; malloc'ed. */
+/* "<dir>/<name>", of one that is being moved here with its suffix; malloc'ed. */
 char *log_path(const struct log *log);
 char *log_segment_path(const struct log *log, int64_t base_offset, enum file_kind kind, const char *suffix);
 
@@ -231,7 +235,7 @@ void log_flush_inactive(struct log *log);
 /* --- load.c, recover.c --- */
 struct log_load_request {
     struct log_dir *dir;
-    const char *name; /* of the partition directory */
+    const char *name; /* of the partition directory, current or -future */
     const struct log_config *config;
     int64_t recovery_point; /* 0 = nothing is known */
     int64_t start_offset;   /* -1 = no checkpoint */
@@ -253,6 +257,8 @@ bool log_is_at_rest(const struct log *log);
 MUST_USE enum error log_close_cleanly(struct log *log, bool all_will_be_synced);
 void log_was_synced(struct log *log);
 void log_free(struct log *log);
+/* Its directory is called that from now on. */
+void log_rename_open_files(struct log *log, const char *to);
 
 /* Recovers segments from the one that holds the recovery point on. */
 /* may_have_gaps: it was compacted. */

@@ -75,8 +75,7 @@ size_t log_store_live_dirs(const struct log_store *store)
 
 /* --- which logs there are --- */
 
-/* "topic-partition" into `key`, which holds any valid one. False for a topic no directory could be called after. */
-static bool key_of(struct slice topic, int32_t partition, char key[TOPIC_NAME_MAX + 16])
+bool log_store_key(struct slice topic, int32_t partition, char key[TOPIC_NAME_MAX + 16])
 {
     if (!topic_name_is_valid(topic) || partition < 0) return false;
     snprintf(key, TOPIC_NAME_MAX + 16, "%.*s-%d", SLICE_ARG(topic), (int)partition);
@@ -86,13 +85,20 @@ static bool key_of(struct slice topic, int32_t partition, char key[TOPIC_NAME_MA
 struct log *log_store_find(struct log_store *store, struct slice topic, int32_t partition)
 {
     char key[TOPIC_NAME_MAX + 16];
-    if (!key_of(topic, partition, key)) return NULL;
+    if (!log_store_key(topic, partition, key)) return NULL;
     return map_get(&store->logs, slice_of(key));
 }
 
 struct log *log_store_next(const struct log_store *store, size_t *position)
 {
     struct map_slot *slot = map_next(&store->logs, position);
+    return slot ? slot->value : NULL;
+}
+
+struct log *log_store_walk(const struct log_store *store, struct store_walk *walk)
+{
+    struct map_slot *slot = map_next(&store->logs, &walk->log);
+    if (!slot) slot = map_next(&store->futures, &walk->future);
     return slot ? slot->value : NULL;
 }
 
@@ -105,7 +111,7 @@ enum error log_store_create(struct log_store *store, struct slice topic, int32_t
                             const struct uuid *topic_id, const struct log_config *config, struct log **log)
 {
     char key[TOPIC_NAME_MAX + 16];
-    if (!key_of(topic, partition, key)) return ERR_INVALID_TOPIC_EXCEPTION;
+    if (!log_store_key(topic, partition, key)) return ERR_INVALID_TOPIC_EXCEPTION;
     if (map_get(&store->logs, slice_of(key))) return ERR_EXISTS;
 
     struct log_dir *emptiest = NULL;
@@ -115,6 +121,8 @@ enum error log_store_create(struct log_store *store, struct slice topic, int32_t
         if (!emptiest || dir->partition_count < emptiest->partition_count) emptiest = dir;
     }
     if (!emptiest) return ERR_KAFKA_STORAGE_ERROR;
+    struct log_dir *wanted = map_remove(&store->wanted_dirs, slice_of(key));
+    if (wanted && !log_dir_is_failed(wanted)) emptiest = wanted;
 
     /* A line of the log that had this name until a moment ago would be taken for one of the new log. */
     enum error err = log_store_settle_deleted(store, slice_of(key));
@@ -132,7 +140,7 @@ enum error log_store_create(struct log_store *store, struct slice topic, int32_t
     return OK;
 }
 
-static void random_bytes(struct log_store *store, uint8_t out[16])
+void log_store_unique(struct log_store *store, uint8_t out[16])
 {
     if (store->options.loop)
         loop_random(store->options.loop, out, 16);
@@ -140,7 +148,7 @@ static void random_bytes(struct log_store *store, uint8_t out[16])
         random_fill(&store->random, out, 16);
 }
 
-static void rename_open_files(struct log *log, const char *to)
+void log_rename_open_files(struct log *log, const char *to)
 {
     for (size_t i = 0; i < log->segment_count; i++) {
         struct segment *segment = &log->segments[i];
@@ -151,22 +159,35 @@ static void rename_open_files(struct log *log, const char *to)
     }
 }
 
+void log_store_forget(struct log_store *store, const struct log *gone)
+{
+    struct log_dir *dir = gone->dir;
+    dir->partition_count--;
+    dir->deleted_mark = dir->checkpoint_made;
+    dir->has_deleted = true;
+    /* Without memory to remember the name, the lines go at once. */
+    if (map_put(&store->deleted, slice_of(gone->name), store) != OK) log_store_checkpoint_now(store);
+    /* Its lines in the checkpoints would be taken for those of a later partition of that name. */
+    log_store_mark_all(dir);
+}
+
 enum error log_store_delete(struct log_store *store, struct log **log)
 {
     struct log *gone = *log;
     struct log_dir *dir = gone->dir;
     log_set_home(gone, NULL);
-    if (map_get(&store->logs, slice_of(gone->name)) != gone) return ERR_NOT_FOUND;
+    struct map *logs = gone->future_suffix[0] ? &store->futures : &store->logs;
+    if (map_get(logs, slice_of(gone->name)) != gone) return ERR_NOT_FOUND;
 
     enum error err = OK;
     if (!log_dir_is_failed(dir)) {
         uint8_t unique[16];
         char name[PARTITION_DIR_NAME_MAX + 1];
-        random_bytes(store, unique);
+        log_store_unique(store, unique);
         partition_dir_delete_name(slice_of(gone->name), unique, name);
         char *from = log_path(gone), *to = path_join(dir->path, name);
         err = from && to ? disk_rename(dir->disk, from, to) : ERR_NOMEM;
-        if (err == OK) rename_open_files(gone, to);
+        if (err == OK) log_rename_open_files(gone, to);
         /* Not synced: many may go at once, the checkpoints that follow sync the directory, and should it come back after a
          * power cut, its topic id tells that it is nobody's. */
         if (err == OK) {
@@ -178,16 +199,10 @@ enum error log_store_delete(struct log_store *store, struct log **log)
         if (err == ERR_NOMEM) return err;
         if (err != OK) log_dir_fail(dir, err, "delete", gone->name);
     }
-    map_remove(&store->logs, slice_of(gone->name));
-    dir->partition_count--;
-    dir->deleted_mark = dir->checkpoint_made;
-    dir->has_deleted = true;
-    /* Without memory to remember the name, the lines go at once. */
-    if (map_put(&store->deleted, slice_of(gone->name), store) != OK) log_store_checkpoint_now(store);
+    map_remove(logs, slice_of(gone->name));
+    log_store_forget(store, gone);
     log_free(gone);
     *log = NULL;
-    /* Its lines in the checkpoints would be taken for those of a later partition of that name. */
-    log_store_mark_all(dir);
     log_store_checkpoint(store);
     return err == OK ? OK : ERR_KAFKA_STORAGE_ERROR;
 }
@@ -207,9 +222,9 @@ void log_store_dir(const struct log_store *store, size_t index, struct log_store
                                         .is_online = !log_dir_is_failed(dir),
                                         .was_clean = dir->was_clean,
                                         .partition_count = dir->partition_count};
-    struct map_slot *slot;
-    for (size_t i = 0; (slot = map_next(&store->logs, &i));) {
-        const struct log *log = slot->value;
+    struct store_walk walk = {0};
+    const struct log *log;
+    while ((log = log_store_walk(store, &walk))) {
         if (log->dir == dir) described->size_bytes += log_size_bytes(log);
     }
 }
@@ -348,10 +363,13 @@ static enum error make_lanes(struct log_store *store)
 
 void store_free(struct log_store *store, bool machine_is_gone)
 {
-    struct map_slot *slot;
-    for (size_t i = 0; (slot = map_next(&store->logs, &i));) log_free(slot->value);
+    struct store_walk walk = {0};
+    struct log *log;
+    while ((log = log_store_walk(store, &walk))) log_free(log);
     map_free(&store->logs);
+    map_free(&store->futures);
     map_free(&store->deleted);
+    map_free(&store->wanted_dirs);
     for (size_t i = 0; i < store->dir_count; i++) {
         struct log_dir *dir = &store->dirs[i];
         if (!machine_is_gone) {

@@ -80,7 +80,7 @@ void log_store_progress(const struct log_store *store, struct log_store_progress
 
 struct log *log_store_find(struct log_store *store, struct slice topic,
                            int32_t partition); /* NULL when none */
-/* An empty log in the live directory with the fewest partitions. ERR_EXISTS; ERR_KAFKA_STORAGE_ERROR when no directory
+/* An empty log in the directory that was asked for (log_store_want), else in the live one with the fewest partitions. ERR_EXISTS; ERR_KAFKA_STORAGE_ERROR when no directory
  * lives. topic_id zero: written later by log_set_topic_id. */
 MUST_USE enum error log_store_create(struct log_store *store, struct slice topic, int32_t partition,
                                      const struct uuid *topic_id, const struct log_config *config,

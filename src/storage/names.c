@@ -86,15 +86,32 @@ struct partition_dir_name partition_dir_parse(struct slice name)
     return parsed;
 }
 
+/* "-0.<hex><what>" */
+static int make_end(int32_t partition, const uint8_t unique[16], const char *what, char *end, size_t capacity)
+{
+    int size = snprintf(end, capacity, "-%d.", (int)partition);
+    for (int i = 0; i < 16; i++) size += snprintf(end + size, capacity - (size_t)size, "%02x", unique[i]);
+    return size + snprintf(end + size, capacity - (size_t)size, "%s", what);
+}
+
+bool partition_dir_future_name(struct slice current_name, const uint8_t unique[16],
+                               char out[PARTITION_DIR_NAME_MAX + 1])
+{
+    struct partition_dir_name parsed = partition_dir_parse(current_name);
+    char end[64];
+    int end_size = make_end(parsed.partition, unique, "-future", end, sizeof end);
+    if (parsed.topic.size + (size_t)end_size > PARTITION_DIR_NAME_MAX) return false;
+    memcpy(out, parsed.topic.data, parsed.topic.size);
+    memcpy(out + parsed.topic.size, end, (size_t)end_size + 1);
+    return true;
+}
+
 void partition_dir_delete_name(struct slice current_name, const uint8_t unique[16],
                                char out[PARTITION_DIR_NAME_MAX + 1])
 {
     struct partition_dir_name parsed = partition_dir_parse(current_name);
     char end[64];
-    int end_size = snprintf(end, sizeof end, "-%d.", (int)parsed.partition);
-    for (int i = 0; i < 16; i++)
-        end_size += snprintf(end + end_size, sizeof end - (size_t)end_size, "%02x", unique[i]);
-    end_size += snprintf(end + end_size, sizeof end - (size_t)end_size, "-delete");
+    int end_size = make_end(parsed.partition, unique, "-delete", end, sizeof end);
     size_t topic_size = parsed.topic.size;
     if (topic_size + (size_t)end_size > PARTITION_DIR_NAME_MAX)
         topic_size = PARTITION_DIR_NAME_MAX - (size_t)end_size;

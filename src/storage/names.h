@@ -16,6 +16,7 @@
 
 #define TOPIC_NAME_MAX 249
 #define PARTITION_DIR_NAME_MAX 255
+#define FUTURE_SUFFIX_SIZE 40
 
 enum partition_dir_kind { DIR_CURRENT, DIR_DELETE, DIR_STRAY, DIR_FUTURE, DIR_FOREIGN };
 
@@ -27,6 +28,9 @@ struct partition_dir_name {
 /* Never fails: what is no partition's is DIR_FOREIGN. */
 struct partition_dir_name partition_dir_parse(struct slice name);
 bool topic_name_is_valid(struct slice topic);
+/* "topic-0.<hex>-future": the name and FUTURE_SUFFIX_SIZE bytes. False when that is longer than a name may be. */
+bool partition_dir_future_name(struct slice current_name, const uint8_t unique[16],
+                               char out[PARTITION_DIR_NAME_MAX + 1]);
 /* "topic-0.<hex>-delete", its topic cut so that all fits 255 bytes. */
 void partition_dir_delete_name(struct slice current_name, const uint8_t unique[16],
                                char out[PARTITION_DIR_NAME_MAX + 1]);

@@ -1,5 +1,6 @@
 /* segment.c: the files of one segment, and the active segment's indexes in memory. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/diag.h"
@@ -23,7 +24,9 @@ size_t log_segment_of(const struct log *log, int64_t offset)
 
 char *log_path(const struct log *log)
 {
-    return path_join(log->dir->path, log->name);
+    char name[TOPIC_NAME_MAX + 64];
+    snprintf(name, sizeof name, "%s%s", log->name, log->future_suffix);
+    return path_join(log->dir->path, name);
 }
 
 char *log_segment_path(const struct log *log, int64_t base_offset, enum file_kind kind, const char *suffix)

@@ -116,6 +116,21 @@ enum error dir_checkpoints_read(struct log_dir *dir)
     return err;
 }
 
+enum error dir_checkpoints_find_deleted(struct log_dir *dir)
+{
+    struct log_store *store = dir->store;
+    struct map_slot *slot;
+    enum error err = OK;
+    for (size_t i = 0; err == OK && dir->checkpoints && (slot = map_next(&dir->checkpoints->entries, &i));) {
+        struct slice name = map_slot_key(slot);
+        const struct log *log = map_get(&store->logs, name), *future = map_get(&store->futures, name);
+        if ((log && log->dir == dir) || (future && future->dir == dir)) continue;
+        err = map_put(&store->deleted, name, store);
+        dir->has_deleted = true;
+    }
+    return err;
+}
+
 void dir_checkpoints_free(struct log_dir *dir)
 {
     if (!dir->checkpoints) return;
@@ -153,10 +168,10 @@ static int64_t number_of(struct log *log, enum checkpoint_kind kind)
 static void make_text(struct log_dir *dir, enum checkpoint_kind kind, struct text *text)
 {
     struct text lines = {0};
-    struct map_slot *slot;
+    struct store_walk walk = {0};
+    struct log *log;
     size_t count = 0;
-    for (size_t i = 0; (slot = map_next(&dir->store->logs, &i));) {
-        struct log *log = slot->value;
+    while ((log = log_store_walk(dir->store, &walk))) {
         int64_t number = log->dir == dir ? number_of(log, kind) : -1;
         if (number < 0) continue;
         text_addf(&lines, "%.*s %d %lld\n", (int)log->topic_size, log->name, (int)log->partition,
@@ -202,9 +217,9 @@ struct checkpoint_job {
 /* The recovery points that were written are now what the file says. */
 static void settle(struct log_dir *dir)
 {
-    struct map_slot *slot;
-    for (size_t i = 0; (slot = map_next(&dir->store->logs, &i));) {
-        struct log *log = slot->value;
+    struct store_walk walk = {0};
+    struct log *log;
+    while ((log = log_store_walk(dir->store, &walk))) {
         if (log->dir != dir || log->checkpoint_pending < 0) continue;
         __atomic_store_n(&log->checkpointed_recovery_point, log->checkpoint_pending, __ATOMIC_SEQ_CST);
         log->checkpoint_pending = -1;

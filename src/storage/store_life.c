@@ -1,4 +1,5 @@
 /* store_life.c: bringing all partitions up, and down again: each partition a job on its directory's lane. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@ struct load_job {
     struct lane_job job;
     struct load_work *work;
     struct log_dir *dir;
-    char *name;
+    char *name; /* of its directory */
+    bool is_future;
     struct log *log;
     enum error err;
 };
@@ -33,7 +35,10 @@ static void load_one(struct load_job *job)
         job->err = ERR_KAFKA_STORAGE_ERROR;
         return;
     }
-    struct checkpoint_entry entry = dir_checkpoint_of(job->dir, job->name);
+    char key[PARTITION_DIR_NAME_MAX + 1];
+    snprintf(key, sizeof key, "%.*s", (int)(strlen(job->name) - (job->is_future ? FUTURE_SUFFIX_SIZE : 0)),
+             job->name);
+    struct checkpoint_entry entry = dir_checkpoint_of(job->dir, key);
     struct log_load_request request = {.dir = job->dir,
                                        .name = job->name,
                                        .config = &store->options.config,
@@ -55,21 +60,28 @@ static void load_work(struct lane_job *lane_job)
     load_one(CONTAINER_OF(lane_job, struct load_job, job));
 }
 
-/* One log into the map; of two for the same partition neither is right. */
+/* One log into its map. Of two for the same partition one was moved to the other's directory, or neither is right. */
 static enum error adopt(struct log_store *store, struct load_job *job, struct text *why)
 {
-    struct log *other = map_get(&store->logs, slice_of(job->name));
-    if (other) {
+    struct map *logs = job->is_future ? &store->futures : &store->logs;
+    const char *name = job->log->name;
+    struct log *other = map_get(logs, slice_of(name));
+    struct log *kept = other ? log_store_pick(store, other, job->log) : job->log;
+    if (!kept) {
         text_addf(why,
                   "partition \"%s\" lies in two log directories, \"%s\" and \"%s\"; move one of them away",
-                  job->name, other->dir->path, job->dir->path);
+                  name, other->dir->path, job->dir->path);
         return ERR_CONFIG;
     }
-    enum error err = map_put(&store->logs, slice_of(job->name), job->log);
-    if (err != OK) return err;
-    job->log = NULL;
-    job->dir->partition_count++;
-    return OK;
+    struct log *gone = kept == job->log ? other : job->log;
+    if (kept == job->log) {
+        enum error err = map_put(logs, slice_of(name), kept);
+        if (err != OK) return err;
+        job->dir->partition_count++;
+        if (other) other->dir->partition_count--;
+    }
+    job->log = gone; /* freed by who called us */
+    return gone ? log_store_set_aside(store, gone) : OK;
 }
 
 /* Everything is written again: what the last life lost is no matter any more. */
@@ -93,6 +105,9 @@ static void load_finish(struct load_work *work)
         log_free(job->log);
         free(job->name);
     }
+    if (err == OK) log_store_settle_moves(store);
+    for (size_t i = 0; err == OK && i < store->dir_count; i++)
+        err = dir_checkpoints_find_deleted(&store->dirs[i]);
     for (size_t i = 0; i < store->dir_count; i++) {
         dir_checkpoints_free(&store->dirs[i]);
         if (err == OK) forget_lost_sync(&store->dirs[i]);
@@ -126,9 +141,6 @@ static void pass_over(struct log_store *store, struct log_dir *dir, const char *
         if (path) home_discard_tree(&store->home, dir, path, 0);
     } else if (kind == DIR_STRAY) {
         diag_info("leaving \"%s/%s\" as it is: it was put aside for you to look at", dir->path, name);
-    } else if (kind == DIR_FUTURE) {
-        diag_warn("leaving \"%s/%s\" as it is: odradek does not move replicas between log directories",
-                  dir->path, name);
     } else if (strcmp(name, "remote-log-index-cache") != 0 && strcmp(name, "lost+found") != 0) {
         diag_warn("\"%s/%s\" is no partition's directory; Apache Kafka would refuse to start beside it",
                   dir->path, name);
@@ -143,7 +155,7 @@ static enum error find_partitions(struct load_work *work, struct log_dir *dir)
     for (size_t i = 0; err == OK && i < count; i++) {
         if (!entries[i].is_dir) continue;
         struct partition_dir_name name = partition_dir_parse(slice_of(entries[i].name));
-        if (name.kind != DIR_CURRENT) {
+        if (name.kind != DIR_CURRENT && name.kind != DIR_FUTURE) {
             pass_over(work->store, dir, entries[i].name, name.kind);
             continue;
         }
@@ -155,8 +167,11 @@ static enum error find_partitions(struct load_work *work, struct log_dir *dir)
             err = ERR_NOMEM;
             break;
         }
-        work->jobs[work->count++] = (struct load_job){
-            .job = {.work = load_work, .done = load_done}, .work = work, .dir = dir, .name = copy};
+        work->jobs[work->count++] = (struct load_job){.job = {.work = load_work, .done = load_done},
+                                                      .work = work,
+                                                      .dir = dir,
+                                                      .name = copy,
+                                                      .is_future = name.kind == DIR_FUTURE};
     }
     disk_list_free(entries, count);
     return err;
@@ -300,10 +315,10 @@ static void log_closed(struct lane_job *lane_job)
 static void close_logs(struct close_work *work)
 {
     struct log_store *store = work->store;
-    struct map_slot *slot;
+    struct store_walk walk = {0};
+    struct log *log;
     size_t count = 0;
-    for (size_t i = 0; (slot = map_next(&store->logs, &i));) {
-        struct log *log = slot->value;
+    while ((log = log_store_walk(store, &walk))) {
         if (log_is_at_rest(log) && !log_dir_is_failed(log->dir)) continue;
         log->dir->used_logs++;
         work->jobs[count++] = (struct close_job){
@@ -331,7 +346,8 @@ void log_store_close_continue(struct log_store *store)
 void log_store_close(struct log_store *store, void (*done)(void *context), void *context)
 {
     struct close_work *work = calloc(1, sizeof *work);
-    struct close_job *jobs = calloc(store->logs.count + store->dir_count, sizeof *jobs);
+    struct close_job *jobs =
+        calloc(store->logs.count + store->futures.count + store->dir_count, sizeof *jobs);
     if (!work || !jobs) {
         /* Not clean then, but stopped: recovery will do what we cannot. */
         free(work);
@@ -344,8 +360,9 @@ void log_store_close(struct log_store *store, void (*done)(void *context), void 
     store->is_closing = true;
     store->closing = work;
     if (store->options.loop) loop_timer_stop(store->options.loop, &store->checkpoint_timer);
-    struct map_slot *slot;
-    for (size_t i = 0; (slot = map_next(&store->logs, &i));) log_set_home(slot->value, NULL);
+    struct store_walk walk = {0};
+    struct log *log;
+    while ((log = log_store_walk(store, &walk))) log_set_home(log, NULL);
     /* A checkpoint being written now would overwrite the last one. */
     if (store->checkpoint_jobs == 0) log_store_close_continue(store);
 }

@@ -128,6 +128,7 @@ class Node:
         self.cluster, self.number, self.kind = cluster, number, kind
         self.host, self.port = "127.0.0.1", stable_port()
         self.process, self.is_paused, self.is_cut = None, False, False
+        self.settings = {}  # its own, beside the cluster's
         self.directory = WORK / f"node-{number}"
         self.data = self.directory / "data"
         self.directory.mkdir()
@@ -140,7 +141,7 @@ class Node:
 
     def command(self):
         settings = {**SETTINGS, **self.cluster.settings, "broker.id": self.number, "log.dirs": self.data,
-                    "listeners": f"PLAINTEXT://{self.host}:{self.port}", "zookeeper.connect": self.cluster.connect}
+                    "listeners": f"PLAINTEXT://{self.host}:{self.port}", "zookeeper.connect": self.cluster.connect, **self.settings}
         file = self.directory / "server.properties"
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items() if value is not None))
         inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
