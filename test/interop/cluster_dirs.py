@@ -19,7 +19,7 @@ VERSION = sys.argv[1] if len(sys.argv) > 1 else "3.9.2"
 KINDS = sys.argv[2].split(",") if len(sys.argv) > 2 else ["ours", "ours"]
 KEEPER = sys.argv[3] if len(sys.argv) > 3 else "ours"
 TOPIC, PARTITIONS = "dirs", 2
-SLOW, FAST = 2000000, 1000000000
+SLOW, FAST = 100000, 1000000000
 
 
 def said(what):
@@ -132,7 +132,7 @@ def wait_moved(places):
 
 
 with Cluster(KINDS, KEEPER, {"min.insync.replicas": 1, "offsets.topic.replication.factor": 2, "log.segment.bytes": 4000000,
-                             "auto.leader.rebalance.enable": "false", "file.delete.delay.ms": 1000,
+                             "auto.leader.rebalance.enable": "false",
                              "log.segment.delete.delay.ms": 1000}) as cluster:
     for node in cluster.nodes:
         node.settings["log.dirs"] = f"{node.directory / 'a'},{node.directory / 'b'}"

@@ -1,4 +1,5 @@
-"""cluster_racks [KINDS] [KEEPER] [--java]: consumers read from the replica in their rack (KIP-392), of ours or of Apache's.
+"""cluster_racks [KINDS] [KEEPER] [--java]: what followers are to clients, of ours or of Apache's: consumers read from the replica in
+their rack (KIP-392), and DeleteRecords waits for all.
 
 Broker 1 leads from rack "a", broker 2 follows in rack "b". What each answers to a Fetch is asked byte by byte, and holds for both
 kinds; then kcat and, with --java, Apache's console consumer read from rack "b": all records, none of them from the leader.
@@ -9,6 +10,9 @@ import struct
 import subprocess
 import sys
 import time
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from cluster import BINARY, WORK, Cluster, kafka_jars, wait_for
 
@@ -172,6 +176,28 @@ def consume(make, goes_back):
     said(f"{consumer.name} fetched {after[1]} times from the leader and {after[2]} from the follower{went}")
 
 
+def delete_records():
+    """The answer waits for the follower's log, and not for ever."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+
+    def delete(offset, seconds):
+        return admin.delete_records([TopicPartition(TOPIC, 0, offset)], operation_timeout=seconds)[TopicPartition(TOPIC, 0)].result()
+    assert delete(100, 20).low_watermark == 100
+    starts = [Reader(node).fetch(RECORDS, rack)[3] for node, rack in zip(cluster.nodes, "ab")]
+    assert starts == [100, 100], starts
+    cluster.nodes[1].pause()
+    try:
+        began = time.monotonic()
+        delete(150, 1)
+        raise AssertionError("a follower that sleeps was not waited for")
+    except KafkaException as problem:
+        assert problem.args[0].code() == KafkaError.REQUEST_TIMED_OUT and time.monotonic() - began >= 0.9, problem
+    finally:
+        cluster.nodes[1].resume()
+    assert delete(150, 20).low_watermark == 150
+    said("DeleteRecords waited for the follower")
+
+
 with Cluster(KINDS, KEEPER, {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
                              "min.insync.replicas": 1, "offsets.topic.replication.factor": 1,
                              "auto.leader.rebalance.enable": "false"}) as cluster:
@@ -188,4 +214,5 @@ with Cluster(KINDS, KEEPER, {"replica.selector.class": "org.apache.kafka.common.
     consume(kcat, False)
     if "--java" in sys.argv:
         consume(java, True)
+    delete_records()
     cluster.stop()
