@@ -1,7 +1,8 @@
 /* fetch.c: records out.
  *
  *   handle_fetch   the connection's loop: session, entries, one part for each home loop
- *   part_read      home loop: reads each of its partitions; with nothing wrong it begins to wait on them
+ *   part_read      home loop: reads each of its partitions, and later those that something happened to; with nothing wrong it
+ *                  begins to wait on them
  *                  (positions that only the disk knows are found by a worker first: cold reads)
  *   round_over     the connection's loop, when every part has read: enough, or wait for a wake-up or the time
  *   finish         all parts stop waiting; the answer: headers, and between them slices of files
@@ -32,7 +33,8 @@ typedef struct fetch_response_partition_data partition_answer;
 struct part;
 
 struct entry {
-    struct entry *next; /* of the same part */
+    struct entry *next;      /* of the same part */
+    struct entry *next_read; /* of those this round reads */
     struct part *part;
     struct partition *partition;
     struct session_partition *cached; /* NULL without a session */
@@ -42,6 +44,7 @@ struct entry {
     int64_t fetch_offset, follower_log_start_offset;
     int32_t max_bytes, current_leader_epoch, last_fetched_epoch;
     struct throttle *throttle; /* of a follower that is behind; NULL: it is not slowed */
+    bool is_found;             /* `partition` is of this turn */
     bool is_counted;           /* as what the follower has: once, however often we look for more */
     /* what the round found */
     enum error err;
@@ -63,12 +66,13 @@ struct part {
     struct fetch *fetch;
     struct loop *home;
     struct entry *entries, *last;
-    bool must_stop, has_woken;
+    struct entry *reads, *woken; /* of this round; and what happened to since it began: of the next one */
+    bool must_stop, has_begun, has_woken;
     int cold_reads_out;
     size_t bytes;
     int64_t throttled_ms; /* the first follower that waits for its throttle goes on then; 0 none does */
     bool is_urgent;       /* an error, or something else that is answered at once */
-    struct loop_message there, back, woken;
+    struct loop_message there, back, woken_message;
 };
 
 struct fetch {
@@ -165,7 +169,9 @@ static struct partition *find_here(struct fetch *fetch, const struct loop *here,
 /* OK, or what the client is told of this partition alone. */
 static enum error judge(struct fetch *fetch, struct part *part, struct entry *entry)
 {
-    entry->partition = find_here(fetch, part->home, entry);
+    /* What was found a moment ago, in this very turn, is not looked for again. */
+    if (!entry->is_found) entry->partition = find_here(fetch, part->home, entry);
+    entry->is_found = false;
     struct partition *partition = entry->partition;
     if (!partition) return ERR_NOT_LEADER_OR_FOLLOWER;
     bool must_lead = fetch->is_follower || fetch->request->version < 11;
@@ -290,7 +296,7 @@ static void part_back(struct loop_message *message)
 
 static void woken_here(struct loop_message *message)
 {
-    struct fetch *fetch = CONTAINER_OF(message, struct part, woken)->fetch;
+    struct fetch *fetch = CONTAINER_OF(message, struct part, woken_message)->fetch;
     fetch->has_woken = true;
     if (!fetch->is_waiting) return; /* a round, or the end, is under way */
     fetch->is_waiting = false;
@@ -299,14 +305,17 @@ static void woken_here(struct loop_message *message)
 
 static void changed(struct partition_waiter *waiter, enum error err)
 {
-    struct part *part = CONTAINER_OF(waiter, struct entry, waiter)->part;
+    struct entry *entry = CONTAINER_OF(waiter, struct entry, waiter);
+    struct part *part = entry->part;
+    entry->next_read = part->woken;
+    part->woken = entry;
     if (part->has_woken) return;
     part->has_woken = true;
-    part->woken.run = woken_here;
+    part->woken_message.run = woken_here;
     if (part->home == part->fetch->loop)
-        woken_here(&part->woken);
+        woken_here(&part->woken_message);
     else
-        loop_post(part->fetch->loop, &part->woken);
+        loop_post(part->fetch->loop, &part->woken_message);
 }
 
 static void part_answer(struct part *part)
@@ -319,10 +328,10 @@ static void part_answer(struct part *part)
     loop_post(part->fetch->loop, &part->back);
 }
 
-/* From here on a change is heard of, until the next command. */
+/* From here on a change is heard of, until the fetch is over. */
 static void arm(struct part *part)
 {
-    for (struct entry *entry = part->entries; entry; entry = entry->next) {
+    for (struct entry *entry = part->reads; entry; entry = entry->next_read) {
         if (!entry->partition || entry->err != OK) continue;
         /* What is written to it changes nothing for who has to wait. */
         if (entry->throttle && entry->slice.size == 0 && part->throttled_ms > 0) continue;
@@ -332,18 +341,32 @@ static void arm(struct part *part)
     }
 }
 
+/* What this round reads: everything at first; later what woke us. The others are still waited for, and what was read of them
+ * stands: a thousand quiet partitions are not looked at for each record of a busy one. */
+static void choose_reads(struct part *part)
+{
+    part->reads = part->woken;
+    part->woken = NULL;
+    if (part->has_begun) return;
+    part->has_begun = true;
+    part->reads = part->entries;
+    for (struct entry *entry = part->entries; entry; entry = entry->next) entry->next_read = entry->next;
+}
+
 static void part_read(struct part *part)
 {
     struct fetch *fetch = part->fetch;
-    part->bytes = 0;
-    part->throttled_ms = 0;
+    choose_reads(part);
+    for (struct entry *entry = part->reads; entry; entry = entry->next_read) {
+        part->bytes -= entry->slice.size;
+        entry_reset(entry);
+    }
     part->is_urgent = false;
     part->has_woken = false;
     part->cold_reads_out = 1; /* ours, until all were begun */
-    size_t room = fetch->max_bytes;
-    bool is_first = fetch->request->version >= 3;
-    for (struct entry *entry = part->entries; entry; entry = entry->next) {
-        entry_reset(entry);
+    size_t room = fetch->max_bytes > part->bytes ? fetch->max_bytes - part->bytes : 0;
+    bool is_first = fetch->request->version >= 3 && part->bytes == 0;
+    for (struct entry *entry = part->reads; entry; entry = entry->next_read) {
         enum error err = read_one(fetch, part, entry, room, is_first);
         if (err != OK) entry_fail(entry, err);
         if (entry->diverging.epoch >= 0 || entry->preferred >= 0) part->is_urgent = true;
@@ -358,7 +381,7 @@ static void part_read(struct part *part)
 /* All is read: wait for more where nothing needs an answer at once. */
 static void part_run(struct part *part)
 {
-    for (struct entry *entry = part->entries; entry; entry = entry->next) entry->is_cold = false;
+    for (struct entry *entry = part->reads; entry; entry = entry->next_read) entry->is_cold = false;
     if (!part->is_urgent && part->bytes < part->fetch->min_bytes) arm(part);
     part_answer(part);
 }
@@ -366,11 +389,11 @@ static void part_run(struct part *part)
 static void part_command(struct loop_message *message)
 {
     struct part *part = CONTAINER_OF(message, struct part, there);
-    disarm(part);
     if (!part->must_stop) {
         part_read(part);
         return;
     }
+    disarm(part);
     part_answer(part);
 }
 
@@ -450,6 +473,7 @@ static bool same_topic(const struct fetch *fetch, const struct entry *a, const s
 /* Several homes each had the whole room: what is too much goes away again, the last first. */
 static void trim(struct fetch *fetch)
 {
+    if (!fetch->parts || !fetch->parts->next) return;
     size_t left = fetch->max_bytes;
     bool is_first = true;
     for (size_t i = 0; i < fetch->entry_count; i++) {
@@ -473,6 +497,7 @@ static void release_slices(struct fetch *fetch)
 /* Lists that grew on other loops go into the arena, which is ours again. */
 static bool adopt_aborted(struct fetch *fetch)
 {
+    if (fetch->reader != READ_COMMITTED) return true;
     for (size_t i = 0; i < fetch->entry_count; i++) {
         struct entry *entry = &fetch->entries[i];
         struct slice list = {(const uint8_t *)entry->aborted,
@@ -638,8 +663,12 @@ static enum error place(struct fetch *fetch, struct entry *entry)
 {
     struct request *request = fetch->request;
     const struct image *image = request_image(request);
-    if (fetch->uses_ids) {
+    const struct entry *before = entry > fetch->entries ? entry - 1 : NULL;
+    if (fetch->uses_ids && before && before->topic.size > 0 && same_topic(fetch, before, entry)) {
+        entry->topic = before->topic;
+    } else if (fetch->uses_ids) {
         const struct image_topic *topic = image_topic_by_id(image, &entry->topic_id);
+        entry->topic = SLICE_NULL;
         if (!topic) return ERR_UNKNOWN_TOPIC_ID;
         entry->topic = arena_copy(&request->arena, topic->name);
         if (!entry->topic.data) return ERR_UNKNOWN_SERVER_ERROR;
@@ -653,6 +682,8 @@ static enum error place(struct fetch *fetch, struct entry *entry)
     if (request->channel) channel_count_work(request->channel, partition_home(partition));
     if (!part) return ERR_UNKNOWN_SERVER_ERROR;
     entry->part = part;
+    entry->partition = partition;
+    entry->is_found = part->home == fetch->loop; /* which begins with it in this turn */
     if (part->last)
         part->last->next = entry;
     else
