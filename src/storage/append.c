@@ -125,6 +125,8 @@ static enum error check_producer(struct log *log, struct slice batch, const stru
     if (err != OK) return err == ERR_CORRUPT ? ERR_CORRUPT_MESSAGE : err;
     err = producer_state_check(&log->producers, header, is_control ? &control : NULL, &is_duplicate,
                                &duplicate);
+    /* Behind one that found no room: it will be asked for again, too, and is no reason for a producer to give up its epoch. */
+    if (err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && log->is_starved) err = ERR_DISK_FULL;
     if (err != OK || !is_duplicate) return err;
 
     appended->is_duplicate = true;
@@ -227,6 +229,7 @@ static enum error write_failed(struct log *log, enum error err)
     if (err == ERR_LIMIT) return ERR_KAFKA_STORAGE_ERROR;
     struct segment *segment = log_active_segment(log);
     enum error cut = file_truncate(segment->log_file, segment->size);
+    log->is_starved = err == ERR_DISK_FULL;
     if (err == ERR_DISK_FULL && cut == OK) return ERR_DISK_FULL;
     log_dir_fail(log->dir, err, "append to", file_path(segment->log_file));
     return ERR_KAFKA_STORAGE_ERROR;
@@ -364,7 +367,10 @@ static enum error group_put(struct group *group)
     struct segment *segment = log_active_segment(log);
     reserve(log, segment->size + group->size);
     enum error err = file_pwritev(segment->log_file, group->parts, group->part_count, segment->size);
-    if (err == OK) return OK;
+    if (err == OK) {
+        log->is_starved = false;
+        return OK;
+    }
     err = write_failed(log, err);
     return group->has_producer ? forget_producers(log, err) : err;
 }
@@ -485,6 +491,7 @@ static enum error group_take(struct group *group, struct log_append_item *item)
 /* Some errors are the directory's end. */
 static enum error settled(struct log *log, enum error err)
 {
+    if (err == ERR_DISK_FULL) log->is_starved = true; /* a new segment found no room, either */
     if (err != ERR_IO) return err;
     log_dir_fail(log->dir, err, "append to", log->name);
     return ERR_KAFKA_STORAGE_ERROR;

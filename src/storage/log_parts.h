@@ -129,6 +129,7 @@ struct log {
     struct epoch_cache epochs;
     struct producer_state producers;
 
+    bool is_starved; /* the last append found no room, and none has since */
     int64_t unsynced_records;
     int64_t unsynced_since_ms;   /* home's clock; valid while unsynced_records > 0 */
     struct flush_job *flush_job; /* one in flight */

@@ -503,6 +503,46 @@ static void another_boot_is_a_loss_until_it_is_noted(void **state)
     world_close(&world);
 }
 
+/* With several batches on their way a producer hears of a full disk for each, and not that its sequence is broken. */
+static void a_full_disk_breaks_no_sequence(void **state)
+{
+    struct world world;
+    world_open(&world, 1);
+    open_store(&world);
+    struct log *log = create(&world, "t", 0);
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    options.producer_id = 5;
+    options.producer_epoch = 0;
+    static const struct {
+        int sequence;
+        bool is_full;
+        enum error err;
+    } steps[] = {{0, false, OK},
+                 {1, true, ERR_DISK_FULL},
+                 {2, true, ERR_DISK_FULL},
+                 {2, false, ERR_DISK_FULL}, /* room again, but what is before it is still missing */
+                 {1, false, OK},
+                 {2, false, OK},
+                 {4, false, ERR_OUT_OF_ORDER_SEQUENCE_NUMBER}};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct batch_builder builder = {0};
+        struct slice batch;
+        uint8_t copy[200];
+        options.base_sequence = steps[i].sequence;
+        batch_builder_start(&builder, &options);
+        assert_int_equal(batch_builder_add(&builder, world.now_ms, SLICE("k"), SLICE("v"), NULL, 0), OK);
+        assert_int_equal(batch_builder_finish(&builder, &batch), OK);
+        memcpy(copy, batch.data, batch.size);
+        struct log_append how = {.origin = APPEND_CLIENT, .now_ms = world.now_ms};
+        struct log_appended appended;
+        sim_disk_full(world.machine, steps[i].is_full);
+        assert_int_equal(log_append(log, copy, batch.size, &how, &appended), steps[i].err);
+        batch_builder_free(&builder);
+    }
+    close_store(&world);
+    world_close(&world);
+}
+
 /* The power goes right after a clean stop of more logs than are synced one by one. */
 static void a_clean_stop_is_on_the_platter(void **state)
 {
@@ -662,6 +702,7 @@ int main(void)
         cmocka_unit_test(a_deleted_log_stays_deleted),
 #ifdef LOOP_IS_SIMULATED
         cmocka_unit_test(another_boot_is_a_loss_until_it_is_noted),
+        cmocka_unit_test(a_full_disk_breaks_no_sequence),
         cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
         cmocka_unit_test(a_restart_after_a_failed_sync_writes_again),
