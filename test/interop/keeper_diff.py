@@ -390,9 +390,9 @@ class Script:
         return (name, index, xid, OPS[name], body)
 
 
-def compare(addresses, script, steps, limit=10, seconds=45):
-    """How many steps were answered differently, each printed; and how many were asked. After a minute each server has its own moment to
-    delete containers."""
+def compare(addresses, script, steps, limit=10, seconds=15):
+    """How many steps were answered differently, each printed; and how many were asked. After 20 s each server has its own moment
+    to end sessions that were left, after a minute to delete containers."""
     end = time.monotonic() + seconds
     left, right = Side(addresses[0]), Side(addresses[1])
     differences = 0
