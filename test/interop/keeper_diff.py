@@ -325,7 +325,11 @@ class Script:
         op = r.choice(["create", "create", "delete", "set", "check", "create2", "container"])
         if r.random() < 0.02:
             op = r.choice(["ttl", "setacl", "get", "sync", "deletecontainer", "multi", "ping"])
-        return OPS[op], self.body(op)
+        body = self.body(op)
+        if op in ("container", "ttl"):  # with the flags of an ephemeral Apache's later parts take it for one, which it is not
+            flags = struct.unpack(">i", body[-4:])[0] if op == "container" else 0
+            body = body[:-4] + struct.pack(">i", 4) if flags in (1, 3) else body
+        return OPS[op], body
 
     def multi(self, ops):
         out = b""

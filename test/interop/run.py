@@ -50,6 +50,7 @@ TESTS = [
     ("keeper_kafka_three", "keeper_kafka.py ours*3", False, 420, []),
     ("coord_contract", "coord_contract.sh", False, 300, []),
     ("keeper_hostile", "keeper_hostile.py --sessions 3000", False, 240, []),
+    ("keeper_zkcli", "keeper_zkcli.py", False, 120, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
