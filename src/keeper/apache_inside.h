@@ -69,7 +69,7 @@ struct apache_state {
     uint64_t digest_expected;
     uint32_t missing_acl; /* stands for lists that the snapshot refers to and has not */
     uint32_t order;       /* of creation, for znodes of one zxid */
-    int64_t ignored; /* operations on znodes that are not there or are there already */
+    int64_t ignored;      /* operations on znodes that are not there or are there already */
 };
 
 /* An empty tree without any znode. */

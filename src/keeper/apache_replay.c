@@ -80,6 +80,18 @@ void apache_remove(struct apache_state *state, struct znode *top, int64_t zxid)
 
 /* --- one change --- */
 
+/* Only a log can have lists whose count is negative: Java takes -1 for null, which stands for the open one, others for empty. */
+static uint32_t intern(struct apache_state *state, struct slice bytes)
+{
+    static const uint8_t empty[4];
+    struct acl_cache *acls = &state->machine.tree.acls;
+    int32_t count = (int32_t)get_be32(bytes.data);
+    if (count >= 0) return acl_intern(acls, bytes);
+    if (count < -1) return acl_intern(acls, (struct slice){empty, sizeof empty});
+    acl_retain(acls, ACL_OPEN);
+    return ACL_OPEN;
+}
+
 static enum error replay_create(struct apache_state *state, const struct apache_txn *txn, int32_t type,
                                 struct jute *in)
 {
@@ -108,7 +120,7 @@ static enum error replay_create(struct apache_state *state, const struct apache_
     if (cversion == -1) cversion = (int32_t)((uint32_t)parent->cversion + 1);
     int32_t cversion_before = parent->cversion;
     int64_t pzxid_before = parent->pzxid;
-    uint32_t acl = acl_intern(&tree->acls, acl_bytes);
+    uint32_t acl = intern(state, acl_bytes);
     struct znode *node = tree_child(tree, parent, name);
     if (node) {
         state->ignored++;
@@ -180,7 +192,7 @@ static enum error replay_set_acl(struct apache_state *state, struct jute *in)
         state->ignored++;
         return OK;
     }
-    tree_set_acl(tree, node, acl_intern(&tree->acls, acl_bytes));
+    tree_set_acl(tree, node, intern(state, acl_bytes));
     digest_out(state, node);
     node->aversion = version;
     digest_in(state, node);

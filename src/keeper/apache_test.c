@@ -236,8 +236,12 @@ static void every_kind_of_transaction(void **state)
     text_add_be32(&desk.body, 0);
     text_add_be32(&desk.body, 9);
     add_txn(&desk, 7, SESSION, OP_SET_ACL, NO_DIGEST);
+    jute_add_bytes(&desk.body, SLICE("/box"));
+    text_add_be32(&desk.body, UINT32_MAX); /* a null list is an open one */
+    text_add_be32(&desk.body, 1);
+    add_txn(&desk, 8, SESSION, OP_SET_ACL, NO_DIGEST);
     text_add_be32(&desk.body, (uint32_t)-101);
-    add_txn(&desk, 8, SESSION, OP_ERROR, NO_DIGEST);
+    add_txn(&desk, 9, SESSION, OP_ERROR, NO_DIGEST);
     /* A multi that failed holds what was asked for under the type of an error. */
     text_add_be32(&desk.body, 2);
     struct text part = {0};
@@ -246,7 +250,7 @@ static void every_kind_of_transaction(void **state)
     jute_add_bytes(&desk.body, text_slice(&part));
     text_add_be32(&desk.body, (uint32_t)OP_ERROR);
     jute_add_bytes(&desk.body, text_slice(&part));
-    add_txn(&desk, 9, SESSION, OP_MULTI, NO_DIGEST);
+    add_txn(&desk, 10, SESSION, OP_MULTI, NO_DIGEST);
     text_add_be32(&desk.body, 2);
     text_reset(&part);
     body_create(&part, "/mine", "d", true, 5);
@@ -256,16 +260,17 @@ static void every_kind_of_transaction(void **state)
     jute_add_bytes(&part, SLICE("/old"));
     text_add_be32(&desk.body, OP_DELETE);
     jute_add_bytes(&desk.body, text_slice(&part));
-    add_txn(&desk, 10, SESSION, OP_MULTI, NO_DIGEST);
+    add_txn(&desk, 11, SESSION, OP_MULTI, NO_DIGEST);
     text_free(&part);
-    open_session(&desk, 11, SESSION_NEGATIVE);
+    open_session(&desk, 12, SESSION_NEGATIVE);
     body_create(&desk.body, "/theirs", "d", true, 6);
-    add_txn(&desk, 12, SESSION_NEGATIVE, OP_CREATE, NO_DIGEST);
+    add_txn(&desk, 13, SESSION_NEGATIVE, OP_CREATE, NO_DIGEST);
 
     assert_int_equal(import_log(&desk, false), OK);
-    assert_int_equal(desk.report.txn_count, 12);
-    assert_int_equal(desk.report.last_zxid, 12);
+    assert_int_equal(desk.report.txn_count, 13);
+    assert_int_equal(desk.report.last_zxid, 13);
     assert_int_equal(desk.machine.zxid, (int64_t)1 << 32);
+    assert_int_equal(at(&desk, "/box")->acl, ACL_OPEN);
     assert_int_equal(at(&desk, "/a")->version, 7);
     assert_int_equal(at(&desk, "/a")->aversion, 9);
     assert_int_equal(at(&desk, "/a")->mzxid, 6);
@@ -275,19 +280,19 @@ static void every_kind_of_transaction(void **state)
     assert_int_equal(znode_owner_kind(at(&desk, "/box")), OWNER_IS_CONTAINER);
     assert_int_equal(at(&desk, "/ttl")->owner & ~OWNER_TTL_MASK, 5000);
     assert_int_equal(at(&desk, "/")->cversion, 6);
-    assert_int_equal(at(&desk, "/")->pzxid, 12);
+    assert_int_equal(at(&desk, "/")->pzxid, 13);
     assert_int_equal(at(&desk, "/mine")->owner, SESSION);
     assert_int_equal(at(&desk, "/theirs")->owner, SESSION_NEGATIVE);
 
     /* Closing: with a list, and (before 3.6) without. */
     text_add_be32(&desk.body, 1);
     jute_add_bytes(&desk.body, SLICE("/mine"));
-    add_txn(&desk, 13, SESSION, OP_CLOSE_SESSION, NO_DIGEST);
-    add_txn(&desk, 14, SESSION_NEGATIVE, OP_CLOSE_SESSION, NO_DIGEST);
+    add_txn(&desk, 14, SESSION, OP_CLOSE_SESSION, NO_DIGEST);
+    add_txn(&desk, 15, SESSION_NEGATIVE, OP_CLOSE_SESSION, NO_DIGEST);
     assert_int_equal(import_log(&desk, false), OK);
     assert_null(at(&desk, "/mine"));
     assert_null(at(&desk, "/theirs"));
-    assert_int_equal(at(&desk, "/")->pzxid, 14);
+    assert_int_equal(at(&desk, "/")->pzxid, 15);
     assert_int_equal(desk.machine.sessions.count, 0);
     desk_free(&desk);
 }
