@@ -57,7 +57,7 @@ void log_dir_fail(struct log_dir *dir, enum error err, const char *what, const c
 {
     if (__atomic_exchange_n(&dir->is_failed, 1, __ATOMIC_ACQ_REL)) return;
     dir->failure = err;
-    if (dir->lock) leave_lost_sync(dir);
+    if (dir->lock && err != ERR_DISK_FULL) leave_lost_sync(dir);
     diag_error("could not %s \"%s\": %s; log directory \"%s\" is offline until the next start", what, path,
                error_text(err), dir->path);
     if (dir->store->options.loop)

@@ -49,6 +49,11 @@ static void load_one(struct load_job *job)
                                        .was_compacted = entry.was_compacted};
     int64_t recovered_bytes = 0;
     job->err = log_load(&request, &job->log, &recovered_bytes);
+    if (job->err == ERR_DISK_FULL)
+        diag_error(
+            "\"%s/%s\" was not stopped in good order, and there is no room to mend it: make some and start "
+            "again, nothing is lost",
+            job->dir->path, job->name);
     if (job->err != OK) log_dir_fail(job->dir, job->err, "load", job->name);
     __atomic_fetch_add(&store->progress.loaded, 1, __ATOMIC_RELAXED);
     if (!job->dir->was_clean) __atomic_fetch_add(&store->progress.recovered, 1, __ATOMIC_RELAXED);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """limits.py BINARY [NAME...]: a broker at its limits: descriptors, connections, memory, time to start, disk. Figures are printed."""
+import contextlib
 import os
 import resource
 import select
@@ -283,6 +284,20 @@ def full_disk():
                 node.start()
                 sizes = kcat(node.port, "-C", "-t", "full", "-p", "0", "-e", "-q", "-f", "%o %S\n").stdout.splitlines()
                 assert sizes == [b"%d 200000" % i for i in range(stored)], f"{len(sizes)} records after kill -9, {stored} stored"
+                with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(4096))
+                stored += produce_errors(node.port, "full", [(0, value)]) == [0]
+                node.kill()
+                try:
+                    node.start()
+                except RuntimeError as problem:
+                    assert "make some and start again" in str(problem), problem
+                    ballast.unlink()
+                    node.start()
+                sizes = kcat(node.port, "-C", "-t", "full", "-p", "0", "-e", "-q", "-f", "%o %S\n").stdout.splitlines()
+                assert sizes == [b"%d 200000" % i for i in range(stored)], f"{len(sizes)} records after a start without room, {stored} stored"
+                ballast.unlink(missing_ok=True)
             return f"ok, error {errors[0]} after {stored - 1} records of 200 kB; writes go on {resumed:.1f} s after room was made"
         finally:
             subprocess.run(["umount", "-l", str(disk)], capture_output=True)
