@@ -658,6 +658,7 @@ enum error ensemble_begin(struct ensemble *ensemble)
         return err;
     }
     ensemble->is_begun = true;
+    ensemble_promise(ensemble); /* entries may have reached the disk before the promise of their term did */
     ensemble_expect(ensemble);
     ensemble_turn_soon(ensemble);
     return OK;
