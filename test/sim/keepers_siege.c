@@ -306,8 +306,11 @@ static bool is_everybody_level(struct keepers *keepers)
     for (int i = 0; i < keepers->plan.members; i++) {
         const struct member *member = &keepers->members[i];
         if (member->state != MEMBER_READY) return false;
-        uint64_t applied = quorum_applied_index(member_keeper(member)->quorum);
+        const struct quorum *quorum = member_keeper(member)->quorum;
+        uint64_t applied = quorum_applied_index(quorum);
         if (i > 0 && applied != index) return false;
+        /* What is under way may be a change of members: with a disk less there may be nobody left who could finish it. */
+        if (quorum_last_index(quorum) != applied) return false;
         index = applied;
     }
     return true;
