@@ -3,10 +3,12 @@ server killed -9 and back, a replica dropped. Needs Debian's clickhouse-server a
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import time
+
+import run
+from run import free_port
 
 WORK, KEEPER = pathlib.Path(os.environ["WORK"]), os.environ["KEEPER"]
 if not shutil.which("clickhouse-server") or not shutil.which("clickhouse-client"):
@@ -14,10 +16,8 @@ if not shutil.which("clickhouse-server") or not shutil.which("clickhouse-client"
     sys.exit(77)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def eventually(check, what, seconds=60):
+    run.eventually(check, what, seconds, WORK.glob("*.log"))
 
 
 class Server:
@@ -59,17 +59,6 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-
-
-def eventually(check, what, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return
-        time.sleep(0.2)
-    for log in WORK.glob("*.log"):
-        print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-12:], sep="\n")
-    raise AssertionError(what)
 
 
 def main():

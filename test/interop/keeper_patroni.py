@@ -7,11 +7,13 @@ import pathlib
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
+
+import run
+from run import free_port
 
 WORK, KEEPER = pathlib.Path(os.environ["WORK"]), os.environ["KEEPER"]
 BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
@@ -23,10 +25,8 @@ if os.getuid() == 0:
     os.chmod(WORK, 0o755)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def eventually(check, what, seconds):
+    run.eventually(check, what, seconds, WORK.glob("*.log"))
 
 
 class Member:
@@ -98,17 +98,6 @@ class Member:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
-
-
-def eventually(check, what, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return
-        time.sleep(0.2)
-    for log in WORK.glob("*.log"):
-        print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-12:], sep="\n")
-    raise AssertionError(what)
 
 
 def main():

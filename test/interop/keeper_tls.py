@@ -10,7 +10,7 @@ import time
 from kazoo.client import KazooClient
 from kazoo.security import make_acl
 
-from run import Broker
+from run import Broker, free_port
 
 WORK, BINARY = pathlib.Path(os.environ["WORK"]), os.environ["BINARY"]
 HERE = pathlib.Path(__file__).resolve().parent
@@ -20,12 +20,6 @@ def run(*command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def certificates(at):

@@ -92,6 +92,18 @@ def free_port():
         return s.getsockname()[1]
 
 
+def eventually(check, what, seconds, logs=()):
+    """Until check() holds; the ends of `logs` (paths) are shown if it does not."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.2)
+    for log in logs:
+        print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-12:], sep="\n")
+    raise AssertionError(what)
+
+
 class Broker:
     """One broker process in a directory of its own; also used by tests that stop and start it."""
 
