@@ -131,10 +131,12 @@ void conn_accept(void *context, struct stream *stream)
     stream_peer(stream, &peer);
     struct conn *conn = NULL;
     const struct tls_start start = {.admits_plain = door->admits_plain};
-    bool is_secured = !door->tls || stream_start_tls(stream, door->tls, &start) == OK;
     /* A member of an ensemble always answers words. */
     bool is_open = keeper->is_serving || keeper->office.state != OFFICE_ALONE;
-    if (is_secured && is_open && !is_over_limit(keeper, peer.host)) conn = conn_new(keeper);
+    /* A session of TLS is made only for who may stay. */
+    if (is_open && !is_over_limit(keeper, peer.host) &&
+        (!door->tls || stream_start_tls(stream, door->tls, &start) == OK))
+        conn = conn_new(keeper);
     if (!conn) {
         keeper->rejected_count++;
         stream_close(&stream);

@@ -298,10 +298,7 @@ static enum error open_parts(struct keeper *keeper, struct lane *sync)
                                                  .about = server->line};
         }
         quorum_config.id = config->server_id;
-        quorum_config.accepting = config->tls.accepting;
-        quorum_config.dialing = config->tls.dialing;
-        quorum_config.admits_plain = config->tls.admits_plain;
-        quorum_config.checks_host = config->tls.checks_host;
+        quorum_config.tls = config->tls;
         quorum_config.founders = founders;
         quorum_config.founder_count = (int)config->server_count;
         quorum_config.listen_host = config->listens_on_all_ips ? "0.0.0.0" : NULL;

@@ -52,6 +52,7 @@ struct tls_peers {
     bool admits_plain; /* accepting: who comes without TLS may in, too */
     bool checks_host;  /* dialing */
 };
+struct tls_peers tls_peers_retain(const struct tls_peers *peers);
 void tls_peers_release(struct tls_peers *peers);
 
 /* Right after a stream was accepted or connected, before anything was read or written. ERR_NOMEM, ERR_UNSUPPORTED. */

@@ -179,6 +179,13 @@ void tls_context_release(struct tls_context **context)
     free(released);
 }
 
+struct tls_peers tls_peers_retain(const struct tls_peers *peers)
+{
+    if (peers->accepting) tls_context_retain(peers->accepting);
+    if (peers->dialing) tls_context_retain(peers->dialing);
+    return *peers;
+}
+
 void tls_peers_release(struct tls_peers *peers)
 {
     tls_context_release(&peers->accepting);

@@ -638,10 +638,7 @@ enum error ensemble_begin(struct ensemble *ensemble)
                                   .host = ensemble->listen_host,
                                   .port = own->port,
                                   .silence_ms = 3 * ensemble->election_ms,
-                                  .accepting = ensemble->accepting,
-                                  .dialing = ensemble->dialing,
-                                  .admits_plain = ensemble->admits_plain,
-                                  .checks_host = ensemble->checks_host};
+                                  .tls = ensemble->tls};
     ensemble->turn.run = turn_run;
     ensemble->timer.run = timer_run;
     ensemble->hurry_timer.run = hurry_run;

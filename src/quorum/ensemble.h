@@ -110,8 +110,7 @@ struct ensemble {
     struct membership founders;
     uint64_t founders_hash;
     char *listen_host;
-    struct tls_context *accepting, *dialing;
-    bool admits_plain, checks_host;
+    struct tls_peers tls;
 
     struct consensus *core;
     struct links *links;

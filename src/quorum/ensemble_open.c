@@ -522,10 +522,7 @@ enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config
     made->election_ms = config->election_ms > 0 ? config->election_ms : ELECTION_MS;
     made->founders = founders;
     made->founders_hash = membership_hash(&founders);
-    made->accepting = config->accepting ? tls_context_retain(config->accepting) : NULL;
-    made->dialing = config->dialing ? tls_context_retain(config->dialing) : NULL;
-    made->admits_plain = config->admits_plain;
-    made->checks_host = config->checks_host;
+    made->tls = tls_peers_retain(&config->tls);
     made->memory_bytes = config->memory_bytes > 0 ? (size_t)config->memory_bytes : MEMORY_BYTES;
     made->founding_since_ms = -1;
     made->sending_oldest = UINT64_MAX;
@@ -579,7 +576,6 @@ void quorum_ensemble_free(struct ensemble **ensemble)
     free(held->submitting);
     free(held->marks);
     free(held->listen_host);
-    tls_context_release(&held->accepting);
-    tls_context_release(&held->dialing);
+    tls_peers_release(&held->tls);
     free(held);
 }

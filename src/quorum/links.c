@@ -54,8 +54,7 @@ struct links {
     int32_t id, silence_ms;
     char *host;
     uint16_t port;
-    struct tls_context *accepting, *dialing;
-    bool admits_plain, checks_host;
+    struct tls_peers tls;
     struct links_events events;
     void *context;
     struct listener *listener;
@@ -287,9 +286,9 @@ static void on_closed(void *context, enum error err)
 static void on_accept(void *context, struct stream *stream)
 {
     struct links *links = context;
-    struct tls_start start = {.admits_plain = links->admits_plain};
+    struct tls_start start = {.admits_plain = links->tls.admits_plain};
     enum error err = links->guests < GUESTS_MAX ? OK : ERR_LIMIT;
-    if (err == OK && links->accepting) err = stream_start_tls(stream, links->accepting, &start);
+    if (err == OK && links->tls.accepting) err = stream_start_tls(stream, links->tls.accepting, &start);
     if (err != OK || !link_new(links, stream, 0)) stream_close(&stream);
 }
 
@@ -298,9 +297,9 @@ static void on_connected(void *context, enum error err, struct stream *stream)
     struct target *target = context;
     struct links *links = target->links;
     target->connecting = NULL;
-    struct tls_start start = {.host = target->host, .checks_host = links->checks_host};
-    if (err == OK && links->dialing) {
-        err = stream_start_tls(stream, links->dialing, &start);
+    struct tls_start start = {.host = target->host, .checks_host = links->tls.checks_host};
+    if (err == OK && links->tls.dialing) {
+        err = stream_start_tls(stream, links->tls.dialing, &start);
         if (err != OK) stream_close(&stream);
     }
     struct link *link = err == OK ? link_new(links, stream, target->id) : NULL;
@@ -389,16 +388,12 @@ enum error links_new(struct loop *loop, const struct links_config *config, const
                            .silence_ms = config->silence_ms,
                            .host = slice_dup(slice_of(config->host)),
                            .port = config->port,
-                           .accepting = config->accepting ? tls_context_retain(config->accepting) : NULL,
-                           .dialing = config->dialing ? tls_context_retain(config->dialing) : NULL,
-                           .admits_plain = config->admits_plain,
-                           .checks_host = config->checks_host,
+                           .tls = tls_peers_retain(&config->tls),
                            .events = *events,
                            .context = context};
     list_init(&made->all);
     if (!made->host) {
-        tls_context_release(&made->accepting);
-        tls_context_release(&made->dialing);
+        tls_peers_release(&made->tls);
         free(made);
         return ERR_NOMEM;
     }
@@ -424,8 +419,7 @@ void links_free(struct links **links)
         link->is_up = false; /* nobody hears of it */
         link_end(link, false);
     }
-    tls_context_release(&held->accepting);
-    tls_context_release(&held->dialing);
+    tls_peers_release(&held->tls);
     free(held->host);
     free(held);
 }

@@ -21,7 +21,6 @@
 struct links;
 struct loop;
 struct bytes;
-struct tls_context;
 
 struct links_events {
     /* Our own, now. */
@@ -41,9 +40,8 @@ struct links_config {
     int32_t id;
     const char *host; /* to listen on */
     uint16_t port;
-    int32_t silence_ms;                      /* that ends a link; a quarter of it is the pings' interval */
-    struct tls_context *accepting, *dialing; /* NULL: plain; references are taken */
-    bool admits_plain, checks_host;
+    int32_t silence_ms;   /* that ends a link; a quarter of it is the pings' interval */
+    struct tls_peers tls; /* references are taken */
 };
 
 MUST_USE enum error links_new(struct loop *loop, const struct links_config *config,

@@ -20,13 +20,13 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "loop/tls.h"
 #include "metrics/summary.h"
 
 struct quorum;
 struct loop;
 struct lane;
 struct disk;
-struct tls_context;
 
 enum {
     QUORUM_MEMBERS_MAX = 16,
@@ -73,10 +73,7 @@ struct quorum_config {
     const char *listen_host;           /* "" or NULL: the host of our own line */
     int64_t memory_bytes;              /* of entries kept for members that lag a little; 0: 16 MiB */
     int32_t heartbeat_ms, election_ms; /* 0: 100, 1000 */
-    /* Links speak TLS: whom we accept, and as whom we dial. NULL: plain. */
-    struct tls_context *accepting, *dialing;
-    bool admits_plain; /* who dials us may still speak in the clear */
-    bool checks_host;  /* the certificate of whom we dial is for that host */
+    struct tls_peers tls;              /* of the links; references are taken */
 };
 
 /* What is replicated. Entries and chunks are loans. */
