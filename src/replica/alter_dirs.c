@@ -148,15 +148,14 @@ static enum error judge(struct replicas *replicas, struct step *step)
 void replicas_alter_dirs(struct replicas *replicas, struct dir_change *changes, size_t count,
                          struct arena *arena, void (*done)(void *context), void *context)
 {
-    struct change *change = replicas->is_closing ? NULL : change_new(replicas, count, arena);
+    struct change_call call = {.done = done, .context = context};
+    struct change *change = replicas->is_closing ? NULL : change_new(replicas, count, arena, &call);
     if (!change) {
         enum error err = replicas->is_closing ? ERR_REPLICA_NOT_AVAILABLE : ERR_UNKNOWN_SERVER_ERROR;
         for (size_t i = 0; i < count; i++) changes[i].err = err;
         done(context);
         return;
     }
-    change->done = done;
-    change->done_context = context;
     for (size_t i = 0; i < count; i++) {
         struct step *step = &change->steps[i];
         step->move = &changes[i];

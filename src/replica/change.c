@@ -33,12 +33,14 @@ void change_run(struct change *change, void (*at_loop)(struct change *change, st
     if (--change->visits_out == 0) at_end(change);
 }
 
-struct change *change_new(struct replicas *replicas, size_t count, struct arena *arena)
+struct change *change_new(struct replicas *replicas, size_t count, struct arena *arena,
+                          const struct change_call *call)
 {
     struct change *change = calloc(1, sizeof *change + replicas->options.loop_count * sizeof(struct visit));
     if (!change) return NULL;
     change->replicas = replicas;
     change->arena = arena;
+    change->call = *call;
     change->steps = arena_zalloc(arena, (count + 1) * sizeof *change->steps);
     if (!change->steps) {
         free(change);
@@ -49,11 +51,23 @@ struct change *change_new(struct replicas *replicas, size_t count, struct arena 
     return change;
 }
 
+struct change *change_obey(struct replicas *replicas, size_t count, struct arena *arena,
+                           const struct change_call *call)
+{
+    enum error err = ERR_NOT_LEADER_OR_FOLLOWER;
+    if (!replicas->is_closing)
+        err = metadata_obey(replicas->options.metadata, call->controller_epoch, call->broker_epoch);
+    struct change *change = err == OK ? change_new(replicas, count, arena, call) : NULL;
+    if (change) return change;
+    *call->error_code = error_kafka_code(err == OK ? ERR_UNKNOWN_SERVER_ERROR : err);
+    call->done(call->context);
+    return NULL;
+}
+
 void change_end(struct change *change)
 {
     change->replicas->pending_changes--;
-    void (*done)(void *) = change->done;
-    void *context = change->done_context;
+    struct change_call call = change->call;
     free(change);
-    done(context);
+    call.done(call.context);
 }

@@ -123,8 +123,8 @@ static void keep_for_later(struct change *change, struct step *step)
     struct partition *partition = step->partition;
     if (partition && partition->control.leader_epoch == step->assignment.leader_epoch)
         partition->control.leader_epoch = step->epoch_before;
-    bool is_kept =
-        late_roles_keep(&change->replicas->late, change->request, step->topic, step->topic_id, step->state);
+    bool is_kept = late_roles_keep(&change->replicas->late, change->call.request, step->topic, step->topic_id,
+                                   step->state);
     if (is_kept) step->err = OK;
 }
 
@@ -137,8 +137,8 @@ static void leader_and_isr_at_end(struct change *change)
         loop_post(change->replicas->options.loops[0], &change->go_on);
         return;
     }
-    const struct leader_and_isr_request *request = change->request;
-    struct leader_and_isr_response *response = change->response;
+    const struct leader_and_isr_request *request = change->call.request;
+    struct leader_and_isr_response *response = change->call.response;
     for (size_t i = 0; i < change->count; i++) {
         const struct step *step = &change->steps[i];
         /* A new controller tells all it knows again: what we know already is no news. */
@@ -206,7 +206,7 @@ static void leader_and_isr_round(struct loop_message *message)
 {
     struct change *change = CONTAINER_OF(message, struct change, go_on);
     struct replicas *replicas = change->replicas;
-    const struct leader_and_isr_request *request = change->request;
+    const struct leader_and_isr_request *request = change->call.request;
     enum error err = OK;
     if (replicas->is_closing) {
         err = ERR_NOT_LEADER_OR_FOLLOWER;
@@ -229,9 +229,6 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
                                    struct arena *arena, struct leader_and_isr_response *response,
                                    void (*done)(void *done_context), void *done_context)
 {
-    enum error err = replicas->is_closing ? ERR_NOT_LEADER_OR_FOLLOWER
-                                          : metadata_obey(replicas->options.metadata,
-                                                          request->controller_epoch, request->broker_epoch);
     size_t count = 0;
     for (int32_t t = 0; t < request->topic_states.count; t++) {
         int32_t n = request->topic_states.items[t].partition_states.count;
@@ -241,16 +238,15 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
     if (is_flat && request->ungrouped_partition_states.count > 0) {
         count = (size_t)request->ungrouped_partition_states.count;
     }
-    struct change *change = err == OK ? change_new(replicas, count, arena) : NULL;
-    if (!change) {
-        response->error_code = error_kafka_code(err == OK ? ERR_UNKNOWN_SERVER_ERROR : err);
-        done(done_context);
-        return;
-    }
-    change->request = request;
-    change->response = response;
-    change->done = done;
-    change->done_context = done_context;
+    struct change_call call = {.controller_epoch = request->controller_epoch,
+                               .broker_epoch = request->broker_epoch,
+                               .request = request,
+                               .response = response,
+                               .error_code = &response->error_code,
+                               .done = done,
+                               .context = done_context};
+    struct change *change = change_obey(replicas, count, arena, &call);
+    if (!change) return;
 
     static const struct uuid no_id;
     struct step *step = change->steps;

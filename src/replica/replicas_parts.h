@@ -78,6 +78,17 @@ struct visit {
     size_t loop_index;
 };
 
+/* Who asks for a change, and who hears of its end. */
+struct change_call {
+    int32_t controller_epoch; /* what a controller says of itself and of us; see change_obey */
+    int64_t broker_epoch;
+    const void *request;
+    void *response;
+    int16_t *error_code; /* of the whole response */
+    void (*done)(void *context);
+    void *context;
+};
+
 struct change {
     struct replicas *replicas;
     struct step *steps;
@@ -89,15 +100,16 @@ struct change {
     size_t visits_out;
     size_t quiet_out; /* removals that wait for a partition to be quiet */
     struct arena *arena;
-    const void *request;
-    void *response;
-    void (*done)(void *context);
-    void *done_context;
+    struct change_call call;
     struct visit visits[];
 };
 
 /* NULL without memory. */
-struct change *change_new(struct replicas *replicas, size_t count, struct arena *arena);
+struct change *change_new(struct replicas *replicas, size_t count, struct arena *arena,
+                          const struct change_call *call);
+/* The same for a controller's request. NULL when it is not to be obeyed: then it is answered. */
+struct change *change_obey(struct replicas *replicas, size_t count, struct arena *arena,
+                           const struct change_call *call);
 /* Every loop, the control loop last: so a change of a node with one loop is over before this returns. */
 void change_run(struct change *change, void (*at_loop)(struct change *change, struct replica_loop *here),
                 void (*at_end)(struct change *change));

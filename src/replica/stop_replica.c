@@ -8,7 +8,7 @@
 
 static void stop_replica_end(struct change *change)
 {
-    struct stop_replica_response *response = change->response;
+    struct stop_replica_response *response = change->call.response;
     typedef struct stop_replica_response_stop_replica_partition_error partition_error;
     response->partition_errors.items = arena_array(change->arena, change->count, sizeof(partition_error));
     if (!response->partition_errors.items) {
@@ -133,9 +133,6 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
                                  struct arena *arena, struct stop_replica_response *response,
                                  void (*done)(void *done_context), void *done_context)
 {
-    enum error err = replicas->is_closing ? ERR_NOT_LEADER_OR_FOLLOWER
-                                          : metadata_obey(replicas->options.metadata,
-                                                          request->controller_epoch, request->broker_epoch);
     size_t count = request->ungrouped_partitions.count > 0 ? (size_t)request->ungrouped_partitions.count : 0;
     for (int32_t t = 0; t < request->topics.count; t++) {
         int32_t n = request->topics.items[t].partition_indexes.count;
@@ -145,16 +142,15 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
         int32_t n = request->topic_states.items[t].partition_states.count;
         count += n > 0 ? (size_t)n : 0;
     }
-    struct change *change = err == OK ? change_new(replicas, count, arena) : NULL;
-    if (!change) {
-        response->error_code = error_kafka_code(err == OK ? ERR_UNKNOWN_SERVER_ERROR : err);
-        done(done_context);
-        return;
-    }
-    change->request = request;
-    change->response = response;
-    change->done = done;
-    change->done_context = done_context;
+    struct change_call call = {.controller_epoch = request->controller_epoch,
+                               .broker_epoch = request->broker_epoch,
+                               .request = request,
+                               .response = response,
+                               .error_code = &response->error_code,
+                               .done = done,
+                               .context = done_context};
+    struct change *change = change_obey(replicas, count, arena, &call);
+    if (!change) return;
 
     struct step *step = change->steps;
     for (int32_t i = 0; i < request->ungrouped_partitions.count; i++) {
