@@ -151,11 +151,14 @@ static bool is_overtaken(struct controller *c, const struct change *change)
     return true;
 }
 
-static void say_failed(const struct change *change, int attempts)
+/* After a write that failed: true when it is to be done again, with the state as it is now; else it has been said. */
+static bool must_repeat(struct controller *c, const struct transition *t, const struct change *change)
 {
+    if (t->attempts < MAX_ATTEMPTS && is_overtaken(c, change)) return true;
     diag_error("could not write the state of %.*s-%d after %d attempts: %s",
-               SLICE_ARG(change->partition->topic->name), change->partition->index, attempts,
+               SLICE_ARG(change->partition->topic->name), change->partition->index, t->attempts + 1,
                error_text(change->write->err));
+    return false;
 }
 
 /* --- partitions --- */
@@ -294,12 +297,10 @@ static void online_written(struct controller *c, void *argument)
         struct change *change = &t->changes[i];
         struct cpartition *partition = change->partition;
         if (change->write->err != OK) {
-            if (t->attempts < MAX_ATTEMPTS && is_overtaken(c, change)) {
+            if (must_repeat(c, t, change))
                 partition_list_add(c, &again, partition);
-            } else {
+            else
                 partition->election = ERR_UNKNOWN_SERVER_ERROR;
-                say_failed(change, t->attempts + 1);
-            }
             continue;
         }
         context_set_state(partition, &change->state, change->write->version);
@@ -383,10 +384,7 @@ static void epoch_written(struct controller *c, void *argument)
         struct change *change = &t->changes[i];
         struct cpartition *partition = change->partition;
         if (change->write->err != OK) {
-            if (t->attempts < MAX_ATTEMPTS && is_overtaken(c, change))
-                partition_list_add(c, &again, partition);
-            else
-                say_failed(change, t->attempts + 1);
+            if (must_repeat(c, t, change)) partition_list_add(c, &again, partition);
             continue;
         }
         context_set_state(partition, &change->state, change->write->version);
@@ -512,10 +510,8 @@ static void replicas_written(struct controller *c, void *argument)
         if (change->write->err == OK) {
             context_set_state(change->partition, &change->state, change->write->version);
             went_offline(c, change->partition, change->broker_id);
-        } else if (t->attempts < MAX_ATTEMPTS && is_overtaken(c, change)) {
+        } else if (must_repeat(c, t, change)) {
             replica_list_add(c, &again, change->partition, change->broker_id);
-        } else {
-            say_failed(change, t->attempts + 1);
         }
     }
     batch_send(c);
