@@ -223,12 +223,20 @@ static bool fits(const struct group *group, const struct run *run)
     return entries < config->segment_index_bytes / TIME_ENTRY_SIZE - 1;
 }
 
+/* The file as it was before a write. What was reserved beyond goes with it, and is asked for again. */
+static enum error cut_back(struct log *log)
+{
+    const struct segment *segment = log_active_segment(log);
+    log->active->reserved_to = 0;
+    return file_truncate(segment->log_file, segment->size);
+}
+
 static enum error write_failed(struct log *log, enum error err)
 {
     /* Too many open files: nothing was written, and the next try may find room. */
     if (err == ERR_LIMIT) return ERR_KAFKA_STORAGE_ERROR;
     struct segment *segment = log_active_segment(log);
-    enum error cut = file_truncate(segment->log_file, segment->size);
+    enum error cut = cut_back(log);
     log->is_starved = err == ERR_DISK_FULL;
     if (err == ERR_DISK_FULL && cut == OK) return ERR_DISK_FULL;
     log_dir_fail(log->dir, err, "append to", file_path(segment->log_file));
@@ -292,7 +300,7 @@ static enum error take_back(struct log *log, enum error why)
 {
     struct segment *segment = log_active_segment(log);
     char *path = log_segment_path(log, segment->base_offset, FILE_TXNINDEX, "");
-    enum error err = path ? file_truncate(segment->log_file, segment->size) : ERR_NOMEM;
+    enum error err = path ? cut_back(log) : ERR_NOMEM;
     if (err == OK) err = txn_index_cut(log->dir->disk, path, log->end_offset);
     free(path);
     if (err == OK) return forget_producers(log, why);
