@@ -286,7 +286,7 @@ static enum error find_end(struct log *log, const struct listing *listing)
     }
     log->end_offset = active->base_offset;
     enum error err = log_activate(log, 0);
-    if (err == OK && log->active->indexes_unsaved) err = log_close_indexes(log);
+    if (err == OK && log->active->indexes_unsaved) err = log_leave_indexes(log);
     log_deactivate(log);
     segment_release_files(log_active_segment(log));
     return err;
@@ -458,8 +458,11 @@ enum error log_load(const struct log_load_request *request, struct log **log, in
     listing_free(&listing);
     free(listing.path);
     if (err != OK) {
+        /* It was made, but nothing ever came into it: whoever makes it again takes the directory that is there. */
+        bool was_begun = loaded->segment_count > 0 || request->start_offset > 0;
         log_free(loaded);
-        return err;
+        *log = NULL;
+        return was_begun ? err : log_dir_spare(request->dir, err);
     }
     if (loaded->high_watermark > loaded->end_offset) loaded->high_watermark = loaded->end_offset;
     if (loaded->high_watermark < loaded->start_offset) loaded->high_watermark = loaded->start_offset;

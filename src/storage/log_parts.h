@@ -37,6 +37,7 @@ struct log_dir {
     bool was_clean;
     bool has_lost_cache; /* since its last life the machine was off, or it is empty: store_boot.c */
     bool has_lost_sync;  /* its last life ended so: recovery writes again what it reads */
+    int lacks_room;      /* atomic: a start found none for what it makes anew */
     int recovery_dirty, start_dirty, high_watermark_dirty; /* atomic: a checkpoint would say something new */
     size_t partition_count;
     size_t used_logs; /* when closing: that have something to write */
@@ -55,6 +56,8 @@ static inline bool log_dir_is_failed(const struct log_dir *dir)
 }
 /* Any thread. Says so once, at level error; `what` was being done to `path`. */
 void log_dir_fail(struct log_dir *dir, enum error err, const char *what, const char *path);
+/* For what a start can do without: ERR_DISK_FULL becomes OK. Any thread; says so once. */
+MUST_USE enum error log_dir_spare(struct log_dir *dir, enum error err);
 
 struct segment {
     int64_t base_offset;
@@ -185,6 +188,9 @@ void log_index_batch(struct log *log, const struct batch_header *header, int64_t
 MUST_USE enum error log_save_indexes(struct log *log);
 /* Takes the last time index entry, as a segment that will not grow has. */
 MUST_USE enum error log_close_indexes(struct log *log);
+/* The same at a start, which does without when there is no room: none at all then, for a part would be taken for all of it. Readers
+ * search the segment from its front, and the next start makes them anew. */
+MUST_USE enum error log_leave_indexes(struct log *log);
 /* Room for as many more. */
 bool log_reserve_segments(struct log *log, size_t count);
 /* A new segment at the end of the array, its .log created. */
@@ -247,6 +253,7 @@ struct log_load_request {
 MUST_USE enum error log_write_topic_id(struct log *log);
 /* On a worker or wherever: touches nothing but the new log and its directory. */
 MUST_USE enum error write_file_unsynced(struct disk *disk, const char *path, struct slice content);
+/* *log is NULL when there is nothing in it, and no room to begin. */
 MUST_USE enum error log_load(const struct log_load_request *request, struct log **log,
                              int64_t *recovered_bytes);
 MUST_USE enum error log_create(struct log_dir *dir, const char *name, const struct uuid *topic_id,

@@ -66,6 +66,15 @@ void log_dir_fail(struct log_dir *dir, enum error err, const char *what, const c
         dir_failed(&dir->failed_message);
 }
 
+enum error log_dir_spare(struct log_dir *dir, enum error err)
+{
+    if (err != ERR_DISK_FULL) return err;
+    if (!__atomic_exchange_n(&dir->lacks_room, 1, __ATOMIC_RELAXED))
+        diag_warn("log directory \"%s\" is full: its logs can be read and deleted, appends wait for room",
+                  dir->path);
+    return OK;
+}
+
 size_t log_store_live_dirs(const struct log_store *store)
 {
     size_t live = 0;

@@ -543,6 +543,53 @@ static void a_full_disk_breaks_no_sequence(void **state)
     world_close(&world);
 }
 
+/* What a start makes anew can wait until there is room; what is there can be read, and deleted to make some. */
+static void a_start_on_a_full_disk_reads_and_deletes(void **state)
+{
+    struct world world;
+    world_open(&world, 1);
+    open_store(&world);
+    struct log *log = create(&world, "t", 0);
+    for (int i = 0; i < 20; i++) assert_int_equal(append(&world, log, world.now_ms + i), OK);
+    assert_int_equal(append(&world, create(&world, "u", 0), world.now_ms), OK);
+    char path[120];
+    snprintf(path, sizeof path, "%s/v-0", world.paths[0]); /* as one whose making found no room */
+    assert_int_equal(disk_mkdir(world.disk, path), OK);
+    sim_disk_full(world.machine, true);
+    for (int life = 0; life < 3; life++) {
+        restart_machine(&world, false);
+        assert_int_equal(world.dir_failures, 0);
+        assert_int_equal(log_store_live_dirs(world.store), 1);
+        assert_null(log_store_find(world.store, SLICE("v"), 0));
+        log = log_store_find(world.store, SLICE("t"), 0);
+        assert_int_equal(log_end_offset(log), 20);
+        for (int64_t offset = 0; offset < 20; offset++) {
+            struct log_read what = {.offset = offset, .limit_offset = 20, .max_bytes = 1 << 20};
+            struct log_slice slice;
+            assert_int_equal(log_read_blocking(log, &what, &slice), OK);
+            assert_int_equal(slice.base_offset, offset);
+            log_slice_release(&slice);
+        }
+        log_set_home(log, &world.home);
+        assert_int_equal(append(&world, log, world.now_ms), ERR_DISK_FULL);
+        struct log *other = log_store_find(world.store, SLICE("u"), 0);
+        if (other) assert_int_equal(log_store_delete(world.store, &other), OK);
+        run_ms(&world, 1500); /* what is written behind finds no room, again and again */
+        assert_int_equal(world.dir_failures, 0);
+        assert_null(log_store_find(world.store, SLICE("u"), 0));
+    }
+    sim_disk_full(world.machine, false);
+    assert_int_equal(append(&world, log, world.now_ms), OK);
+    assert_int_equal(append(&world, create(&world, "v", 0), world.now_ms), OK);
+    close_store(&world);
+    open_store(&world);
+    log = log_store_find(world.store, SLICE("t"), 0);
+    assert_int_equal(log_end_offset(log), 21);
+    assert_true(size_of(&world, log, 0, FILE_INDEX) > 0 && size_of(&world, log, 0, FILE_TIMEINDEX) > 0);
+    close_store(&world);
+    world_close(&world);
+}
+
 /* The power goes right after a clean stop of more logs than are synced one by one. */
 static void a_clean_stop_is_on_the_platter(void **state)
 {
@@ -703,6 +750,7 @@ int main(void)
 #ifdef LOOP_IS_SIMULATED
         cmocka_unit_test(another_boot_is_a_loss_until_it_is_noted),
         cmocka_unit_test(a_full_disk_breaks_no_sequence),
+        cmocka_unit_test(a_start_on_a_full_disk_reads_and_deletes),
         cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
         cmocka_unit_test(a_restart_after_a_failed_sync_writes_again),

@@ -5,6 +5,8 @@
  * lies behind it goes. Indexes, leader epochs and producers are made anew from what was read, so no file but .log needs to
  * have survived.
  *
+ * On a full disk it does without those that find no room (log_dir_spare), and a later start makes them.
+ *
  * After a failed sync the kernel forgets which pages it still owes the disk, and goes on showing them. Where the last life
  * ended so and the machine stayed up, whatever is found good is written again, from the very bytes that were checked. */
 #include <stdlib.h>
@@ -106,10 +108,10 @@ enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_b
         /* Each in turn is the last segment, as it was when it was written. */
         log->segment_count = kept + 1;
         log->end_offset = log->segments[kept].base_offset;
-        if (kept > first) err = log_write_snapshot(log, log->end_offset);
+        if (kept > first) err = log_dir_spare(log->dir, log_write_snapshot(log, log->end_offset));
         if (err == OK) err = log_begin_indexes(log);
         if (err == OK) err = recover_active(log, &is_cut, &last_epoch, recovered_bytes);
-        if (err == OK) err = log_close_indexes(log);
+        if (err == OK) err = log_leave_indexes(log);
         log_deactivate(log);
         kept++;
     }
@@ -119,6 +121,7 @@ enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_b
                   (long long)log->end_offset);
         err = log_drop_segments(log, kept, count - kept, true);
     }
-    if (err == OK && log->has_unsaved_state) err = log_write_snapshot(log, log->end_offset);
+    if (err == OK && log->has_unsaved_state)
+        err = log_dir_spare(log->dir, log_write_snapshot(log, log->end_offset));
     return err;
 }

@@ -282,6 +282,21 @@ enum error log_close_indexes(struct log *log)
     return log_save_indexes(log);
 }
 
+enum error log_leave_indexes(struct log *log)
+{
+    enum error err = log_close_indexes(log);
+    if (err != ERR_DISK_FULL) return err;
+    static const enum file_kind kinds[] = {FILE_INDEX, FILE_TIMEINDEX};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char *path = log_segment_path(log, log_active_segment(log)->base_offset, kinds[i], "");
+        enum error gone = path ? disk_unlink(log->dir->disk, path) : ERR_NOMEM;
+        free(path);
+        if (gone != OK && gone != ERR_NOT_FOUND) return gone;
+    }
+    log->dir_unsynced = true;
+    return log_dir_spare(log->dir, err);
+}
+
 enum error log_begin_indexes(struct log *log)
 {
     log_deactivate(log);
@@ -307,7 +322,7 @@ enum error segment_rebuild_indexes(struct log *log, size_t i)
     if (err == OK) err = index_from(log, 0, &end_offset);
     if (err == OK) {
         log->active->indexes_unsaved = true;
-        err = log_close_indexes(log);
+        err = log_leave_indexes(log);
     }
     log_deactivate(log);
     log->active = active;

@@ -106,7 +106,7 @@ static void load_finish(struct load_work *work)
     enum error err = OK;
     for (size_t i = 0; i < work->count; i++) {
         struct load_job *job = &work->jobs[i];
-        if (err == OK && job->err == OK) err = adopt(store, job, &work->why);
+        if (err == OK && job->err == OK && job->log) err = adopt(store, job, &work->why);
         log_free(job->log);
         free(job->name);
     }
