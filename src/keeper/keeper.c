@@ -226,11 +226,20 @@ static void on_ready(void *context, enum error err)
     office_ready(keeper);
 }
 
+static enum error on_save(void *context, void (*write)(void *to, struct slice chunk), void *to)
+{
+    struct keeper *keeper = context;
+    machine_snapshot_begin(&keeper->machine, write, to);
+    while (machine_snapshot_step(&keeper->machine, 1024)) continue;
+    return OK;
+}
+
 static const struct quorum_machine machine_callbacks = {.restore = on_restore,
                                                         .restored = on_restored,
                                                         .apply = on_apply,
                                                         .installing = on_installing,
-                                                        .installed = on_installed};
+                                                        .installed = on_installed,
+                                                        .save = on_save};
 static const struct quorum_events quorum_callbacks = {.ready = on_ready,
                                                       .applied = on_applied,
                                                       .failed = on_failed,

@@ -506,7 +506,7 @@ static void on_up(void *context, int32_t id, const struct frame_hello *hello)
     struct quorum *quorum = ensemble->quorum;
     struct peer *peer = &ensemble->peers[id];
     peer->is_up = true;
-    peer->is_paused = false;
+    peer->is_paused = peer->is_stranger_told = false;
     peer->hello = *hello;
     ensemble_turn_soon(ensemble);
     if (quorum->events.link) quorum->events.link(quorum->context, id, true);
@@ -561,6 +561,8 @@ static enum error on_frame(void *context, int32_t id, const struct frame *frame)
     }
     if (ensemble->founding == FOUNDING_VOTE || ensemble->founding == FOUNDING_LOG)
         return OK; /* it is said again */
+    if (ensemble->is_growing)
+        return OK; /* of members who began without us, and do not know yet who they are */
     if (frame->kind == FRAME_SNAPSHOT || frame->kind == FRAME_CHUNK) return arrival_hear(ensemble, id, frame);
     bool is_for_voters = frame->kind == FRAME_VOTE || frame->kind == FRAME_TIMEOUT_NOW;
     if (is_for_voters && !ensemble_may_vote(ensemble)) return OK;

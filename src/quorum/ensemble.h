@@ -14,7 +14,7 @@
  * A member whose incarnation is not the one in the membership is taken out and in again by the leader (ensemble_change.c): then
  * all that it promised in its earlier life was to a quorum that it does not belong to.
  *
- * Files of this  ensemble.c (the turn), ensemble_open.c (from files to a running core, founding, promises), ensemble_send.c (frames
+ * Files of this  ensemble.c (the turn), ensemble_open.c (from files to a running core, founding, promises), ensemble_seed.c (data from before), ensemble_send.c (frames
  * to members), ensemble_snapshot.c (snapshots both ways), ensemble_change.c (membership), ensemble_part.c (quorum.h's part of it).
  * Threads  the loop's; ensemble_recover_* run on the recovery's worker.
  */
@@ -64,6 +64,7 @@ struct peer {
     struct ensemble *ensemble;
     int32_t id;
     bool is_up, is_paused;
+    bool is_stranger_told; /* to the operator; once */
     struct frame_hello hello;
     struct frame *queue; /* Raft's, oldest first from `head` */
     size_t head, count, capacity;
@@ -186,6 +187,8 @@ struct ensemble {
     bool is_past_stale, has_vote;
     uint32_t seed_crc; /* of the machine's chunks in the snapshot */
     bool is_seeded;    /* begins with an imported snapshot, which all founders must have */
+    bool is_growing;   /* has the data of a keeper that stood alone, and waits for blank members */
+    int32_t rival;     /* who else has data then; 0: nobody */
 };
 
 /* --- for quorum.c, recovery.c and snapshot.c --- */
@@ -239,12 +242,19 @@ void ensemble_expect(struct ensemble *ensemble);
 
 /* ensemble_open.c */
 MUST_USE enum error ensemble_start_core(struct ensemble *ensemble);
-void ensemble_promise(struct ensemble *ensemble); /* writes ensemble->vote */
+MUST_USE enum error ensemble_vote_make(struct ensemble *ensemble); /* its file; on a worker */
+void ensemble_promise(struct ensemble *ensemble);                  /* writes ensemble->vote */
 bool ensemble_is_promised(const struct ensemble *ensemble);
 void ensemble_found_maybe(struct ensemble *ensemble);
 void ensemble_founded_written(struct ensemble *ensemble);
 void ensemble_hello(void *context, struct frame_hello *hello);
 enum error ensemble_check(void *context, const struct frame_hello *hello);
+
+/* ensemble_seed.c, on a worker: before the files are read, and after. */
+MUST_USE enum error ensemble_seed_take(struct ensemble *ensemble);
+MUST_USE enum error ensemble_seed_check(struct ensemble *ensemble);
+/* Whoever holds a growing member up; 0: nobody any more. */
+void ensemble_rival_note(struct ensemble *ensemble, int32_t id);
 
 /* ensemble_send.c */
 void peer_enqueue(struct ensemble *ensemble, const struct consensus_message *message);

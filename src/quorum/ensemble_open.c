@@ -16,79 +16,6 @@ enum { VOTE_RETRY_MS = 1000 };
 
 /* --- recovery, on a worker --- */
 
-/* The number of a cluster that begins with an import: who has another import is a stranger for ever, also when it comes late, where
- * its log would seem to fit. */
-static uint64_t seed_cluster(uint32_t seed_crc)
-{
-    return (uint64_t)seed_crc << 32 | 0x5eed;
-}
-
-/* The snapshot `index` gets the founders for its membership. */
-static enum error seat_seed(struct ensemble *ensemble, uint64_t index, uint32_t seed_crc)
-{
-    struct quorum *quorum = ensemble->quorum;
-    uint8_t *bytes;
-    size_t size;
-    struct membership seated = ensemble->founders; /* a loan */
-    seated.cluster = seed_cluster(seed_crc);
-    enum error err = membership_encode(&seated, &bytes, &size);
-    if (err != OK) return err;
-    uint8_t *chunk = malloc(8 + size);
-    if (chunk) {
-        put_be64(chunk, 1);
-        memcpy(chunk + 8, bytes, size);
-    }
-    free(bytes);
-    struct slice members = {chunk, 8 + size};
-    err = chunk ? quorum_offline_seat(quorum->disk, quorum->dir, quorum->prefix, index, members) : ERR_NOMEM;
-    free(chunk);
-    if (err != OK)
-        diag_error("could not make the imported snapshot in \"%s\" the members': %s", quorum->dir,
-                   error_text(err));
-    return err;
-}
-
-static enum error sum_chunk(void *context, struct slice chunk)
-{
-    uint32_t *crc = context;
-    *crc = crc32c(*crc, chunk.data, chunk.size);
-    return OK;
-}
-
-/* The sum of the machine's chunks. */
-static enum error sum_seed(const struct quorum *quorum, uint32_t *crc)
-{
-    char path[QUORUM_PATH_SIZE];
-    uint64_t index, term;
-    uint32_t format;
-    int64_t position = 0;
-    *crc = 0;
-    if (!quorum_path(path, quorum->dir, quorum->prefix, "snapshot", 1)) return ERR_TOO_LARGE;
-    enum error err =
-        quorum_snapshot_read(quorum->disk, path, &index, &term, &format, NULL, sum_chunk, crc, &position);
-    if (err != OK)
-        diag_error("cannot use snapshot \"%s\": %s at byte %lld", path, error_text(err), (long long)position);
-    return err;
-}
-
-/* An imported snapshot is where several begin, too, if each has the same: its sum is part of what founders compare. */
-static enum error take_seed(struct ensemble *ensemble)
-{
-    struct quorum *quorum = ensemble->quorum;
-    uint64_t *snapshots = NULL, *logs = NULL;
-    size_t snapshot_count = 0, log_count = 0;
-    enum error err =
-        quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &snapshots, &snapshot_count);
-    if (err == OK)
-        err = quorum_files_list(quorum->disk, quorum->log_dir, quorum->prefix, "log", &logs, &log_count);
-    bool is_import = err == OK && snapshot_count == 1 && snapshots[0] == 1 && log_count == 0;
-    free(snapshots);
-    free(logs);
-    uint32_t crc = 0;
-    if (is_import) err = sum_seed(quorum, &crc);
-    return is_import && err == OK ? seat_seed(ensemble, 1, crc) : err;
-}
-
 enum error ensemble_recover_begin(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
@@ -103,28 +30,9 @@ enum error ensemble_recover_begin(struct ensemble *ensemble)
                    ensemble->vote_path, error_text(err));
         return err;
     }
-    err = take_seed(ensemble);
-    if (err != OK) return err;
+    err = ensemble_seed_take(ensemble);
     /* A snapshot that was received whole, when the machine went down before it had taken the log's place. */
-    uint64_t *indexes;
-    size_t count;
-    err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "install", &indexes, &count);
-    if (err != OK) return err;
-    if (count > 0) {
-        char from[QUORUM_PATH_SIZE], to[QUORUM_PATH_SIZE];
-        uint64_t index = indexes[count - 1];
-        err = quorum_cut(quorum, 0);
-        if (err == OK && (!quorum_path(from, quorum->dir, quorum->prefix, "install", index) ||
-                          !quorum_path(to, quorum->dir, quorum->prefix, "snapshot", index)))
-            err = ERR_TOO_LARGE;
-        if (err == OK) err = disk_rename(quorum->disk, from, to);
-        if (err == OK) err = disk_sync_dir(quorum->disk, quorum->dir);
-        if (err != OK)
-            diag_error("could not install the snapshot at entry %llu: %s", (unsigned long long)index,
-                       error_text(err));
-    }
-    free(indexes);
-    return err;
+    return err == OK ? quorum_finish_install(quorum) : err;
 }
 
 void ensemble_recover_chunk(struct ensemble *ensemble, struct slice chunk)
@@ -188,29 +96,24 @@ static void past_free(struct ensemble *ensemble)
     ensemble->past_count = ensemble->past_capacity = 0;
 }
 
-static enum error check_seed(struct ensemble *ensemble)
+enum error ensemble_vote_make(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
-    bool is_first = quorum->snapshot_index == QUORUM_SEATED_INDEX && ensemble->past_count == 0 &&
-                    ensemble->snapshot_term == 1 &&
-                    ensemble->committed.cluster == seed_cluster(ensemble->seed_crc);
-    if (!is_first) return OK;
-    ensemble->is_seeded = true;
-    ensemble->founders_hash ^= (uint64_t)ensemble->seed_crc << 32 | ensemble->seed_crc;
-    bool is_known = membership_hash(&ensemble->committed) == membership_hash(&ensemble->founders);
-    if (is_known || ensemble->vote.is_founder) return OK;
-    /* The list was corrected before anything began. */
-    membership_free(&ensemble->committed);
-    enum error err = membership_copy(&ensemble->founders, &ensemble->committed);
-    ensemble->committed.index = 1;
-    ensemble->committed.cluster = seed_cluster(ensemble->seed_crc);
-    return err == OK ? seat_seed(ensemble, QUORUM_SEATED_INDEX, ensemble->seed_crc) : err;
+    enum error err = vote_create(quorum->disk, ensemble->vote_path, &ensemble->vote, &ensemble->vote_file);
+    if (err == OK) err = quorum_sync_path(quorum, quorum->dir);
+    if (err != OK) {
+        diag_error("could not write \"%s\": %s", ensemble->vote_path, error_text(err));
+        return err;
+    }
+    ensemble->vote_written = ensemble->vote;
+    ensemble->has_vote = true;
+    return OK;
 }
 
 enum error ensemble_recover_end(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
-    enum error seed_err = check_seed(ensemble);
+    enum error seed_err = ensemble_seed_check(ensemble);
     if (seed_err != OK) return seed_err;
     uint64_t past_last = ensemble->past_first + ensemble->past_count - 1;
     if (ensemble->past_count > 0 && (ensemble->is_past_stale || past_last < quorum->snapshot_index)) {
@@ -238,13 +141,8 @@ enum error ensemble_recover_end(struct ensemble *ensemble)
                        ensemble->vote_path);
             return ERR_CORRUPT;
         }
-        enum error err = vote_create(quorum->disk, ensemble->vote_path, vote, &ensemble->vote_file);
-        if (err == OK) err = quorum_sync_path(quorum, quorum->dir);
-        if (err != OK) {
-            diag_error("could not write \"%s\": %s", ensemble->vote_path, error_text(err));
-            return err;
-        }
-        ensemble->vote_written = *vote;
+        enum error err = ensemble_vote_make(ensemble);
+        if (err != OK) return err;
     }
     uint64_t last_term =
         ensemble->past_count > 0 ? ensemble->past[ensemble->past_count - 1].term : ensemble->snapshot_term;
@@ -327,6 +225,10 @@ enum error ensemble_start_core(struct ensemble *ensemble)
                                   .first = ensemble->past_first,
                                   .entries = ensemble->past,
                                   .entry_count = (uint32_t)ensemble->past_count};
+    if (ensemble->is_growing) { /* as if it had nothing: a sole voter would lead at once */
+        past.snapshot_index = past.snapshot_term = 0;
+        past.first = 1;
+    }
     consensus_free(&ensemble->core);
     struct consensus_effects effects = {0};
     enum error err = consensus_new(&config, &ensemble->core);
@@ -351,8 +253,13 @@ enum error ensemble_check(void *context, const struct frame_hello *hello)
 {
     struct ensemble *ensemble = context;
     uint64_t cluster = ensemble_membership(ensemble)->cluster;
-    if (cluster && hello->cluster && cluster != hello->cluster) {
-        diag_warn("member %d belongs to another cluster: hanging up", (int)hello->from);
+    bool is_other = cluster && hello->cluster && cluster != hello->cluster;
+    if (ensemble->is_growing && (is_other || ensemble->rival == hello->from))
+        ensemble_rival_note(ensemble, is_other ? hello->from : 0);
+    if (is_other) {
+        bool *is_told = &ensemble->peers[hello->from].is_stranger_told;
+        if (!*is_told) diag_warn("member %d belongs to another cluster: hanging up", (int)hello->from);
+        *is_told = true;
         return ERR_CONFIG;
     }
     if (hello->is_blank && ensemble_is_blank(ensemble) && hello->founders != ensemble->founders_hash) {
@@ -394,6 +301,11 @@ static enum error found_log(struct ensemble *ensemble)
 static void found_end(struct ensemble *ensemble)
 {
     ensemble->founding = FOUNDING_DONE;
+    if (ensemble->is_growing) {
+        ensemble->is_growing = false;
+        enum error err = ensemble_start_core(ensemble);
+        if (err != OK) quorum_fail(ensemble->quorum, "found", err);
+    }
     for (int32_t id = 1; id < PEERS; id++) {
         struct frame frame = {.kind = FRAME_FOUNDED};
         if (ensemble->peers[id].is_up && links_send_frame(ensemble->links, id, &frame) != OK)
@@ -421,7 +333,7 @@ static void founding_run(struct loop_timer *timer)
 static void founders_count(struct ensemble *ensemble, int *blank, int *others, bool *has_founded)
 {
     *blank = 1;
-    *others = 0;
+    *others = ensemble->rival != 0;
     *has_founded = ensemble->vote.is_founder;
     for (int i = 0; i < ensemble->founders.count; i++) {
         const struct seat *seat = &ensemble->founders.seats[i];
@@ -430,6 +342,7 @@ static void founders_count(struct ensemble *ensemble, int *blank, int *others, b
         bool is_same_list = peer->hello.founders == ensemble->founders_hash;
         if (!peer->hello.is_blank || !is_same_list) {
             *others += 1;
+            if (ensemble->is_growing) ensemble_rival_note(ensemble, seat->id);
         } else if (seat->role == SEAT_VOTER) {
             *blank += 1;
             *has_founded = *has_founded || peer->hello.is_founder;
@@ -473,7 +386,7 @@ void ensemble_found_maybe(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
     if (ensemble->founding == FOUNDING_VOTE && ensemble_is_promised(ensemble)) {
-        if (ensemble->is_seeded) { /* its snapshot says it */
+        if (ensemble->is_seeded || ensemble->is_growing) { /* its snapshot says it */
             found_end(ensemble);
             return;
         }
@@ -484,10 +397,13 @@ void ensemble_found_maybe(struct ensemble *ensemble)
     }
     bool is_empty = ensemble_is_blank(ensemble) && (quorum->last_index == 0 || ensemble->is_seeded) &&
                     consensus_term(ensemble->core) <= 1;
-    if (ensemble->founding != FOUNDING_NO || !is_empty || !founding_is_due(ensemble)) return;
+    bool may_found = is_empty || ensemble->is_growing;
+    if (ensemble->founding != FOUNDING_NO || !may_found || !founding_is_due(ensemble)) return;
     loop_timer_stop(quorum->loop, &ensemble->founding_timer);
     ensemble->founding = FOUNDING_VOTE;
-    ensemble->vote = (struct vote){.term = 1, .is_founder = true, .incarnation = ensemble->vote.incarnation};
+    uint64_t term = ensemble->is_growing ? ensemble->vote.term : 1;
+    ensemble->vote =
+        (struct vote){.term = term, .is_founder = true, .incarnation = ensemble->vote.incarnation};
     ensemble_promise(ensemble);
     ensemble_turn_soon(ensemble);
 }

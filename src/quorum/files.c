@@ -64,6 +64,21 @@ static enum error header_check(const uint8_t *header, const char magic[8])
     return OK;
 }
 
+enum error quorum_header_read(struct disk *disk, const char *path, struct quorum_header *header)
+{
+    uint8_t bytes[QUORUM_FILE_HEADER_SIZE];
+    size_t got = 0;
+    struct file *file = NULL;
+    enum error err = file_open(disk, path, FILE_READ, &file);
+    if (err == OK) err = file_pread(file, bytes, sizeof bytes, 0, &got);
+    if (err == OK && got < sizeof bytes) err = ERR_TRUNCATED;
+    if (err == OK) err = header_check(bytes, memcmp(bytes, log_magic, 8) == 0 ? log_magic : snapshot_magic);
+    if (err == OK)
+        *header = (struct quorum_header){get_be32(bytes + 8), get_be64(bytes + 16), get_be64(bytes + 24)};
+    file_release(&file);
+    return err;
+}
+
 /* --- names --- */
 
 bool quorum_path(char out[QUORUM_PATH_SIZE], const char *dir, const char *prefix, const char *kind,

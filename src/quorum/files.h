@@ -108,6 +108,14 @@ enum quorum_scan_end quorum_scan_next(struct quorum_scan *scan, uint64_t expecte
                                       struct quorum_record *record, enum error *err);
 void quorum_scan_close(struct quorum_scan *scan);
 
+/* --- the header of either --- */
+struct quorum_header {
+    uint32_t format;
+    uint64_t first, second; /* of a log: its first index; of a snapshot: index and term */
+};
+/* ERR_TRUNCATED, ERR_CORRUPT, ERR_UNSUPPORTED_VERSION: it is none. */
+MUST_USE enum error quorum_header_read(struct disk *disk, const char *path, struct quorum_header *header);
+
 /* --- reading a snapshot --- */
 /* Checks the file and hands each chunk to `chunk`; that of the membership, which only a snapshot of several members has, to `members`
  * (NULL: such a one is ERR_UNSUPPORTED). ERR_CORRUPT, ERR_TRUNCATED: *position says where. */

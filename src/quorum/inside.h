@@ -127,6 +127,14 @@ MUST_USE enum error quorum_sync_names(struct quorum *quorum);
 MUST_USE enum error quorum_sync_path(struct quorum *quorum, const char *dir);
 /* recovery.c, on a worker: fills in indexes and the open file. Says itself what is wrong. */
 MUST_USE enum error quorum_recover(struct quorum *quorum);
+/* convert.c, on a worker. An arrived snapshot takes the place of the log, where a crash was in between. */
+MUST_USE enum error quorum_finish_install(struct quorum *quorum);
+/* Whether the files are of several members and this is a log of one, or the other way round. */
+MUST_USE enum error quorum_is_other_kind(struct quorum *quorum, bool *is_other);
+/* They become ours: one snapshot, with `members` where there are several. */
+MUST_USE enum error quorum_convert(struct quorum *quorum, uint64_t least_index, struct slice members);
+/* A log of one, in the files of a member whose operator says so. */
+MUST_USE enum error quorum_stand_alone(struct quorum *quorum);
 /* snapshot.c: one chunk behind what is gathered of a snapshot; size_word: of its header. */
 void quorum_chunk_add(struct quorum_snapshot *snapshot, uint32_t size_word, struct slice chunk);
 /* snapshot.c, on a worker: removes what two snapshots make superfluous. */

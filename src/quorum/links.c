@@ -30,7 +30,7 @@ struct link {
     struct list in_links;
     struct stream *stream;
     int32_t id; /* 0: a guest that has not said it */
-    bool is_up, is_ours, is_paused;
+    bool is_up, is_ours, is_paused, is_refused;
     uint8_t *buffer;
     size_t used, capacity;
     int64_t heard_ms, sent_ms;
@@ -96,7 +96,10 @@ static void link_end(struct link *link, bool is_gone)
     if (!id) links->guests--;
     loop_timer_stop(links->loop, &link->timer);
     list_remove(&link->in_links);
-    stream_close(&link->stream);
+    if (link->is_refused)
+        stream_close_after_sending(&link->stream);
+    else
+        stream_close(&link->stream);
     free(link->buffer);
     free(link);
     struct target *target = id ? links->targets[id] : NULL;
@@ -183,7 +186,10 @@ static enum error hello_hear(struct link *link, const struct frame_hello *hello)
     if (other && is_patients && loop_now_ms(links->loop) - other->heard_ms < PATIENCE_MS)
         return ERR_CONFIG; /* both dialled */
     enum error err = links->events.check(links->context, hello);
-    if (err == OK && !link->is_ours) err = say_hello(link, hello->from);
+    /* Also to whom we refuse: it finds the same reason. */
+    enum error said = link->is_ours ? OK : say_hello(link, hello->from);
+    link->is_refused = err != OK;
+    if (err == OK) err = said;
     if (err != OK) return err;
     if (links->up[hello->from]) link_end(links->up[hello->from], true);
     if (!link->id) links->guests--;

@@ -66,36 +66,6 @@ static enum error lock_take(struct disk *disk, const char *dir, const char *pref
     return size < (int)sizeof path ? disk_lock(disk, path, lock) : ERR_TOO_LARGE;
 }
 
-enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *prefix,
-                                struct quorum_offline **result)
-{
-    struct quorum_offline *offline = calloc(1, sizeof *offline);
-    if (!offline) return ERR_NOMEM;
-    offline->disk = disk;
-    int size = snprintf(offline->temporary, sizeof offline->temporary, "%s/%ssnapshot.tmp", dir, prefix);
-    bool fits = size < (int)sizeof offline->temporary &&
-                quorum_path(offline->path, dir, prefix, "snapshot", FIRST_INDEX);
-    snprintf(offline->dir, sizeof offline->dir, "%s", dir);
-    enum error err = fits ? OK : ERR_TOO_LARGE;
-    if (err == OK && !disk_exists(disk, dir)) err = disk_mkdir(disk, dir);
-    if (err == OK) err = lock_take(disk, dir, prefix, &offline->lock);
-    bool exists = false;
-    if (err == OK) err = quorum_offline_exists(disk, dir, prefix, &exists);
-    if (err == OK && exists) err = ERR_EXISTS;
-    if (err == OK)
-        err = file_open(disk, offline->temporary, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &offline->file);
-    uint8_t *header = err == OK ? quorum_batch_reserve(&offline->batch, QUORUM_FILE_HEADER_SIZE) : NULL;
-    if (err == OK && !header) err = ERR_NOMEM;
-    if (err != OK) {
-        err = quorum_offline_end(&offline, err);
-        return err;
-    }
-    quorum_snapshot_header(header, QUORUM_FORMAT_LONE, FIRST_INDEX, FIRST_TERM);
-    offline->batch.size = QUORUM_FILE_HEADER_SIZE;
-    *result = offline;
-    return OK;
-}
-
 static void flush(struct quorum_offline *offline)
 {
     struct quorum_batch *batch = &offline->batch;
@@ -136,35 +106,66 @@ static enum error skip_members(void *context, struct slice chunk)
     return OK;
 }
 
-enum error quorum_offline_seat(struct disk *disk, const char *dir, const char *prefix, uint64_t index,
-                               struct slice members)
+enum error quorum_offline_replace(struct disk *disk, const char *dir, const char *prefix, uint64_t index,
+                                  uint64_t term, struct slice members, struct quorum_offline **result)
 {
-    char from[QUORUM_PATH_SIZE];
     struct quorum_offline *offline = calloc(1, sizeof *offline);
     if (!offline) return ERR_NOMEM;
     offline->disk = disk;
     int size = snprintf(offline->temporary, sizeof offline->temporary, "%s/%ssnapshot.tmp", dir, prefix);
-    bool fits = size < (int)sizeof offline->temporary && quorum_path(from, dir, prefix, "snapshot", index) &&
-                quorum_path(offline->path, dir, prefix, "snapshot", QUORUM_SEATED_INDEX);
+    bool fits =
+        size < (int)sizeof offline->temporary && quorum_path(offline->path, dir, prefix, "snapshot", index);
     snprintf(offline->dir, sizeof offline->dir, "%s", dir);
     enum error err = fits ? OK : ERR_TOO_LARGE;
     if (err == OK)
         err = file_open(disk, offline->temporary, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &offline->file);
     uint8_t *header = err == OK ? quorum_batch_reserve(&offline->batch, QUORUM_FILE_HEADER_SIZE) : NULL;
     if (err == OK && !header) err = ERR_NOMEM;
-    if (err == OK) {
-        quorum_snapshot_header(header, QUORUM_FORMAT, QUORUM_SEATED_INDEX, FIRST_TERM);
-        offline->batch.size = QUORUM_FILE_HEADER_SIZE;
-        quorum_offline_write(offline, members);
-        uint64_t read_index, term;
-        uint32_t format;
-        int64_t position;
-        err = quorum_snapshot_read(disk, from, &read_index, &term, &format, skip_members, copy_chunk, offline,
-                                   &position);
-    }
+    if (err != OK) return quorum_offline_end(&offline, err);
+    quorum_snapshot_header(header, members.data ? QUORUM_FORMAT : QUORUM_FORMAT_LONE, index, term);
+    offline->batch.size = QUORUM_FILE_HEADER_SIZE;
+    if (members.data) quorum_offline_write(offline, members);
+    *result = offline;
+    return OK;
+}
+
+enum error quorum_offline_begin(struct disk *disk, const char *dir, const char *prefix,
+                                struct quorum_offline **result)
+{
+    struct disk_lock *lock = NULL;
+    enum error err = disk_exists(disk, dir) ? OK : disk_mkdir(disk, dir);
+    if (err == OK) err = lock_take(disk, dir, prefix, &lock);
+    bool exists = false;
+    if (err == OK) err = quorum_offline_exists(disk, dir, prefix, &exists);
+    if (err == OK && exists) err = ERR_EXISTS;
+    if (err == OK)
+        err = quorum_offline_replace(disk, dir, prefix, FIRST_INDEX, FIRST_TERM, SLICE_NULL, result);
+    if (err == OK)
+        (*result)->lock = lock;
+    else if (lock)
+        disk_unlock(&lock);
+    return err;
+}
+
+enum error quorum_offline_seat(struct disk *disk, const char *dir, const char *prefix, uint64_t from_index,
+                               uint64_t to_index, struct slice members)
+{
+    char from[QUORUM_PATH_SIZE];
+    struct quorum_header header;
+    struct quorum_offline *offline;
+    if (!quorum_path(from, dir, prefix, "snapshot", from_index)) return ERR_TOO_LARGE;
+    enum error err = quorum_header_read(disk, from, &header);
+    if (err == OK)
+        err = quorum_offline_replace(disk, dir, prefix, to_index, header.second, members, &offline);
+    if (err != OK) return err;
+    uint64_t index, term;
+    uint32_t format;
+    int64_t position;
+    err = quorum_snapshot_read(disk, from, &index, &term, &format, skip_members, copy_chunk, offline,
+                               &position);
     err = quorum_offline_end(&offline, err);
-    if (err == OK && index != QUORUM_SEATED_INDEX) err = disk_unlink(disk, from);
-    if (err == OK && index != QUORUM_SEATED_INDEX) err = disk_sync_dir(disk, dir);
+    if (err == OK && to_index != from_index) err = disk_unlink(disk, from);
+    if (err == OK && to_index != from_index) err = disk_sync_dir(disk, dir);
     return err;
 }
 

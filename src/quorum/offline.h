@@ -20,12 +20,16 @@ void quorum_offline_write(struct quorum_offline *offline, struct slice chunk);
 /* Publishes it if `err` is OK and nothing went wrong, frees it in any case. */
 MUST_USE enum error quorum_offline_end(struct quorum_offline **offline, enum error err);
 
-/* For a member of several, which holds the lock itself: the first snapshot becomes theirs, with a membership (its index u64 and bytes, as
- * files.h says). `index` is its own: 1 as it was imported, or QUORUM_SEATED_INDEX, which is what it becomes, for the Raft library
- * cannot tell one that ends at entry 1 from the entry itself. In one piece, or not at all. */
+/* Whoever holds the lock itself writes a snapshot anew: `members` as files.h says (index u64 and bytes), NULL for a log of one. Chunks and
+ * end as above; one of that index is replaced, in one piece or not at all. */
+MUST_USE enum error quorum_offline_replace(struct disk *disk, const char *dir, const char *prefix,
+                                           uint64_t index, uint64_t term, struct slice members,
+                                           struct quorum_offline **offline);
+/* The same with the chunks of the snapshot `from`, which is removed if it is not `to`. An imported one becomes QUORUM_SEATED_INDEX, for the
+ * Raft library cannot tell a snapshot that ends at entry 1 from the entry itself. */
 enum { QUORUM_SEATED_INDEX = 2 };
-MUST_USE enum error quorum_offline_seat(struct disk *disk, const char *dir, const char *prefix,
-                                        uint64_t index, struct slice members);
+MUST_USE enum error quorum_offline_seat(struct disk *disk, const char *dir, const char *prefix, uint64_t from,
+                                        uint64_t to, struct slice members);
 
 /* --- reading --- */
 /* Newest snapshot, then the log after it up to and with entry `last`, into the machine; nothing is changed. `locks`: refuse with

@@ -8,6 +8,9 @@
  * Files    PREFIXlog-N (N = first index) and PREFIXsnapshot-N (N = last index it holds), drawn in files.h. A log file
  *          is made by the first append, so an empty start syncs nothing. Logs that lie in a directory of their own are named in
  *          PREFIXlogdir, so that nobody starts without them.
+ *          Those of several members are of another format. A log of one that is opened with an id goes on as the first member, with
+ *          all that it has, once a majority of the founders is there and has nothing (ensemble_seed.c); one of a member becomes a log of
+ *          one when its PREFIXvote was removed (convert.c).
  * Recovery the newest snapshot, then the log after it. A torn last write is cut; damage anywhere else is refused with
  *          its place named, for what follows it was acknowledged.
  * Threads  the loop's, except that recovery calls machine.restore and machine.apply on a worker, before `ready`.
@@ -88,6 +91,9 @@ struct quorum_machine {
      * restored are called on the worker meanwhile, and nothing else of the machine may be used. */
     void (*installing)(void *context);
     void (*installed)(void *context);
+    /* All that it holds, at once, on the recovery's worker: a log of one becomes one of several, or the other way round. NULL: files of the
+     * other kind are refused. */
+    enum error (*save)(void *context, void (*write)(void *to, struct slice chunk), void *to);
 };
 
 struct quorum_events {

@@ -25,7 +25,7 @@ static enum error restore_members(void *context, struct slice chunk)
     return ensemble_recover_members(quorum->ensemble, chunk);
 }
 
-/* A log of one cannot go on as one of several, nor the other way round: its entries have no quorum behind them. */
+/* What convert.c did not make ours. */
 static enum error check_format(const struct quorum *quorum, const char *path, uint32_t format)
 {
     if (format == quorum_format(quorum)) return OK;
@@ -244,7 +244,8 @@ enum error quorum_recover(struct quorum *quorum)
     enum error err = open_dir(quorum, quorum->dir, &quorum->lock);
     if (err == OK && quorum->has_log_dir) err = open_dir(quorum, quorum->log_dir, &quorum->log_lock);
     if (err == OK) err = check_log_dir(quorum);
-    if (err == OK && quorum->ensemble) err = ensemble_recover_begin(quorum->ensemble);
+    if (err == OK)
+        err = quorum->ensemble ? ensemble_recover_begin(quorum->ensemble) : quorum_stand_alone(quorum);
     if (err != OK) return err;
     err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &recovery.snapshots,
                             &recovery.snapshot_count);
