@@ -1,12 +1,13 @@
 """failover: how long a cluster of three is without a leader, and without a controller, when one is killed with kill -9; default configurations.
 
-    WORK=$(mktemp -d) BINARY=build/odradek ODRADEK_BENCH=../shared/bench test/bench/failover.py [--reps 10] [--partitions 1,1000] [KIND...]
+    WORK=$(mktemp -d) BINARY=build/odradek ODRADEK_BENCH=../shared/bench test/bench/failover.py [--reps 10] [--partitions 1,1000] [--heap 1g] [KIND...]
 
 KINDs: ours (on our keeper), ours-zookeeper, apache-3.9 (on ZooKeeper), apache-4.3 (KRaft, three combined nodes). They take turns.
 
 leader      longest time without an acknowledged produce (acks=all, RF 3, one partition) around the death of its leader
 controller  from the death of the controller's process until every living broker tells clients of a living leader for each of P
-            partitions (RF 3), and each new leader took a produce: this broker led a third of them
+            partitions (RF 3), and each new leader took a produce: this broker led a third of them; KRaft with 10,000 needs --heap 3g
+            (with the 1 GB that its scripts give, its brokers end with OutOfMemoryError after a few fail-overs)
 cpu         CPU seconds of all three brokers per GB produced with acks=all, 1 KB records in batches of 64, RF 3, 12 partitions
 """
 import argparse
@@ -26,7 +27,7 @@ import cluster  # noqa: E402
 from cluster import Cluster, kafka_jars, metadata, stable_port, wait_for  # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("ODRADEK_CACHE", pathlib.Path.home() / ".cache/odradek")) / "bench"
-JAVA = ("java", "-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
+JAVA = ("java", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
         "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true")
 PLAIN = {key: None for key in cluster.SETTINGS}  # every setting as it comes
 KINDS = {"ours": ("ours", "ours"), "ours-zookeeper": ("ours", "apache"), "apache-3.9": ("apache", "apache"), "apache-4.3": ("kraft", None)}
@@ -61,8 +62,8 @@ class KraftNode(cluster.Node):
 
 
 class Kraft(Cluster):
-    def __init__(self):
-        self.settings, self.java, self.namespaces = {}, JAVA, None
+    def __init__(self, java):
+        self.settings, self.java, self.namespaces = {}, java, None
         self.nodes = []
         self.nodes.extend(KraftNode(self, number) for number in (1, 2, 3))
 
@@ -170,7 +171,8 @@ def measure(name, options, results):
         results.setdefault((name, what), []).append(value)
         print(f"{name} {what} {value:.1f}", flush=True)
 
-    with Kraft() if kind == "kraft" else Cluster([kind] * 3, keeper, PLAIN, java=JAVA) as system:
+    java = (*JAVA, f"-Xms{options.heap}", f"-Xmx{options.heap}")
+    with Kraft(java) if kind == "kraft" else Cluster([kind] * 3, keeper, PLAIN, java=java) as system:
         system.start()
         kl(system, "topic", topic="one", partitions=1, rf=3)
         kl(system, "produce", topic="one", size=1000, batch=1, conns=2, acks="all", warm=0, seconds=5)
@@ -200,6 +202,7 @@ def main():
     parser.add_argument("--reps", type=int, default=10)
     parser.add_argument("--partitions", default="1,1000")
     parser.add_argument("--tests", default="leader,cpu,controller")
+    parser.add_argument("--heap", default="1g", help="of Apache's brokers")
     options = parser.parse_args()
     results = {}
     for name in options.kinds or list(KINDS):

@@ -176,8 +176,7 @@ void adversary_heal(struct world *world)
     sim_machine_crash_at_write(server_of(world)->machine, 0);
     sim_net_cut(world->sim, server_of(world)->machine, world->clients, false);
     sim_net_delay(world->sim, 50, 1000);
-    bool may_be_offline =
-        server_of(world)->may_end || server_of(world)->was_starved; /* a directory, until a restart */
+    bool may_be_offline = server_of(world)->may_end; /* a directory, until a restart */
     if (server_of(world)->state != SERVER_DOWN && may_be_offline) server_stop(server_of(world));
     world_bring_up(world);
 }

@@ -112,7 +112,6 @@ void server_disk_full(struct server *server, bool is_full)
     note(server, is_full ? "the disk is full" : "the disk has room");
     sim_disk_full(server->machine, is_full);
     server->is_full = is_full;
-    server->was_starved |= is_full && server->state == SERVER_STARTING;
 }
 
 void server_fail_syncs(struct server *server, int count)
@@ -150,9 +149,7 @@ static void has_ended(struct server_life *life, enum error err, const char *prob
     struct world *world = server->world;
     world_note(world, "%s: ended: %s: %s", server->host, error_name(err), problem);
     bool was_asked = server->state == SERVER_STOPPING && err == OK;
-    /* Recovery needs a little room; without it the server says so and ends. */
-    bool could_not_start = !life->was_ready && server->was_starved;
-    if (!was_asked && !server->may_end && !could_not_start) {
+    if (!was_asked && !server->may_end) {
         history_fail(&world->history, "%s ended by itself: %s: %s", server->host, error_name(err), problem);
     }
     world->counts.ends += !was_asked;
@@ -277,7 +274,6 @@ void server_start(struct server *server)
     server->life = life;
     server->state = SERVER_STARTING;
     server->may_end = server->is_disk_sick;
-    server->was_starved = server->is_full;
     life->start.run = server->is_keeper ? start_keeper : start_node;
     loop_post(life->loops[0], &life->start);
 }

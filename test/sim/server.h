@@ -28,7 +28,7 @@ struct server {
     enum server_state state;
     struct server_life *life;  /* NULL while down */
     int deaths_seen;           /* sim_machine_crashes at the last look */
-    bool is_full, was_starved; /* the disk is full; it was when this life began */
+    bool is_full;              /* its disk */
     bool is_disk_sick;         /* its syncs fail */
     bool may_end;              /* it was while this life lasted, so it may end by itself */
     bool is_hurt;              /* lost what only its disk's cache had; what others have must do */

@@ -467,7 +467,7 @@ void siege_heal(struct siege *siege)
     sim_net_delay(world->sim, 50, 1000);
     for (int i = 0; i < world->server_count; i++) {
         struct server *server = &world->servers[i];
-        bool may_be_offline = server->may_end || server->was_starved; /* a directory, until a restart */
+        bool may_be_offline = server->may_end; /* a directory, until a restart */
         server_disk_heal(server);
         sim_machine_pause(server->machine, 0);
         siege->paused_ms[i] = 0;
