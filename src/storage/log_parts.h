@@ -25,6 +25,12 @@
 #define UNKNOWN_TIMESTAMP INT64_MIN
 #define POSITION_MAX ((int64_t)INT32_MAX)
 
+/* Lives longer than the store, when that is freed while it is on its way. */
+struct dir_alarm {
+    struct loop_message message;
+    struct log_dir *dir; /* NULL: the store is gone */
+};
+
 struct log_dir {
     struct log_store *store;
     struct disk *disk;
@@ -32,7 +38,7 @@ struct log_dir {
     struct lane *sync_lane, *load_lane; /* NULL without a loop */
     int is_failed;                      /* atomic */
     enum error failure;
-    struct loop_message failed_message; /* to the store's loop, posted once */
+    struct dir_alarm *alarm; /* to the store's loop, posted once; NULL when it has arrived */
     struct disk_lock *lock;
     bool was_clean;
     bool has_lost_cache; /* since its last life the machine was off, or it is empty: store_boot.c */

@@ -34,7 +34,11 @@ void log_store_options_default(struct log_store_options *options)
 
 static void dir_failed(struct loop_message *message)
 {
-    struct log_dir *dir = CONTAINER_OF(message, struct log_dir, failed_message);
+    struct dir_alarm *alarm = CONTAINER_OF(message, struct dir_alarm, message);
+    struct log_dir *dir = alarm->dir;
+    free(alarm);
+    if (!dir) return;
+    dir->alarm = NULL;
     struct log_store *store = dir->store;
     if (store->options.on_dir_failed)
         store->options.on_dir_failed(store->options.context, dir->path, dir->failure);
@@ -61,9 +65,9 @@ void log_dir_fail(struct log_dir *dir, enum error err, const char *what, const c
     diag_error("could not %s \"%s\": %s; log directory \"%s\" is offline until the next start", what, path,
                error_text(err), dir->path);
     if (dir->store->options.loop)
-        loop_post(dir->store->options.loop, &dir->failed_message);
+        loop_post(dir->store->options.loop, &dir->alarm->message);
     else
-        dir_failed(&dir->failed_message);
+        dir_failed(&dir->alarm->message);
 }
 
 enum error log_dir_spare(struct log_dir *dir, enum error err)
@@ -386,6 +390,10 @@ void store_free(struct log_store *store, bool machine_is_gone)
             if (dir->load_lane) lane_free(dir->load_lane);
         }
         if (dir->lock) disk_unlock(&dir->lock);
+        if (log_dir_is_failed(dir) && dir->alarm)
+            dir->alarm->dir = NULL;
+        else
+            free(dir->alarm);
         dir_checkpoints_free(dir);
         pthread_mutex_destroy(&dir->checkpoint_mutex);
         free(dir->path);
@@ -411,10 +419,11 @@ enum error log_store_open(const struct log_store_options *options, struct log_st
         struct log_dir *dir = &opened->dirs[i];
         dir->store = opened;
         dir->disk = options->disk;
-        dir->failed_message.run = dir_failed;
+        dir->alarm = calloc(1, sizeof *dir->alarm);
         pthread_mutex_init(&dir->checkpoint_mutex, NULL);
         dir->path = slice_dup(slice_of(options->dirs[i]));
-        if (!dir->path) err = ERR_NOMEM;
+        if (dir->alarm) *dir->alarm = (struct dir_alarm){{.run = dir_failed}, dir};
+        if (!dir->path || !dir->alarm) err = ERR_NOMEM;
         size_t size = dir->path ? strlen(dir->path) : 0;
         while (size > 1 && dir->path[size - 1] == '/') dir->path[--size] = 0;
         opened->dir_count++;

@@ -590,6 +590,22 @@ static void a_start_on_a_full_disk_reads_and_deletes(void **state)
     world_close(&world);
 }
 
+/* The word that a directory failed is on its way when the store is gone already. */
+static void a_store_that_does_not_open_says_no_more(void **state)
+{
+    struct world world;
+    world_open(&world, 2);
+    open_store(&world);
+    close_store(&world);
+    sim_disk_fail_sync(world.machine, 100);
+    struct text why = {0};
+    assert_int_equal(try_open(&world, "cluster-of-one", 1, &why), ERR_IO);
+    run_ms(&world, 50);
+    assert_int_equal(world.dir_failures, 0);
+    text_free(&why);
+    world_close(&world);
+}
+
 /* The power goes right after a clean stop of more logs than are synced one by one. */
 static void a_clean_stop_is_on_the_platter(void **state)
 {
@@ -751,6 +767,7 @@ int main(void)
         cmocka_unit_test(another_boot_is_a_loss_until_it_is_noted),
         cmocka_unit_test(a_full_disk_breaks_no_sequence),
         cmocka_unit_test(a_start_on_a_full_disk_reads_and_deletes),
+        cmocka_unit_test(a_store_that_does_not_open_says_no_more),
         cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
         cmocka_unit_test(a_restart_after_a_failed_sync_writes_again),
