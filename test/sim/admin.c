@@ -137,6 +137,16 @@ static void make(struct admin *admin, int32_t partitions)
     topic.name = slice_of(admin->name);
     topic.num_partitions = admin->asked_partitions = partitions;
     topic.replication_factor = (int16_t)admin->world->plan.replicas;
+    struct create_topics_request_creatable_topic_config configs[2];
+    static const char *const throttled[] = {"leader.replication.throttled.replicas",
+                                            "follower.replication.throttled.replicas"};
+    for (int i = 0; i < 2; i++) {
+        create_topics_request_creatable_topic_config_init(&configs[i]);
+        configs[i].name = slice_of(throttled[i]);
+        configs[i].value = SLICE("*");
+    }
+    topic.configs.items = configs;
+    topic.configs.count = admin->world->plan.throttle_bytes > 0 ? 2 : 0;
     struct create_topics_request request;
     create_topics_request_init(&request);
     request.topics.items = &topic;

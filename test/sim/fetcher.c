@@ -6,7 +6,7 @@
 #include "wire/record.h"
 #include "world.h"
 
-enum { MAX_BATCH_BYTES = 16 << 20 };
+enum { MAX_BATCH_BYTES = 16 << 20, NEAR_MS = 3000 /* metadata.max.age.ms */ };
 
 void fetch_fill(const struct world *world, const struct fetch_place *places, size_t count,
                 int32_t max_wait_ms, int32_t max_bytes, struct fetch_scratch *scratch,
@@ -107,6 +107,12 @@ enum fetch_verdict fetch_take(struct world *world, const struct fetch_response *
         return FETCH_RETRY;
     }
     place->high_watermark = data->high_watermark;
+    int32_t near = data->preferred_read_replica;
+    if (near >= 0 && near < world->server_count) {
+        place->near = near;
+        history->counts.near++;
+        place->near_until_ms = world_now_ms(world) + NEAR_MS;
+    }
     struct slice run = {data->records.data, data->records.size > 0 ? (size_t)data->records.size : 0}, batch;
     while (!history_has_fault(history)) {
         err = batches_next(&run, NULL, &batch);

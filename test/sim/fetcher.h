@@ -15,11 +15,13 @@ struct fetch_place {
     int32_t leader_epoch;   /* as the metadata says; -1 = any */
     int64_t high_watermark; /* of the last answer, -1 = none yet */
     int out_of_range;       /* answers in a row that said so */
+    int near;               /* the broker that the leader sent it to (KIP-392); valid */
+    int64_t near_until_ms;  /* until then */
 };
 
 enum { FETCH_MAX_PLACES = 32 };
 
-/* A full fetch of places[0..count). `scratch` holds the arrays while the request is sent. */
+/* A full fetch of places[0..count), of somebody without a rack. `scratch` holds the arrays while the request is sent. */
 struct fetch_scratch {
     struct fetch_request_fetch_topic topics[FETCH_MAX_PLACES];
     struct fetch_request_fetch_partition partitions[FETCH_MAX_PLACES];

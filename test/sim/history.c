@@ -100,7 +100,9 @@ void history_power_cut(struct history *history)
         struct history_partition *partition = &history->partitions[i];
         partition->seen_end = 0;
         for (size_t o = 0; o < partition->count; o++) {
-            if (partition->slots[o].state == SLOT_KNOWN) partition->slots[o].state = SLOT_MAYBE;
+            struct history_slot *slot = &partition->slots[o];
+            if (slot->state == SLOT_KNOWN) slot->state = SLOT_MAYBE;
+            if (slot->state == SLOT_ALONE) slot->state = SLOT_UNKNOWN;
         }
     }
     for (size_t i = 0; i < history->commits_count; i++) history->commits[i].is_any = true;
@@ -114,7 +116,9 @@ static bool is_same(struct record_id a, struct record_id b)
     return a.writer == b.writer && a.counter == b.counter;
 }
 
-static void put(struct history *history, size_t at, int64_t offset, struct record_id id, const char *how)
+/* Room for the offset; NULL when nobody can have written that record here. */
+static struct history_slot *slot_for(struct history *history, size_t at, int64_t offset, struct record_id id,
+                                     const char *how)
 {
     struct history_partition *partition = &history->partitions[at];
     if (id.writer >= history->writer_count || history->writers[id.writer].partition != at ||
@@ -122,12 +126,31 @@ static void put(struct history *history, size_t at, int64_t offset, struct recor
         history_fail(history,
                      "%s-%d offset %" PRId64 " %s: record %" PRIu32 ":%" PRIu64 " that nobody wrote here",
                      partition->topic, partition->index, offset, how, id.writer, id.counter);
-        return;
+        return NULL;
     }
     while ((int64_t)partition->count <= offset) {
         PUSH(partition->slots, partition->count, partition->capacity);
     }
-    struct history_slot *slot = &partition->slots[offset];
+    return &partition->slots[offset];
+}
+
+/* What one leader had alone is not there: may it be lost? */
+static void judge_lost(struct history *history, const struct history_partition *partition, int64_t offset,
+                       const struct history_slot *slot, int32_t epoch)
+{
+    history->counts.lost++;
+    if (partition->leader_epoch > epoch) return;
+    history_fail(history,
+                 "%s-%d offset %" PRId64 ": record %" PRIu32 ":%" PRIu64
+                 " was acknowledged in leader epoch %d and is gone without an election",
+                 partition->topic, partition->index, offset, slot->id.writer, slot->id.counter, epoch);
+}
+
+static void put(struct history *history, size_t at, int64_t offset, struct record_id id, const char *how)
+{
+    struct history_partition *partition = &history->partitions[at];
+    struct history_slot *slot = slot_for(history, at, offset, id, how);
+    if (!slot) return;
     bool is_equal = slot->state != SLOT_UNKNOWN && is_same(slot->id, id);
     if (slot->state == SLOT_KNOWN && !is_equal) {
         history_fail(history,
@@ -137,6 +160,7 @@ static void put(struct history *history, size_t at, int64_t offset, struct recor
                      id.writer, id.counter);
         return;
     }
+    if (slot->state == SLOT_ALONE && !is_equal) judge_lost(history, partition, offset, slot, slot->epoch);
     if (slot->state == SLOT_MAYBE) {
         /* What a power cut leaves is a prefix. */
         size_t from = is_equal ? 0 : (size_t)offset, end = is_equal ? (size_t)offset : partition->count;
@@ -164,6 +188,39 @@ void history_acknowledged(struct history *history, size_t partition, int64_t bas
     history->counts.acknowledged += (int64_t)count;
 }
 
+/* A deposed leader may have acknowledged it where there is another already. */
+static void put_alone(struct history *history, size_t at, int64_t offset, struct record_id id, int32_t epoch)
+{
+    struct history_partition *partition = &history->partitions[at];
+    struct history_slot *slot = slot_for(history, at, offset, id, "acknowledged by one");
+    if (!slot || (slot->state != SLOT_UNKNOWN && is_same(slot->id, id))) return;
+    if (slot->state == SLOT_MAYBE) return; /* after a loss: who reads here will know */
+    struct history_slot added = {id, epoch, SLOT_ALONE};
+    bool is_first = slot->state == SLOT_ALONE && slot->epoch < epoch;
+    if (is_first)
+        judge_lost(history, partition, offset, slot, slot->epoch);
+    else if (slot->state != SLOT_UNKNOWN)
+        judge_lost(history, partition, offset, &added, epoch);
+    if (is_first || slot->state == SLOT_UNKNOWN) *slot = added;
+}
+
+void history_acknowledged_alone(struct history *history, size_t partition, int64_t base_offset,
+                                struct record_id first, uint64_t count, int32_t epoch)
+{
+    if (base_offset < 0) return; /* a leader that could not say where it is */
+    for (uint64_t i = 0; i < count; i++) {
+        struct record_id id = {first.writer, first.counter + i};
+        put_alone(history, partition, base_offset + (int64_t)i, id, epoch);
+    }
+    history->counts.acknowledged += (int64_t)count;
+}
+
+void history_leader(struct history *history, struct slice topic, int32_t index, int32_t epoch)
+{
+    size_t at = history_find_partition(history, topic, index);
+    if (at != SIZE_MAX) history->partitions[at].leader_epoch = epoch;
+}
+
 void history_read(struct history *history, size_t partition, int64_t offset, struct record_id id)
 {
     put(history, partition, offset, id, "read");
@@ -172,34 +229,44 @@ void history_read(struct history *history, size_t partition, int64_t offset, str
     history->counts.read++;
 }
 
-void history_read_whole(struct history *history, size_t at, const struct record_id *ids, size_t count)
+void history_read_whole(struct history *history, size_t at, int64_t start, const struct record_id *ids,
+                        size_t count)
 {
     struct history_partition *partition = &history->partitions[at];
     uint64_t *next = calloc(history->writer_count + 1, sizeof *next);
     if (!next) abort();
+    if (start > partition->asked_start) {
+        history_fail(history, "%s-%d begins at %" PRId64 ", and %" PRId64 " is the most that was asked for",
+                     partition->topic, partition->index, start, partition->asked_start);
+    }
     for (size_t o = 0; o < count && !history_has_fault(history); o++) {
-        history_read(history, at, (int64_t)o, ids[o]);
+        int64_t offset = start + (int64_t)o;
+        history_read(history, at, offset, ids[o]);
         if (history_has_fault(history)) break;
-        uint64_t *expected = &next[ids[o].writer];
+        if (history->writers[ids[o].writer].is_loose) continue;
+        uint64_t *expected = &next[ids[o].writer]; /* 0: of a writer whose first records may be deleted */
         /* A loss makes the broker forget a producer, and who is forgotten may go on anywhere. */
-        bool is_fine = history->was_lossy ? ids[o].counter >= *expected : ids[o].counter == *expected;
+        bool may_skip = history->was_lossy || (start > 0 && *expected == 0);
+        bool is_fine = may_skip ? ids[o].counter >= *expected : ids[o].counter == *expected;
         if (!is_fine) {
             history_fail(history,
-                         "%s-%d offset %zu: record %" PRIu32 ":%" PRIu64 " where its writer's %" PRIu64
-                         " was due (%s)",
-                         partition->topic, partition->index, o, ids[o].writer, ids[o].counter, *expected,
+                         "%s-%d offset %" PRId64 ": record %" PRIu32 ":%" PRIu64
+                         " where its writer's %" PRIu64 " was due (%s)",
+                         partition->topic, partition->index, offset, ids[o].writer, ids[o].counter, *expected,
                          ids[o].counter < *expected ? "doubled or out of order" : "a gap");
         }
         *expected = ids[o].counter + 1;
     }
-    for (size_t o = count; o < partition->count; o++) {
+    for (size_t o = (size_t)start + count; o < partition->count; o++) {
         struct history_slot *slot = &partition->slots[o];
         if (slot->state == SLOT_KNOWN) {
             history_fail(history,
                          "%s-%d ends at %zu, but record %" PRIu32 ":%" PRIu64
                          " was acknowledged or read at %zu",
-                         partition->topic, partition->index, count, slot->id.writer, slot->id.counter, o);
+                         partition->topic, partition->index, (size_t)start + count, slot->id.writer,
+                         slot->id.counter, o);
         }
+        if (slot->state == SLOT_ALONE) judge_lost(history, partition, (int64_t)o, slot, slot->epoch);
         slot->state = SLOT_UNKNOWN; /* lost for good */
     }
     free(next);

@@ -6,6 +6,9 @@
  * Each record is a writer and a counter: a writer is one producer id in one partition, its counters are 0, 1, 2 ... So a record
  * tells by itself whether it is doubled or out of place, and an offset once acknowledged or read has one answer for ever.
  *
+ * Alone    what a leader acknowledged alone (acks=1, by a writer that is loose: doubled or out of place is no fault of anybody) may be
+ *          lost, but only with an election: history_leader says when there was one. Once somebody has read it, it stays.
+ * Start    DeleteRecords: nothing below what was asked for need be there.
  * Loss     with flush.messages=1 a power cut loses nothing. Without it it may take the end of each log: history_power_cut then makes
  *          all it knows a "maybe", and what is read later confirms it up to there or refutes all the rest: a prefix in order.
  * Commits  an answered commit stands until a later one; one whose answer was lost may come true at any time of its generation.
@@ -40,10 +43,11 @@ bool record_read(struct slice value, struct record_id *id);
 
 /* --- history --- */
 
-enum slot_state { SLOT_UNKNOWN, SLOT_MAYBE, SLOT_KNOWN };
+enum slot_state { SLOT_UNKNOWN, SLOT_ALONE, SLOT_MAYBE, SLOT_KNOWN };
 
 struct history_slot {
     struct record_id id;
+    int32_t epoch; /* SLOT_ALONE: of a leader that had it, or an earlier one */
     enum slot_state state;
 };
 
@@ -53,11 +57,14 @@ struct history_partition {
     struct history_slot *slots; /* by offset */
     size_t count, capacity;
     int64_t seen_end; /* one past the last record anybody read, since the last loss */
+    int32_t leader_epoch;
+    int64_t asked_start; /* the highest that DeleteRecords was asked for */
 };
 
 struct history_writer {
     size_t partition;
     uint64_t next; /* counters below were used */
+    bool is_loose;
 };
 
 enum commit_state { COMMIT_SENT, COMMIT_ACKED, COMMIT_OPEN };
@@ -92,6 +99,8 @@ struct history_topic {
 
 struct history_counts {
     int64_t acknowledged, read, commits, claims, topics, producer_ids;
+    int64_t lost, near, moves,
+        deletions; /* acknowledged alone; reads sent to a replica near by; of tools.h */
 };
 
 struct history {
@@ -131,10 +140,16 @@ void history_power_cut(struct history *history);
 
 void history_acknowledged(struct history *history, size_t partition, int64_t base_offset,
                           struct record_id first, uint64_t count);
+/* With acks=1, sent to who was said to lead in this epoch. */
+void history_acknowledged_alone(struct history *history, size_t partition, int64_t base_offset,
+                                struct record_id first, uint64_t count, int32_t epoch);
+/* The partition has a leader of this epoch, or soon none. */
+void history_leader(struct history *history, struct slice topic, int32_t index, int32_t epoch);
 /* A consumer was given this record. */
 void history_read(struct history *history, size_t partition, int64_t offset, struct record_id id);
-/* A whole log was read, `ids` from offset 0 on: nothing lost, nothing doubled, every writer in order. */
-void history_read_whole(struct history *history, size_t partition, const struct record_id *ids, size_t count);
+/* A whole log was read, `ids` from offset `start` on: nothing lost, nothing doubled, every writer in order. */
+void history_read_whole(struct history *history, size_t partition, int64_t start, const struct record_id *ids,
+                        size_t count);
 
 /* One past the last record that must be there. */
 int64_t history_known_end(const struct history *history, size_t partition);

@@ -1,5 +1,7 @@
 #include "intake.h"
 
+#include <stdio.h>
+
 enum {
     API_FETCH = 1,
     FETCH_VERSION = 12, /* the last with topic names */
@@ -23,6 +25,22 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         struct fetch_place *place = &member->places[intake->asked[i]];
         if (place->position != intake->from[i]) continue; /* another broker has led it meanwhile */
         enum fetch_verdict verdict = fetch_take(member->world, response, place, NULL, NULL);
+        if (place->near_until_ms > 0 && place->near % PLAN_RACKS != member->rack) {
+            history_fail(&member->world->history, "%s of rack %d is sent to broker %d", member->name,
+                         member->rack, place->near);
+        }
+        if (verdict != FETCH_OK && place->near_until_ms > 0) {
+            place->near_until_ms = 0; /* the leader knows better */
+            delay_ms = world_between(member->world, 20, 100);
+            continue;
+        }
+        /* What was deleted meanwhile begins no lower than what was asked for. */
+        const struct history *history = &member->world->history;
+        int64_t start = history->partitions[place->partition].asked_start;
+        if (verdict == FETCH_OUT_OF_RANGE && place->position < start) {
+            place->position = start;
+            continue;
+        }
         place->out_of_range = verdict == FETCH_OUT_OF_RANGE ? place->out_of_range + 1 : 0;
         bool may_be_deposed = member->world->server_count > 1 && place->out_of_range < DEPOSED_ANSWERS;
         if (verdict == FETCH_OUT_OF_RANGE && !may_be_deposed) {
@@ -37,14 +55,20 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
     loop_timer_start(member->world->loop, &intake->timer, delay_ms);
 }
 
-/* The places that this broker leads, as far as we know. */
+static int server_of(const struct member *member, const struct fetch_place *place)
+{
+    bool is_near = place->near_until_ms > world_now_ms(member->world);
+    return is_near ? place->near : routes_leader(&member->routes, place->partition);
+}
+
+/* The places that this broker leads, as far as we know, or has near by. */
 static size_t choose(struct intake *intake, struct fetch_place chosen[FETCH_MAX_PLACES])
 {
     struct member *member = intake->member;
     intake->asked_count = 0;
     for (size_t i = 0; i < member->place_count; i++) {
         struct fetch_place *place = &member->places[i];
-        if (routes_leader(&member->routes, place->partition) != intake->server) continue;
+        if (server_of(member, place) != intake->server) continue;
         place->leader_epoch = routes_epoch(&member->routes, place->partition);
         chosen[intake->asked_count] = *place;
         intake->asked[intake->asked_count] = i;
@@ -69,6 +93,9 @@ static void fetch(struct loop_timer *timer)
     struct fetch_scratch scratch;
     struct fetch_request request;
     fetch_fill(world, chosen, count, WAIT_MS, (int32_t)world_between(world, 1, 50000), &scratch, &request);
+    char rack[HISTORY_NAME];
+    snprintf(rack, sizeof rack, PLAN_RACK, member->rack);
+    if (world->plan.has_racks) request.rack_id = slice_of(rack);
     intake->call = (struct call){
         .done = fetched, .context = intake, .max_version = FETCH_VERSION, .timeout_ms = CALL_MS};
     intake->round = member->round;

@@ -38,6 +38,7 @@ struct crew;
 struct member {
     struct crew *crew;
     size_t group;
+    int rack;
     struct world *world;
     char name[HISTORY_NAME], instance_id[HISTORY_NAME], member_id[HISTORY_NAME];
     enum member_state state;

@@ -322,7 +322,8 @@ static bool take_assignment(struct member *member, struct slice frame)
             const char *owner = member->instance_id[0] ? member->instance_id : member->member_id;
             history_claimed(history, member->group, member->generation, partition, slice_of(owner));
             member->known[member->place_count] = (struct member_place){.committed = -1};
-            member->places[member->place_count++] = (struct fetch_place){partition, 0, -1, -1};
+            member->places[member->place_count++] =
+                (struct fetch_place){.partition = partition, .leader_epoch = -1, .high_watermark = -1};
         }
     }
     arena_free(&arena);
@@ -677,6 +678,7 @@ static void sit_down(struct crew *crew, size_t seat)
     struct member *member = &crew->members[seat];
     struct member fresh = {.crew = crew,
                            .group = crew->group,
+                           .rack = (int)(seat % PLAN_RACKS),
                            .world = crew->world,
                            .state = FINDING,
                            .generation = -1,

@@ -19,6 +19,14 @@ static void draw_cluster(struct world *world)
     plan->keeper_session_ms = (int)world_between(world, 1000, 4000);
     plan->lag_ms = (int)world_between(world, 500, 4000);
     plan->steps = (int)world_between(world, 6, 16);
+    bool is_replicated = plan_is_replicated(plan);
+    plan->loose_producers = world_chance(world, 3) ? 1 : 0;
+    plan->producers += plan->loose_producers;
+    plan->has_racks = is_replicated && world_chance(world, 2);
+    plan->deletes_records =
+        world_chance(world, 3) && (plan->is_durable || (is_replicated && !plan->has_blackouts));
+    plan->throttle_bytes =
+        is_replicated && world_chance(world, 4) ? (int)world_between(world, 150000, 600000) : 0;
 }
 
 static void say(struct world *world)
@@ -33,10 +41,14 @@ static void say(struct world *world)
         plan->members_per_group, plan->topics, plan->partitions_per_topic, plan->segment_bytes,
         plan->roll_ms);
     if (plan->brokers > 1) {
-        world_note(world,
-                   "plan: %d brokers of %d loops, replicas %d, min ISR %d, sessions %d ms, lag %d ms%s",
-                   plan->brokers, plan->loops, plan->replicas, plan->min_isr, plan->keeper_session_ms,
-                   plan->lag_ms, plan->has_blackouts ? ", blackouts" : "");
+        world_note(
+            world,
+            "plan: %d brokers of %d loops, replicas %d, min ISR %d, sessions %d ms, lag %d ms%s%s%s%s, "
+            "throttle %d",
+            plan->brokers, plan->loops, plan->replicas, plan->min_isr, plan->keeper_session_ms, plan->lag_ms,
+            plan->has_blackouts ? ", blackouts" : "", plan->loose_producers > 0 ? ", acks=1" : "",
+            plan->has_racks ? ", racks" : "", plan->deletes_records ? ", DeleteRecords" : "",
+            plan->throttle_bytes);
     }
 }
 
@@ -107,4 +119,14 @@ void plan_settings(const struct world *world, int broker_id, struct text *out)
               "controller.socket.timeout.ms=3000\n"
               "leader.imbalance.check.interval.seconds=5\n",
               WORLD_KEEPER, WORLD_KEEPER_PORT, plan->keeper_session_ms, plan->min_isr, plan->lag_ms);
+    if (plan->has_racks) {
+        text_addf(out,
+                  "broker.rack=" PLAN_RACK "\n"
+                  "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n",
+                  broker_id % PLAN_RACKS);
+    }
+    if (plan->throttle_bytes > 0) {
+        text_addf(out, "leader.replication.throttled.rate=%d\nfollower.replication.throttled.rate=%d\n",
+                  plan->throttle_bytes, plan->throttle_bytes);
+    }
 }

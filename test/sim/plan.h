@@ -7,6 +7,9 @@
 
 struct world;
 
+#define PLAN_RACK "rack-%d"
+enum { PLAN_RACKS = 2 };
+
 enum plan_kind {
     PLAN_ALONE,  /* one broker with its keeper */
     PLAN_CLUSTER /* several, and a keeper alone */
@@ -22,6 +25,11 @@ struct plan {
         is_spread; /* both loops have work from the start; else the second gets some when the first is busy */
     int data_dirs; /* 1 or 2 */
     int producers, groups, members_per_group;
+    int loose_producers; /* of them: acks=1, without an id */
+    bool has_racks;      /* consumers read from the replica in their own (KIP-392) */
+    bool
+        deletes_records; /* where no power cut may take the end of a log: else nobody knows where it begins */
+    int throttle_bytes;  /* a second between replicas; 0 = none */
     int topics, partitions_per_topic, offsets_partitions;
     int replicas, min_isr;
     int segment_bytes, roll_ms, index_interval_bytes, checkpoint_ms, session_ms;

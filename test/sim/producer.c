@@ -46,6 +46,7 @@ struct lane {
 struct part {
     size_t lane;
     struct record_id first;
+    int32_t epoch; /* of the leader as it was known */
 };
 
 struct flight {
@@ -63,6 +64,7 @@ struct producer {
     char name[32];
     struct loop_timer tick;
     struct call init;
+    bool is_loose; /* acks=1, and no id: what is sent again is in the log twice */
     bool is_initing, needs_id, is_finishing;
     int64_t producer_id;
     int16_t producer_epoch;
@@ -96,6 +98,7 @@ static void make_batch(struct producer *producer, struct lane *lane)
     struct world *world = producer->world;
     if (!lane->has_writer) {
         lane->writer = history_add_writer(&world->history, lane->partition);
+        world->history.writers[lane->writer].is_loose = producer->is_loose;
         lane->has_writer = true;
     }
     uint64_t *next = &world->history.writers[lane->writer].next;
@@ -105,9 +108,11 @@ static void make_batch(struct producer *producer, struct lane *lane)
     struct batch_options options = BATCH_OPTIONS_DEFAULT;
     options.codec = codecs[world_between(world, 0, sizeof codecs / sizeof *codecs - 1)];
     options.level = codec_default_level(options.codec);
-    options.producer_id = producer->producer_id;
-    options.producer_epoch = producer->producer_epoch;
-    options.base_sequence = lane->next_sequence;
+    if (!producer->is_loose) {
+        options.producer_id = producer->producer_id;
+        options.producer_epoch = producer->producer_epoch;
+        options.base_sequence = lane->next_sequence;
+    }
     batch_builder_start(&producer->builder, &options);
     enum error err = OK;
     for (uint32_t i = 0; i < batch->count && err == OK; i++) {
@@ -222,7 +227,8 @@ static void send_flight(struct producer *producer, int server, struct flight *fl
     produce_request_init(&request);
     request.transactional_id = SLICE_NULL;
     /* What one broker says alone is no promise where there are others. */
-    request.acks = !plan_is_replicated(&world->plan) && world_chance(world, 4) ? 1 : -1;
+    bool is_one_enough = !plan_is_replicated(&world->plan) && world_chance(world, 4);
+    request.acks = producer->is_loose || is_one_enough ? 1 : -1;
     request.timeout_ms = (int32_t)world_between(world, 200, 3000);
     request.topic_data.items = topics;
     flight->count = 0;
@@ -240,7 +246,8 @@ static void send_flight(struct producer *producer, int server, struct flight *fl
         partitions[flight->count].index = partition->index;
         partitions[flight->count].records =
             (struct records_field){.data = batch->data, .size = (int32_t)batch->size};
-        flight->parts[flight->count++] = (struct part){i, batch->first};
+        flight->parts[flight->count++] =
+            (struct part){i, batch->first, routes_epoch(&producer->routes, lane->partition)};
     }
     if (flight->count == 0) return;
     request.topic_data.count = (int32_t)flight->count;
@@ -304,9 +311,10 @@ static size_t find_batch(const struct lane *lane, struct record_id first)
 }
 
 /* `code` is what the answer says of this batch, ERR_CLOSED when there was none. */
-static void batch_answered(struct producer *producer, struct lane *lane, struct record_id first,
+static void batch_answered(struct producer *producer, struct lane *lane, const struct part *part,
                            enum error code, int64_t base_offset)
 {
+    struct record_id first = part->first;
     struct world *world = producer->world;
     struct history *history = &world->history;
     const struct history_partition *partition = &history->partitions[lane->partition];
@@ -314,7 +322,10 @@ static void batch_answered(struct producer *producer, struct lane *lane, struct 
     assert(at < lane->sent);
     struct batch *batch = &lane->batches[at];
     lane->in_flight--;
-    if (code == OK) {
+    if (code == OK && producer->is_loose) {
+        history_acknowledged_alone(history, lane->partition, base_offset, first, batch->count, part->epoch);
+        drop_batch(lane, at);
+    } else if (code == OK) {
         history_acknowledged(history, lane->partition, base_offset, first, batch->count);
         bool was_refused = false;
         for (size_t i = 0; i < at; i++) was_refused |= !lane->batches[i].is_doubtful;
@@ -324,7 +335,8 @@ static void batch_answered(struct producer *producer, struct lane *lane, struct 
         }
         drop_batch(lane, at);
         lane->was_acknowledged = true;
-    } else if (code == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || code == ERR_UNKNOWN_PRODUCER_ID) {
+    } else if (!producer->is_loose &&
+               (code == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || code == ERR_UNKNOWN_PRODUCER_ID)) {
         lane->must_rewind = true;
         /* The first in line: has the broker forgotten it? It may, of several, after a restart. */
         bool has_restarted = batch->start != world->counts.starts;
@@ -393,7 +405,7 @@ static void answered(struct call *call, enum error err, int16_t version, const v
                            partition->index, error_name(code));
             }
         }
-        batch_answered(producer, lane, flight->parts[i].first, code, base_offset);
+        batch_answered(producer, lane, &flight->parts[i], code, base_offset);
     }
 }
 
@@ -423,7 +435,8 @@ struct producer *producer_new(struct world *world, int number)
     struct producer *producer = calloc(1, sizeof *producer);
     if (!producer) abort();
     producer->world = world;
-    producer->needs_id = true;
+    producer->is_loose = number < world->plan.loose_producers;
+    producer->needs_id = !producer->is_loose;
     producer->max_in_flight = world_chance(world, 2) ? 1 : (size_t)world_between(world, 2, LANE_BATCHES);
     snprintf(producer->name, sizeof producer->name, "producer-%d", number);
     routes_start(&producer->routes, world, producer->name);

@@ -11,9 +11,11 @@
 
 enum {
     API_FETCH = 1,
+    API_LIST_OFFSETS = 2,
     API_METADATA = 3,
     API_OFFSET_FETCH = 9,
     FETCH_VERSION = 12,
+    EARLIEST = -2,
     OFFSET_FETCH_VERSION = 7,
     CALL_MS = 4000,
     MAX_BYTES = 1 << 20,
@@ -30,7 +32,8 @@ struct reader {
     struct loop_timer timer;
     struct call call;
     bool is_calling;
-    size_t partition; /* being read */
+    size_t partition; /* being read, from where it begins */
+    int64_t start;    /* -1 = not known */
     int64_t since_ms;
     struct fetch_place place;
     struct record_id *ids;
@@ -80,7 +83,8 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         again(reader, 50);
     }
     if (verdict == FETCH_OUT_OF_RANGE) {
-        history_fail(history, "partition %zu does not begin at 0", reader->partition);
+        history_fail(history, "partition %zu does not begin at %lld", reader->partition,
+                     (long long)reader->start);
         return;
     }
     if (verdict != FETCH_OK || reader->place.position != reader->place.high_watermark) return;
@@ -92,10 +96,50 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         return;
     }
     reader->since_ms = now_ms;
-    history_read_whole(history, reader->partition, reader->ids, reader->count);
+    history_read_whole(history, reader->partition, reader->start, reader->ids, reader->count);
     reader->count = 0;
     reader->partition++;
-    reader->place = (struct fetch_place){reader->partition, 0, -1, -1};
+    reader->start = -1;
+}
+
+static void found_start(struct call *call, enum error err, int16_t version, const void *response)
+{
+    (void)version;
+    struct reader *reader = call->context;
+    const struct list_offsets_response *answer = response;
+    reader->is_calling = false;
+    bool is_told = err == OK && answer->topics.count == 1 && answer->topics.items[0].partitions.count == 1 &&
+                   answer->topics.items[0].partitions.items[0].error_code == 0;
+    if (is_told) {
+        reader->start = answer->topics.items[0].partitions.items[0].offset;
+        reader->place = (struct fetch_place){.partition = reader->partition,
+                                             .position = reader->start,
+                                             .leader_epoch = -1,
+                                             .high_watermark = -1};
+    } else {
+        routes_refresh(&reader->routes);
+    }
+    again(reader, is_told ? 0 : 50);
+}
+
+static void find_start(struct reader *reader)
+{
+    const struct history_partition *partition = &reader->world->history.partitions[reader->partition];
+    struct list_offsets_request_list_offsets_partition place;
+    list_offsets_request_list_offsets_partition_init(&place);
+    place.partition_index = partition->index;
+    place.timestamp = EARLIEST;
+    struct list_offsets_request_list_offsets_topic topic;
+    list_offsets_request_list_offsets_topic_init(&topic);
+    topic.name = slice_of(partition->topic);
+    topic.partitions.items = &place;
+    topic.partitions.count = 1;
+    struct list_offsets_request request;
+    list_offsets_request_init(&request);
+    request.replica_id = -1;
+    request.topics.items = &topic;
+    request.topics.count = 1;
+    call(reader, API_LIST_OFFSETS, &request, -1, found_start);
 }
 
 static void fetch(struct reader *reader)
@@ -104,6 +148,10 @@ static void fetch(struct reader *reader)
     if (leader != reader->peer.server && reader->world->server_count > 1) {
         if (leader >= 0) peer_move(&reader->peer, leader);
         again(reader, 20);
+        return;
+    }
+    if (reader->start < 0) {
+        find_start(reader);
         return;
     }
     reader->place.leader_epoch = routes_epoch(&reader->routes, reader->partition);
@@ -260,7 +308,7 @@ struct reader *reader_new(struct world *world)
     struct reader *reader = calloc(1, sizeof *reader);
     if (!reader) abort();
     reader->world = world;
-    reader->place = (struct fetch_place){0, 0, -1, -1};
+    reader->start = -1;
     reader->since_ms = world_now_ms(world);
     reader->timer.run = step;
     routes_start(&reader->routes, world, "reader");

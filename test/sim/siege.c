@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "shell.h"
+#include "tools.h"
 #include "witness.h"
 
 enum {
@@ -21,6 +22,7 @@ struct cut {
 struct siege {
     struct world *world;
     struct shell *shell;
+    struct tools *tools;
     struct cut cuts[MAX_CUTS];
     int64_t up_ms[WORLD_MAX_SERVERS];       /* when a broker that is down is started again */
     int64_t well_ms[WORLD_MAX_SERVERS];     /* when its disk has room again */
@@ -368,6 +370,32 @@ static void prefer_leader(struct siege *siege)
     if (partition) shell_elect_preferred(siege->shell, partition->topic, partition->index);
 }
 
+/* From one of its log directories to the other. */
+static void move_dir(struct siege *siege)
+{
+    struct world *world = siege->world;
+    const struct history_partition *partition = some_partition(siege);
+    if (!partition || world->plan.data_dirs < 2) return;
+    int32_t ids[WORLD_MAX_SERVERS + 1];
+    int count = witness_isr(world->witness, partition->topic, partition->index, ids);
+    if (count == 0) return;
+    tools_move_dir(siege->tools, ids[world_between(world, 0, count - 1)],
+                   (size_t)(partition - world->history.partitions),
+                   world_chance(world, 2) ? "/data/a" : "/data/b");
+}
+
+static void delete_records(struct siege *siege)
+{
+    struct world *world = siege->world;
+    const struct history_partition *partition = some_partition(siege);
+    if (!partition || !world->plan.deletes_records) return;
+    size_t at = (size_t)(partition - world->history.partitions);
+    int32_t ids[WORLD_MAX_SERVERS + 1];
+    if (witness_isr(world->witness, partition->topic, partition->index, ids) == 0) return;
+    tools_delete_records(siege->tools, ids[0], at,
+                         world_between(world, 0, history_known_end(&world->history, at)));
+}
+
 /* A leader that can reach neither one of its in-sync followers nor the controllers, while one that was away comes back to it: it
  * must not count what only that one has. Then it dies, and who it did not reach leads. */
 static void tear(struct siege *siege)
@@ -397,6 +425,15 @@ static void tear(struct siege *siege)
     if (!witness_may_lose(world->witness, leader)) return;
     plan_start(siege, leader);
     server_kill(leader);
+}
+
+/* No blows, but they may fall in the middle of one. */
+static void use_tools(struct siege *siege)
+{
+    if (world_chance(siege->world, 2))
+        move_dir(siege);
+    else
+        delete_records(siege);
 }
 
 /* --- the schedule --- */
@@ -433,6 +470,7 @@ struct siege *siege_new(struct world *world)
     if (!siege) abort();
     siege->world = world;
     siege->shell = shell_new(world);
+    siege->tools = tools_new(world);
     return siege;
 }
 
@@ -441,6 +479,7 @@ void siege_free(struct siege **freed)
     struct siege *siege = *freed;
     *freed = NULL;
     shell_free(&siege->shell);
+    tools_free(&siege->tools);
     free(siege);
 }
 
@@ -449,6 +488,8 @@ void siege_live(struct siege *siege)
     struct world *world = siege->world;
     for (int i = 0; i < world->plan.steps && !world_has_failed(world); i++) {
         pass(siege, world_between(world, 5, world_chance(world, 3) ? 4000 : 800));
+        use_tools(siege);
+        if (world_chance(world, 2)) pass(siege, world_between(world, 0, 300));
         if (!world_has_failed(world)) strike(siege);
     }
     if (!world_has_failed(world)) siege_heal(siege);

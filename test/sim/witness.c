@@ -182,6 +182,7 @@ static void see_topic(struct witness *witness, const struct tree *tree, const st
         const struct znode *partition = partitions ? tree_child(tree, partitions, slice_of(name)) : NULL;
         const struct znode *state = partition ? tree_child(tree, partition, SLICE("state")) : NULL;
         if (state) see_state(witness, seat, state);
+        history_leader(&witness->world->history, znode_name(topic), (int32_t)p, seat->leader_epoch);
     }
 }
 
@@ -351,6 +352,7 @@ void witness_compare(const struct witness *witness)
         if (!seat->is_there) continue;
         size_t known = history_find_partition(&world->history, slice_of(seat->topic), seat->index);
         int64_t end = known == SIZE_MAX ? 0 : history_known_end(&world->history, known);
-        logs_compare(world, seat->topic, seat->index, seat->isr, seat->isr_count, end);
+        int64_t start = known == SIZE_MAX ? 0 : world->history.partitions[known].asked_start;
+        logs_compare(world, seat->topic, seat->index, seat->isr, seat->isr_count, start, end);
     }
 }
