@@ -154,6 +154,9 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->jute_max_buffer = (int32_t)zoo_number(config, ZOO_JUTE_MAXBUFFER);
     keeper->global_outstanding_limit = (int32_t)zoo_number(config, ZOO_GLOBAL_OUTSTANDING_LIMIT);
     keeper->snap_count = zoo_number(config, ZOO_SNAP_COUNT);
+    keeper->container_check_ms = (int32_t)zoo_number(config, ZOO_ZNODE_CONTAINER_CHECK_INTERVAL_MS);
+    keeper->container_per_minute = (int32_t)zoo_number(config, ZOO_ZNODE_CONTAINER_MAX_PER_MINUTE);
+    keeper->container_never_used_ms = zoo_number(config, ZOO_ZNODE_CONTAINER_MAX_NEVER_USED_INTERVAL_MS);
     keeper->force_sync = strcmp(zoo_text(config, ZOO_FORCE_SYNC), "yes") == 0;
     keeper->extended_types = zoo_bool(config, ZOO_EXTENDED_TYPES_ENABLED);
     keeper->skip_acl = strcmp(zoo_text(config, ZOO_SKIP_ACL), "yes") == 0;

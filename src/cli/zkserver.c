@@ -55,8 +55,8 @@ static const char *env(const char *name)
 /* -Dzookeeper.KEY=VALUE and the keys that are read without ZooKeeper's name in front. */
 static bool is_property(const char *word)
 {
-    static const char *const prefixes[] = {
-        "-Dzookeeper.", "-Djute.maxbuffer=", "-Dreadonlymode.enabled=", "-Djava.security.auth.login.config="};
+    static const char *const prefixes[] = {"-Dzookeeper.", "-Djute.maxbuffer=", "-Dreadonlymode.enabled=",
+                                           "-Dznode.container.", "-Djava.security.auth.login.config="};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         if (strncmp(word, prefixes[i], strlen(prefixes[i])) == 0) return true;
     }

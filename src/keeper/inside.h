@@ -42,7 +42,6 @@ enum {
     BUCKETS = 64,               /* of expiry, a tick each */
     AUTH_IDS_MAX = 64,          /* of one connection */
     BROKER_GRACE_MS = 250,      /* a broker of ours whose connection ended has this long to be back */
-    REAPER_INTERVAL_MS = 60000, /* containers and TTL znodes */
     QUOTA_TOLD_EVERY_MS = 1000,
     DIGEST_INTERVAL = 128, /* zxids from one digest that is remembered to the next */
     DIGESTS_KEPT = 1024,

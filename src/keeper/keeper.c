@@ -23,6 +23,8 @@ void keeper_config_init(struct keeper_config *config)
         .jute_max_buffer = 0xfffff,
         .global_outstanding_limit = 1000,
         .snap_count = 100000,
+        .container_check_ms = 60000,
+        .container_per_minute = 10000,
         .snap_size_bytes = 256 << 20,
         .snap_retain_count = 2,
         .fsync_warning_ms = 1000,
@@ -324,7 +326,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
 {
     assert(events->ready);
     if (config->tick_time_ms <= 0 || config->jute_max_buffer <= 0 || config->server_id < 1 ||
-        config->server_id > 254 || config->snap_count < 1 || config->server_count > QUORUM_MEMBERS_MAX ||
+        config->server_id > 254 || config->snap_count < 1 || config->container_check_ms < 1 || config->container_per_minute < 1 || config->server_count > QUORUM_MEMBERS_MAX ||
         config->patience_ms < 0) {
         return ERR_CONFIG;
     }

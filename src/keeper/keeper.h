@@ -66,6 +66,9 @@ struct keeper_config {
     int32_t snap_retain_count;           /* autopurge.snapRetainCount; 2 */
     int64_t purge_interval_ms;           /* autopurge.purgeInterval; 0: after each snapshot */
     int64_t pre_alloc_bytes;             /* preAllocSize: by which the log's file grows; 0: 256 KiB */
+    int32_t container_check_ms;          /* znode.container.checkIntervalMs, 60000; also of TTL znodes */
+    int32_t container_per_minute;        /* znode.container.maxPerMinute, 10000 */
+    int64_t container_never_used_ms;     /* znode.container.maxNeverUsedIntervalMs; 0: they stay */
     int64_t fsync_warning_ms;            /* fsync.warningthresholdms, 1000 */
     bool force_sync;                     /* forceSync, true: fdatasync before an answer */
     bool extended_types;                 /* extendedTypesEnabled, false: TTL znodes answer -6 */

@@ -5,7 +5,7 @@
 #include "keeper/inside.h"
 #include "keeper/jute.h"
 
-enum { SLICE_US = 1000, SLOTS_AT_ONCE = 128, REAPED_AT_ONCE = 1000 };
+enum { SLICE_US = 1000, SLOTS_AT_ONCE = 128 };
 enum { TRIM_BYTES = 1 << 20, TRIM_DELAY_MS = 1000, TRIM_LAST_MS = 5000, TRIM_WAITS_MAX = 9 };
 
 /* --- snapshots --- */
@@ -107,43 +107,52 @@ static bool has_reapable(const struct keeper *keeper)
 void reaper_consider(struct keeper *keeper)
 {
     if (office_leads(keeper) && has_reapable(keeper) && !loop_timer_running(&keeper->reaper)) {
-        loop_timer_start(keeper->loop, &keeper->reaper, REAPER_INTERVAL_MS);
+        loop_timer_start(keeper->loop, &keeper->reaper, keeper->config.container_check_ms);
     }
 }
 
-static bool is_over(const struct znode *node, int64_t wall_ms)
+static bool is_over(const struct keeper *keeper, const struct znode *node, int64_t wall_ms)
 {
-    switch (znode_owner_kind(node)) {
-    case OWNER_IS_CONTAINER: return znode_child_count(node) == 0 && node->cversion > 0;
-    case OWNER_IS_TTL:
-        return znode_child_count(node) == 0 && wall_ms - node->mtime_ms > (node->owner & ~OWNER_TTL_MASK);
-    default: return false;
-    }
+    int kind = znode_owner_kind(node);
+    if ((kind != OWNER_IS_CONTAINER && kind != OWNER_IS_TTL) || znode_child_count(node) > 0) return false;
+    int64_t age_ms = wall_ms - node->mtime_ms;
+    if (kind == OWNER_IS_TTL) return age_ms > (node->owner & ~OWNER_TTL_MASK);
+    int64_t never_used_ms = keeper->config.container_never_used_ms;
+    return node->cversion > 0 || (never_used_ms > 0 && age_ms > never_used_ms);
 }
 
-/* The deletion is checked again when it is applied, for a child may be on its way. */
+static bool reap(struct keeper *keeper, const struct znode *node, struct text *path, struct text *body)
+{
+    text_reset(path);
+    text_reset(body);
+    tree_path(node, path);
+    jute_add_bytes(body, text_slice(path));
+    return !body->failed && request_submit_own(keeper, OP_DELETE_CONTAINER, 0, text_slice(body)) == OK;
+}
+
+/* Some, then a pause that keeps to the rate. The deletion is checked again when it is applied, for a child may be on its way. */
 void reaper_run(struct loop_timer *timer)
 {
     struct keeper *keeper = CONTAINER_OF(timer, struct keeper, reaper);
     const struct tree *tree = &keeper->machine.tree;
     if (!office_leads(keeper) || !has_reapable(keeper) || keeper->has_failed) return;
     int64_t begun_us = loop_clock_us(keeper->loop), wall_ms = loop_wall_ms(keeper->loop);
+    int per_minute = keeper->config.container_per_minute;
+    int most = per_minute < 60 ? 1 : per_minute / 60, reaped = 0;
     struct text path = {0}, body = {0};
-    int reaped = 0;
-    for (; keeper->reaper_slot < tree->slot_count && reaped < REAPED_AT_ONCE; keeper->reaper_slot++) {
-        const struct znode *node = tree->slots[keeper->reaper_slot];
-        if (!node || !is_over(node, wall_ms)) continue;
-        text_reset(&path);
-        text_reset(&body);
-        tree_path(node, &path);
-        jute_add_bytes(&body, text_slice(&path));
-        if (body.failed || request_submit_own(keeper, OP_DELETE_CONTAINER, 0, text_slice(&body)) != OK) break;
-        reaped++;
-        if (loop_clock_us(keeper->loop) - begun_us > SLICE_US) break;
+    for (size_t looked = 1; keeper->reaper_slot < tree->slot_count && reaped < most; looked++) {
+        const struct znode *node = tree->slots[keeper->reaper_slot++];
+        bool is_due = node && is_over(keeper, node, wall_ms);
+        if (is_due && !reap(keeper, node, &path, &body)) break;
+        reaped += is_due;
+        if ((is_due || looked % SLOTS_AT_ONCE == 0) && loop_clock_us(keeper->loop) - begun_us > SLICE_US)
+            break;
     }
     text_free(&path);
     text_free(&body);
     bool is_done = keeper->reaper_slot >= tree->slot_count;
+    int64_t pause_ms = (int64_t)reaped * 60000 / per_minute;
     if (is_done) keeper->reaper_slot = 0;
-    loop_timer_start(keeper->loop, &keeper->reaper, is_done ? REAPER_INTERVAL_MS : 1);
+    if (is_done && pause_ms < keeper->config.container_check_ms) pause_ms = keeper->config.container_check_ms;
+    loop_timer_start(keeper->loop, &keeper->reaper, pause_ms > 0 ? pause_ms : 1);
 }
