@@ -52,6 +52,7 @@ TESTS = [
     ("coord_contract", "coord_contract.sh", False, 300, []),
     ("keeper_hostile", "keeper_hostile.py --sessions 3000", False, 240, []),
     ("keeper_zkcli", "keeper_zkcli.py", False, 120, []),
+    ("keeper_curator", "keeper_curator.py", False, 420, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
