@@ -75,6 +75,8 @@ static enum error set_trust(SSL_CTX *ssl, const struct tls_config *config, struc
     if (config->trust.data) {
         enum error err = each_certificate(config->trust, take_trusted, ssl, &count);
         if (err != OK || count == 0) return complain(why, "cannot use the trusted certificates");
+        /* Java believes whatever its trust store holds, roots or not. */
+        X509_STORE_set_flags(SSL_CTX_get_cert_store(ssl), X509_V_FLAG_PARTIAL_CHAIN);
     } else if (!config->is_server && SSL_CTX_set_default_verify_paths(ssl) != 1) {
         return complain(why, "cannot use the system's trusted certificates");
     }

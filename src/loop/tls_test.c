@@ -34,8 +34,8 @@ static void take_bio(BIO *bio, struct text *into)
     BIO_free(bio);
 }
 
-/* Signs itself; for 127.0.0.1 and "here.test". */
-static void identity_make(struct identity *identity, const char *name)
+/* For 127.0.0.1 and "here.test". Signs itself; with an `issuer`, somebody of that name did whom nobody knows. */
+static void identity_make(struct identity *identity, const char *name, const char *issuer)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *certificate = X509_new();
@@ -50,6 +50,13 @@ static void identity_make(struct identity *identity, const char *name)
     X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC, (const unsigned char *)"Odradek", -1, -1, 0);
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(certificate, subject);
+    EVP_PKEY *signer = issuer ? EVP_EC_gen("P-256") : key;
+    if (issuer) {
+        X509_NAME *other = X509_NAME_new();
+        X509_NAME_add_entry_by_txt(other, "CN", MBSTRING_ASC, (const unsigned char *)issuer, -1, -1, 0);
+        X509_set_issuer_name(certificate, other);
+        X509_NAME_free(other);
+    }
     GENERAL_NAMES *names = GENERAL_NAMES_new();
     GENERAL_NAME *dns = GENERAL_NAME_new(), *ip = GENERAL_NAME_new();
     ASN1_IA5STRING *host = ASN1_IA5STRING_new();
@@ -62,7 +69,8 @@ static void identity_make(struct identity *identity, const char *name)
     sk_GENERAL_NAME_push(names, ip);
     X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, 0, 0);
     GENERAL_NAMES_free(names);
-    assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+    assert_true(X509_sign(certificate, signer, EVP_sha256()) > 0);
+    if (issuer) EVP_PKEY_free(signer);
 
     BIO *bio = BIO_new(BIO_s_mem());
     assert_int_equal(PEM_write_bio_X509(bio, certificate), 1);
@@ -195,8 +203,8 @@ static int world_setup(void **state)
     world->disk = disk_new(world->descriptors);
     world->alarm.run = on_alarm;
     world->server.world = world->client.world = world;
-    identity_make(&world->server_identity, "server");
-    identity_make(&world->client_identity, "client, the \"first\"");
+    identity_make(&world->server_identity, "server", NULL);
+    identity_make(&world->client_identity, "client, the \"first\"", NULL);
     assert_int_equal(stream_listen(world->loop, "127.0.0.1", 0, 0, on_accept, world, &world->listener), OK);
     *state = world;
     return 0;
@@ -361,6 +369,22 @@ static void who_is_not_trusted_is_refused(void **state)
     assert_int_equal(world->client.closed, ERR_TLS);
 }
 
+/* As in Java: what a trust store holds is believed, whoever signed it. */
+static void a_certificate_that_is_itself_trusted_needs_no_issuer(void **state)
+{
+    struct world *world = *state;
+    struct identity issued = {0};
+    identity_make(&issued, "issued", "an authority");
+    world->server_context = context_new(&issued, NULL, true, TLS_PEER_ANY);
+    dial(world, context_new(NULL, &issued, false, TLS_PEER_NEEDED), NULL);
+    text_addc(&world->client.got, 0);
+    world->wanted = 1;
+    assert_int_equal(stream_write(world->client.stream, patterned(0, 1), 0, 1), OK);
+    run(world);
+    assert_int_equal(world->client.closed, OK);
+    identity_free(&issued);
+}
+
 static void a_wrong_name_is_refused(void **state)
 {
     struct world *world = *state;
@@ -506,6 +530,7 @@ int main(void)
         TEST(files_go_out),
         TEST(a_slow_reader_gets_all),
         TEST(who_is_not_trusted_is_refused),
+        TEST(a_certificate_that_is_itself_trusted_needs_no_issuer),
         TEST(a_wrong_name_is_refused),
         TEST(an_address_is_a_name),
         TEST(a_client_without_a_certificate_is_refused),
