@@ -195,10 +195,31 @@ class Side:
         new.socket.close()
         return answer
 
+    def burst(self, index, requests):
+        connection, out, closed = self.connections[index], [], False
+        frames = [struct.pack(">ii", xid, op) + body for _, xid, op, body in requests]
+        connection.socket.sendall(b"".join(struct.pack(">i", len(frame)) + frame for frame in frames))
+        for _, xid, op, _ in requests:
+            events, frame = [], None
+            while (frame := connection.receive()) and struct.unpack(">i", frame[:4])[0] == -1:
+                events.append(frame)
+            out.append((sorted(events), map_answer(op, frame, self.sessions)))
+            closed = frame is None or op == OPS["close"]
+            if frame is not None:
+                self.zxid = max(self.zxid, struct.unpack(">q", frame[4:12])[0])
+            if closed:
+                break
+        if closed:
+            connection.socket.close()
+            self.reopen(index)
+        return out
+
     def run(self, step):
         kind, index, xid, op, body = step
         if kind in ("reattach", "return"):
             return [self.reattach(index, kind == "return")]
+        if kind == "burst":  # many requests in one packet: their answers come in their order
+            return self.burst(index, body)
         if kind == "stranger":  # a connection that is refused, or has a timeout to negotiate
             return [self.stranger(index, *body)]
         if kind == "missed":  # what changed since a moment that both sides know by its zxid
@@ -258,6 +279,61 @@ class Script:
         else:
             body += damage
         return (name, index, {"setwatches": -8}.get(name, self.xid), OPS[name], body)
+
+    def rare_step(self, index):
+        """What the other steps seldom or never send: bursts, long multis, odd ids of requests, long names, large data."""
+        r = self.random
+        kind = r.random()
+        if kind < 0.35:
+            requests = []
+            for _ in range(r.choice([2, 3, 5, 8])):
+                name = r.choice(["create", "create", "set", "delete", "get", "exists", "children", "children2", "sync", "multi", "getacl", "whoami",
+                                 "create2", "setacl", "multiread", "addwatch", "removewatches", "setwatches2", "allchildren", "ephemerals", "ping"])
+                name = "get" if name == "multi" and self.enforces else name
+                self.xid += 1
+                requests.append((name, {"setwatches2": -8, "ping": -2}.get(name, self.xid), OPS[name], self.body(name)))
+            if r.random() < 0.05:
+                requests.append(("close", self.xid + 1, OPS["close"], b""))
+            return ("burst", index, 0, 0, requests)
+        if kind < 0.5 and not self.enforces:  # one that fails in a chosen place, or nowhere
+            size = r.choice([1, 2, 4, 9, 20])
+            ops = [(OPS["create"], ustring(f"/m/{i}") + ustring(b"m") + acl(WORLD) + struct.pack(">i", r.choice([0, 1, 2]))) for i in range(size)]
+            bad = r.choice([(OPS["check"], ustring("/m") + struct.pack(">i", 77)), (OPS["delete"], ustring("/nothere") + struct.pack(">i", -1)),
+                            (OPS["set"], ustring("/m") + ustring(b"") + struct.pack(">i", 5)), (OPS["create"], ustring("/m") + ustring(b"") + acl([]) + struct.pack(">i", 0)),
+                            (OPS["create"], ustring("/m/0/x") + ustring(b"") + acl(WORLD) + struct.pack(">i", 9)), (OPS["delete"], ustring("/m") + struct.pack(">i", -1))])
+            if r.random() < 0.7:
+                ops.insert(r.randrange(size + 1), bad)
+            ops += [(OPS["delete"], ustring(f"/m/{i}") + struct.pack(">i", -1)) for i in range(size) if r.random() < 0.8]
+            if r.random() < 0.6:
+                ops.insert(0, (OPS["create"], ustring("/m") + ustring(b"") + acl(WORLD) + struct.pack(">i", 0)))
+            body = self.multi(ops)
+            if r.random() < 0.1:  # headers that say something else than they should
+                body = struct.pack(">ibi", *r.choice([(1, 0, 0), (-1, 0, -1), (2, 0, 7)])) + body[9:]
+            return ("multi", index, self.xid, OPS["multi"], body)
+        if kind < 0.6:
+            reads = [(OPS[name], self.body(name)) for name in (r.choice(["get", "children"]) for _ in range(r.choice([1, 5, 20])))]
+            if r.random() < 0.2:
+                reads.insert(r.randrange(len(reads)), r.choice([(OPS["exists"], self.body("exists")), (OPS["children2"], self.body("children2"))]))
+            return ("multiread", index, self.xid, OPS["multiread"], self.multi(reads))
+        if kind < 0.7:
+            name = r.choice(["get", "set", "exists", "create", "sync", "delete"])
+            return (name, index, r.choice([0, -3, -5, -100, 0x7fffffff, -0x80000000, self.xid]), OPS[name], self.body(name))
+        if kind < 0.8:
+            path = "/" + r.choice(["n" * 1000, "deep/" * 30 + "er", "a/" + "b" * 300, "\u4e2d\u6587" * 40])
+            name = r.choice(["create", "create2", "exists", "delete", "children2", "get"])
+            body = {"create": ustring(path) + ustring(self.data()) + acl(WORLD) + struct.pack(">i", r.choice([0, 2])), "delete": ustring(path) + struct.pack(">i", -1),
+                    "exists": ustring(path) + b"\1"}
+            return (name, index, self.xid, OPS[name], body.get({"create2": "create"}.get(name, name), body["exists"]))
+        if kind < 0.86:
+            size = r.choice([100_000, 900_000, 1_048_000, 1_048_400])
+            return ("set", index, self.xid, OPS["set"], ustring(r.choice(["/a", "/b", "/d"])) + ustring(b"z" * size) + struct.pack(">i", -1))
+        if kind < 0.92:
+            name = r.choice(["checkwatches", "removewatches", "addwatch"])
+            return (name, index, self.xid, OPS[name], ustring(self.path()) + struct.pack(">i", r.choice([-1, 0, 6, 7, 100])))
+        if kind < 0.96:
+            return ("auth", index, -4, OPS["auth"], struct.pack(">i", r.choice([0, 1, -1])) + ustring(r.choice(["digest", "", None, "super", "auth", "sasl", "x509"]))
+                    + ustring(r.choice([b"", None, b"u:p", "é:ü".encode()])))
+        return ("reconfig", index, self.xid, OPS["reconfig"], b"".join(ustring(r.choice([None, "", "server.2=h:1:2;3", "1"])) for _ in range(3)) + struct.pack(">q", r.choice([-1, 0, 5])))
 
     QUOTAS = ["/a", "/a/b", "/b"]
 
@@ -379,6 +455,9 @@ class Script:
             return ("reattach", index, 0, 0, b"")
         if self.more and r.random() < 0.15:
             return self.more_step(index)
+        if self.more and r.random() < 0.12:
+            self.xid += 1
+            return self.rare_step(index)
         name = r.choices(
             ["create", "create2", "container", "ttl", "delete", "set", "setacl", "exists", "get", "getacl", "children",
              "children2", "sync", "ephemerals", "allchildren", "multi", "multiread", "addwatch", "checkwatches",
