@@ -35,6 +35,7 @@ struct running {
     struct sasl_users sasl_users;
     int64_t began_ms;
     int status, ready_fd;
+    bool is_heard_early; /* a member says that it is ready as soon as it listens */
     bool is_stopping;
 };
 
@@ -97,6 +98,13 @@ static bool open_doors(struct running *running)
                      (uint16_t)zoo_number(config, ZOO_SECURE_CLIENT_PORT), running->tls, false);
 }
 
+static void tell_ready(struct running *running)
+{
+    if (running->ready_fd >= 0 && write(running->ready_fd, "\n", 1) != 1)
+        diag_warn("nobody heard that we are ready");
+    running->ready_fd = -1;
+}
+
 static void on_ready(void *context, enum error err)
 {
     struct running *running = context;
@@ -110,8 +118,7 @@ static void on_ready(void *context, enum error err)
     fprintf(stderr, "ready: keeper on %s:%u, data in %s, in %lld ms\n",
             config->client_host[0] ? config->client_host : "*", keeper_port(running->keeper),
             config->data_dir, (long long)(now_ms() - running->began_ms));
-    if (running->ready_fd >= 0 && write(running->ready_fd, "\n", 1) != 1)
-        diag_warn("nobody heard that we are ready");
+    tell_ready(running);
     running->ready_fd = READY_SAID;
     keeper_surface_audit_server(running->surface, "serverStart", "success");
 }
@@ -237,8 +244,9 @@ static int run(struct running *running)
     if (err == OK && keeper_surface_open(running->surface, running->keeper) != OK)
         stop(running, EXIT_ITEM_FAILED);
     if (err == OK) {
-        if (running->config->is_ensemble)
-            open_doors(running); /* words are answered before there is a leader */
+        /* Words are answered before there is a leader. */
+        if (running->config->is_ensemble && open_doors(running) && running->is_heard_early)
+            tell_ready(running);
         loop_run(running->loop);
     } else {
         diag_error("could not start the keeper in \"%s\": %s", running->config->data_dir, error_text(err));
@@ -252,9 +260,12 @@ static int run(struct running *running)
     return running->status;
 }
 
-int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd)
+int keeper_main(const char *path, const struct zoo_beside *beside, int ready_fd, bool is_heard_early)
 {
-    struct running running = {.began_ms = now_ms(), .descriptors = descriptors_new(0), .ready_fd = ready_fd};
+    struct running running = {.began_ms = now_ms(),
+                              .descriptors = descriptors_new(0),
+                              .ready_fd = ready_fd,
+                              .is_heard_early = is_heard_early};
     keeper_servers_init(&running.servers);
     if (running.descriptors) running.disk = disk_new(running.descriptors);
     struct bytes *file = NULL;
@@ -314,7 +325,7 @@ int cli_keeper(struct cli *cli)
         return EXIT_USAGE;
     }
     beside.overrides = overrides;
-    int status = keeper_main(cli->argc ? cli->argv[0] : NULL, &beside, (int)ready_fd);
+    int status = keeper_main(cli->argc ? cli->argv[0] : NULL, &beside, (int)ready_fd, false);
     free(overrides);
     return status;
 }

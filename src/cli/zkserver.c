@@ -219,7 +219,7 @@ static void become_server(const struct site *site, int ready_fd)
     _exit(EXIT_ITEM_FAILED);
 }
 
-/* It serves (true), or it ended. One that recovers for long is left to it. */
+/* It serves, or it listens as a member of an ensemble (true); or it ended. One that recovers for long is left to it. */
 static bool has_started(pid_t pid, int ready_fd)
 {
     struct pollfd waiting = {.fd = ready_fd, .events = POLLIN};
@@ -454,7 +454,8 @@ int cli_zkserver_start_foreground(struct cli *cli)
     int exit_status = EXIT_ITEM_FAILED;
     if (!site.flags.failed && !site.config_path.failed) {
         fprintf(stderr, "Using config: %s\n", site.config_path.data);
-        exit_status = keeper_main(site.config_path.data, &site.beside, (int)ready_fd);
+        /* Members are started one after the other, by scripts that wait for each: none can serve before there are enough. */
+        exit_status = keeper_main(site.config_path.data, &site.beside, (int)ready_fd, true);
     }
     site_free(&site);
     return exit_status;
