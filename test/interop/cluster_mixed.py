@@ -1,6 +1,6 @@
 """cluster_mixed KINDS KEEPER [--faults ...]: three brokers of any mix, under an idempotent producer and a group, have every fault in turn.
 
-KINDS is like ours,apache,apache; KEEPER is apache or ours. With the controller forced to each kind that is there, every broker is
+KINDS is like ours,apache,apache; KEEPER is apache or ours, or an ensemble: ours*3. With the controller forced to each kind that is there, every broker is
 stopped, killed, paused past its session, cut off (root only), replaced by the other kind on the same directory, and back; and the
 keeper is killed under load.
 At the end: every acknowledged record once, in order, at its offset, for librdkafka and for Java; all replicas byte for byte the same.
@@ -61,12 +61,17 @@ def replace(cluster, node):
 
 
 def keeper(cluster, node):
-    """kill -9 of the keeper, for a moment and for longer than a session lasts; leaders go on meanwhile. Not the node's own fault."""
-    for seconds in (0, SESSION_MS / 1000 + 2):
-        cluster.keeper.end(signal.SIGKILL)
-        time.sleep(seconds)
-        cluster.keeper.start()
-        cluster.wait_in_sync()
+    """kill -9 of the keeper, for a moment and for longer than a session lasts; leaders go on meanwhile. Not the node's own fault. Of
+    an ensemble first its leader alone, then all."""
+    falls = [lambda: cluster.keeper.end(signal.SIGKILL)]
+    if hasattr(cluster.keeper, "members"):
+        falls = [lambda: cluster.keeper.leader().kill(), cluster.keeper.kill]
+    for fall in falls:
+        for seconds in (0, SESSION_MS / 1000 + 2):
+            fall()
+            time.sleep(seconds)
+            cluster.keeper.start()
+            cluster.wait_in_sync()
 
 
 def life(cluster, load, controllers):
