@@ -355,6 +355,7 @@ uint16_t broker_port(const struct broker *broker, size_t index)
 
 void broker_accept(struct broker *broker)
 {
+    broker->accepting_since_us = loop_clock_us(broker->loops[0].loop);
     pause_listeners(broker, false);
 }
 

@@ -90,6 +90,7 @@ struct broker {
     bool is_paused, is_closing, is_listening_to_metadata;
     size_t loops_to_close;
     int32_t grace_ms;
+    int64_t accepting_since_us; /* monotonic; set before any connection is there */
     void (*on_closed)(void *context);
     void *on_closed_context;
     const struct settings *settings;

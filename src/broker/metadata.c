@@ -11,6 +11,8 @@
 typedef struct metadata_response_metadata_response_topic topic_answer;
 typedef struct metadata_response_metadata_response_partition partition_answer;
 
+enum { EARLY_US = 30 * 1000 * 1000 };
+
 struct metadata_work {
     const struct metadata_request *asked;
     bool is_creation_over; /* what is not there now will not be */
@@ -86,6 +88,14 @@ static bool has_id(const struct metadata_request_metadata_request_topic *topic)
     return !uuid_is_zero(&topic->topic_id);
 }
 
+/* Until the controller's first word a topic may be there that we do not know: a client that knows it must not take it for gone, as
+ * librdkafka then fails all that it has for it. Apache's controllers have no such word in a cluster without topics. */
+static bool is_early(const struct request *request, const struct image *image)
+{
+    int64_t accepting_us = loop_clock_us(request->home->loop) - request_broker(request)->accepting_since_us;
+    return !image_is_whole(image) && accepting_us < EARLY_US;
+}
+
 static void fill_asked(struct request *request, const struct image *image, const struct metadata_work *work,
                        const struct metadata_request_metadata_request_topic *asked, topic_answer *answer)
 {
@@ -105,9 +115,10 @@ static void fill_asked(struct request *request, const struct image *image, const
         const char *why;
         enum error err = topic_name_check(name, &why);
         /* It could not be made in time: it may be there soon. */
+        bool may_come = work->is_creation_over && may_create(request, work->asked);
         if (err == OK)
-            err = work->is_creation_over && may_create(request, work->asked) ? ERR_LEADER_NOT_AVAILABLE
-                                                                             : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            err = may_come || is_early(request, image) ? ERR_LEADER_NOT_AVAILABLE
+                                                       : ERR_UNKNOWN_TOPIC_OR_PARTITION;
         *answer = topic_error(name, &asked->topic_id, err);
     }
 }

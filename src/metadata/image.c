@@ -60,6 +60,11 @@ struct slice image_cluster_id(const struct image *image)
     return image->cluster_id ? image->cluster_id->text : SLICE_NULL;
 }
 
+bool image_is_whole(const struct image *image)
+{
+    return image->is_whole;
+}
+
 int32_t image_controller_id(const struct image *image)
 {
     return image->controller_id;

@@ -91,7 +91,9 @@ void image_release(struct image **image);         /* clears the pointer; NULL is
 int64_t image_version(const struct image *image); /* rises by one with every image */
 
 struct slice image_cluster_id(const struct image *image);
-int32_t image_controller_id(const struct image *image);    /* -1 = unknown */
+int32_t image_controller_id(const struct image *image); /* -1 = unknown */
+/* A controller has told of all topics: what is not here does not exist. Right after a start what is not here may just not be known. */
+bool image_is_whole(const struct image *image);
 int32_t image_controller_epoch(const struct image *image); /* of the last UpdateMetadata */
 
 /* --- topics: O(log n) --- */

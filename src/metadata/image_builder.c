@@ -29,6 +29,7 @@ enum error image_builder_new(const struct image *old, struct image_builder **bui
                                 .version = old->version + 1,
                                 .cluster_id = count_up(old->cluster_id),
                                 .controller_id = old->controller_id,
+                                .is_whole = old->is_whole,
                                 .controller_epoch = old->controller_epoch,
                                 .topics = tree_retain(old->topics),
                                 .topics_by_id = tree_retain(old->topics_by_id),
@@ -362,6 +363,7 @@ enum error image_builder_only(struct image_builder *builder, const struct update
         free(name);
     }
     map_free(&named);
+    builder->image->is_whole |= err == OK;
     return err;
 }
 

@@ -27,6 +27,7 @@ struct image {
     int64_t version;
     struct image_text *cluster_id;
     int32_t controller_id, controller_epoch;
+    bool is_whole;
     struct tree_node *topics;       /* name -> struct image_topic */
     struct tree_node *topics_by_id; /* 16 bytes -> the same */
     size_t topic_count;

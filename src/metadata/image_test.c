@@ -387,8 +387,11 @@ static void a_new_registration_is_told_everything_at_first(void **state)
     };
     struct metadata *metadata;
     assert_int_equal(metadata_new(NULL, SLICE("c"), &metadata), OK);
+    tell_of(metadata, 5, "");
+    assert_false(image_is_whole(metadata_image(metadata))); /* what it lacks may just not be known */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         tell_of(metadata, rows[i].broker_epoch, rows[i].told);
+        assert_true(image_is_whole(metadata_image(metadata)));
         const struct image *image = metadata_image(metadata);
         assert_int_equal(image_topic_count(image), strlen(rows[i].known));
         for (const char *name = rows[i].known; *name; name++)
