@@ -343,7 +343,7 @@ static void send_auth(struct client *client, const char *scheme, const char *sec
     add_header(&out, -4, OP_AUTH);
     text_add_be32(&out, 0);
     jute_add_bytes(&out, slice_of(scheme));
-    jute_add_bytes(&out, slice_of(secret));
+    jute_add_bytes(&out, secret ? slice_of(secret) : SLICE_NULL);
     send_frame(client, &out);
     text_free(&out);
 }
@@ -369,7 +369,8 @@ static void auth_opens_what_it_should(void **state)
     bench->config.super_digest =
         "super:D/InIHSb7yEEbrWz8b9l71RjZJU="; /* super:test, as ZooKeeper's own tests have it */
     start(bench);
-    struct client *client = open_client(bench), *super = open_client(bench), *failed = open_client(bench);
+    struct client *client = open_client(bench), *super = open_client(bench), *failed = open_client(bench),
+                  *nobody = open_client(bench);
     send_digest_create(client, 1, "/closed", "user:smGaoVKd/cQkjm7b88GyorAUz20="); /* user:pass */
     assert_int_equal(answer_code(client, 1), 0);
     send_path(client, 2, OP_GET_DATA, "/closed", 0);
@@ -385,6 +386,11 @@ static void auth_opens_what_it_should(void **state)
     send_auth(failed, "nosuch", "x");
     assert_int_equal(answer_code(failed, -4), -115);
     assert_cut(failed);
+    send_auth(nobody, "digest", ""); /* a user without a name */
+    assert_int_equal(answer_code(nobody, -4), 0);
+    send_auth(nobody, "digest", NULL);
+    assert_int_equal(answer_code(nobody, -4), -115);
+    assert_cut(nobody);
     bench_free(bench);
 }
 

@@ -387,6 +387,7 @@ void request_applied(struct keeper *keeper, uint64_t index)
 
 static bool auth_digest(struct conn *conn, struct slice secret)
 {
+    if (!secret.data) return false; /* null, which is not empty */
     struct text id = {0};
     const uint8_t *colon = secret.size ? memchr(secret.data, ':', secret.size) : NULL;
     char hash[SHA1_BASE64_SIZE];
