@@ -96,6 +96,240 @@ static void containers_go_at_the_rate_that_was_asked_for(void **state)
     bench_free(bench);
 }
 
+/* --- watches --- */
+
+struct event {
+    int32_t xid, type;
+    char path[16]; /* its beginning */
+};
+
+/* The next frame, of an event or an answer (type 0). */
+static struct event take_event(struct client *client)
+{
+    struct text frame = {0};
+    assert_true(take_frame(client, &frame));
+    struct jute in = jute_of(text_slice(&frame));
+    struct event event = {.xid = jute_int(&in)};
+    jute_long(&in);
+    jute_int(&in);
+    if (event.xid == -1) {
+        event.type = jute_int(&in);
+        jute_int(&in);
+        slice_text(jute_bytes(&in), event.path, sizeof event.path);
+    }
+    text_free(&frame);
+    return event;
+}
+
+enum { DATA_LIST, EXIST_LIST, CHILD_LIST };
+
+/* `count` paths "/w/NNNNN" and a long tail, in one of the three lists. */
+static void send_set_watches(struct client *client, int64_t zxid, int list, int first, int count)
+{
+    struct text out = {0};
+    char path[256];
+    add_header(&out, -8, OP_SET_WATCHES);
+    text_add_be64(&out, (uint64_t)zxid);
+    for (int i = 0; i < 3; i++) {
+        text_add_be32(&out, i == list ? (uint32_t)count : 0);
+        for (int at = first; i == list && at < first + count; at++) {
+            snprintf(path, sizeof path, "/w/%05d-%0190d", at, 0);
+            jute_add_bytes(&out, slice_of(path));
+        }
+    }
+    assert_true(out.size > 128 * 1024 || count < 500);
+    send_frame(client, &out);
+    text_free(&out);
+}
+
+/* Java's and C's clients send what they watched in pieces of 128 KiB, all at once and with the same xid. */
+static void watches_are_set_again_in_several_pieces(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench), *other = open_client(bench);
+    char path[256];
+    send_create(other, 1, "/w", 0, 0);
+    assert_int_equal(answer_code(other, 1), 0);
+    for (int i = 0; i < 3; i++) { /* the clients saw nothing of them */
+        snprintf(path, sizeof path, "/w/%05d-%0190d", i * 1000, 0);
+        send_create(other, 2, path, 0, 0);
+        assert_int_equal(answer_code(other, 2), 0);
+    }
+    for (int piece = 0; piece < 3; piece++) send_set_watches(client, 0, EXIST_LIST, piece * 1000, 1000);
+    for (int piece = 0; piece < 3; piece++) {
+        struct event created = take_event(client);
+        assert_true(created.xid == -1 && created.type == EVENT_CREATED);
+        assert_int_equal(created.path[4], '0' + piece); /* "/w/0P000" */
+        assert_int_equal(take_event(client).xid, -8);
+    }
+    assert_int_equal(stats_of(bench).watch_count, 2997);
+    snprintf(path, sizeof path, "/w/%05d-%0190d", 2999, 0);
+    send_create(other, 3, path, 0, 0);
+    assert_int_equal(answer_code(other, 3), 0);
+    assert_int_equal(take_event(client).type, EVENT_CREATED);
+    bench_free(bench);
+}
+
+static int64_t zxid_of(struct client *client)
+{
+    struct answer answer = {0};
+    send_path(client, 77, OP_EXISTS, "/", 0);
+    assert_true(take_answer(client, &answer));
+    return answer.zxid;
+}
+
+/* What happened between two connections, told by what is there: a znode that was deleted and made again is a change. */
+static void what_was_missed_is_told_by_what_is_there(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench), *other = open_client(bench);
+    static const char *const all[] = {"/w", "/w/again", "/w/same", "/w/gone", "/w/kids", "/w/kids/a"};
+    for (int i = 0; i < 6; i++) {
+        send_create(other, 1, all[i], 0, 0);
+        assert_int_equal(answer_code(other, 1), 0);
+    }
+    int64_t seen = zxid_of(other);
+    send_delete(other, 2, "/w/again");
+    send_create(other, 3, "/w/again", 0, 0);
+    send_delete(other, 4, "/w/gone");
+    send_delete(other, 5, "/w/kids/a");
+    for (int32_t xid = 2; xid <= 5; xid++) assert_int_equal(answer_code(other, xid), 0);
+
+    struct text out = {0};
+    add_header(&out, -8, OP_SET_WATCHES);
+    text_add_be64(&out, (uint64_t)seen);
+    static const char *const lists[3][3] = {{"/w/again", "/w/same", "/w/gone"},
+                                            {"/w/gone", "/w/never", "/w/same"},
+                                            {"/w/kids", "/w/same", "/w/gone"}};
+    for (int i = 0; i < 3; i++) {
+        text_add_be32(&out, 3);
+        for (int k = 0; k < 3; k++) jute_add_bytes(&out, slice_of(lists[i][k]));
+    }
+    send_frame(client, &out);
+    text_free(&out);
+    static const struct {
+        int32_t type;
+        const char *path;
+    } rows[] = {{EVENT_DATA_CHANGED, "/w/again"},
+                {EVENT_DELETED, "/w/gone"},
+                {EVENT_CREATED, "/w/same"},
+                {EVENT_CHILDREN_CHANGED, "/w/kids"},
+                {EVENT_DELETED, "/w/gone"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct event event = take_event(client);
+        assert_int_equal(event.xid, -1);
+        assert_int_equal(event.type, rows[i].type);
+        assert_string_equal(event.path, rows[i].path);
+    }
+    assert_int_equal(take_event(client).xid, -8);
+    assert_int_equal(stats_of(bench).watch_count, 4); /* same: data and child; gone and never: to be made */
+    bench_free(bench);
+}
+
+/* CVE-2024-23944: who may no longer read hears nothing, and the watch is spent. */
+static void a_right_that_was_taken_silences_the_watch(void **state)
+{
+    struct bench *bench = bench_new();
+    bench->config.super_digest = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="; /* super:test */
+    start(bench);
+    struct client *client = open_client(bench), *super = open_client(bench);
+    struct text out = {0};
+    send_create(client, 1, "/secret", 0, 0);
+    assert_int_equal(answer_code(client, 1), 0);
+    send_path(client, 2, OP_GET_DATA, "/secret", 1);
+    assert_int_equal(answer_code(client, 2), 0);
+    send_path(client, 3, OP_GET_CHILDREN, "/secret", 1);
+    assert_int_equal(answer_code(client, 3), 0);
+    add_header(&out, -4, OP_AUTH);
+    text_add_be32(&out, 0);
+    jute_add_bytes(&out, SLICE("digest"));
+    jute_add_bytes(&out, SLICE("super:test"));
+    send_frame(super, &out);
+    assert_int_equal(answer_code(super, -4), 0);
+    add_header(&out, 1, OP_SET_ACL);
+    jute_add_bytes(&out, SLICE("/secret"));
+    text_add_be32(&out, 1);
+    text_add_be32(&out, ACL_ALL);
+    jute_add_bytes(&out, SLICE("digest"));
+    jute_add_bytes(&out, SLICE("user:smGaoVKd/cQkjm7b88GyorAUz20="));
+    text_add_be32(&out, UINT32_MAX);
+    send_frame(super, &out);
+    assert_int_equal(answer_code(super, 1), 0);
+    send_create(super, 2, "/secret/x", 0, 0);
+    send_delete(super, 3, "/secret/x");
+    send_delete(super, 4, "/secret");
+    for (int32_t xid = 2; xid <= 4; xid++) assert_int_equal(answer_code(super, xid), 0);
+    send_path(client, 4, OP_EXISTS, "/", 0);
+    assert_int_equal(answer_code(client, 4), 0); /* and no event before it */
+    assert_int_equal(stats_of(bench).watch_count, 0);
+    text_free(&out);
+    bench_free(bench);
+}
+
+/* --- paths and numbers --- */
+
+static void send_sequential(struct client *client, int32_t xid, const char *path)
+{
+    send_create(client, xid, path, 2, 0);
+}
+
+/* A multi that failed took no number: names go on as if it had never been (ZOOKEEPER-1624). */
+static void sequences_go_on_after_a_failed_multi(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench);
+    send_create(client, 1, "/q", 0, 0);
+    send_sequential(client, 2, "/q/n-");
+    struct text out = {0}, part = {0};
+    add_header(&out, 3, OP_MULTI);
+    for (int i = 0; i < 2; i++) { /* a sequential creation, then one whose parent is missing */
+        add_create(&part, 0, OP_CREATE, i == 0 ? "/q/n-" : "/none/x", i == 0 ? 2 : 0, 0);
+        text_add_be32(&out, OP_CREATE);
+        text_addc(&out, 0);
+        text_add_be32(&out, UINT32_MAX);
+        text_add(&out, (struct slice){(const uint8_t *)part.data + 8, part.size - 8});
+    }
+    text_add_be32(&out, UINT32_MAX);
+    text_addc(&out, 1);
+    text_add_be32(&out, UINT32_MAX);
+    send_frame(client, &out);
+    send_sequential(client, 4, "/q/n-");
+    for (int32_t xid = 1; xid <= 4; xid++) assert_int_equal(answer_code(client, xid), 0);
+    send_path(client, 5, OP_EXISTS, "/q/n-0000000001", 0);
+    assert_int_equal(answer_code(client, 5), 0);
+    text_free(&out);
+    text_free(&part);
+    bench_free(bench);
+}
+
+/* A request id may come again: it is only sent back. */
+static void ids_of_requests_may_come_again(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench);
+    static const int32_t xids[] = {7, 7, 0, INT32_MAX, INT32_MIN, -3};
+    for (size_t i = 0; i < sizeof xids / sizeof *xids; i++) send_path(client, xids[i], OP_EXISTS, "/", 0);
+    for (size_t i = 0; i < sizeof xids / sizeof *xids; i++) assert_int_equal(answer_code(client, xids[i]), 0);
+    bench_free(bench);
+}
+
+/* Ten thousand pings in a row, and one who asks for something beside them. */
+static void a_flood_of_pings_harms_nobody(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    struct client *client = open_client(bench), *other = open_client(bench);
+    for (int i = 0; i < 10000; i++) send_path(client, -2, OP_PING, NULL, -1);
+    send_create(other, 1, "/beside", 0, 10);
+    assert_int_equal(answer_code(other, 1), 0);
+    for (int i = 0; i < 10000; i++) assert_int_equal(answer_code(client, -2), 0);
+    bench_free(bench);
+}
+
 static void quiet(void *context, enum diag_level level, const char *message)
 {
 }
@@ -106,6 +340,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(containers_and_old_znodes_go_when_they_may),
         cmocka_unit_test(containers_go_at_the_rate_that_was_asked_for),
+        cmocka_unit_test(watches_are_set_again_in_several_pieces),
+        cmocka_unit_test(what_was_missed_is_told_by_what_is_there),
+        cmocka_unit_test(a_right_that_was_taken_silences_the_watch),
+        cmocka_unit_test(sequences_go_on_after_a_failed_multi),
+        cmocka_unit_test(ids_of_requests_may_come_again),
+        cmocka_unit_test(a_flood_of_pings_harms_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
