@@ -44,6 +44,7 @@ static const struct cli_option zk_options[] = {
     {"server", 's', "HOST:PORT,.../CHROOT", "where the ensemble is (ODRADEK_ZK_SERVER; default localhost:2181)"},
     {"auth", 'a', "SCHEME:AUTH", "prove who you are: digest:USER:PASSWORD; may be repeated"},
     {"session-timeout", 0, "DURATION", "of the session (default 30s)"},
+    {"client-configuration", 0, "FILE", "TLS: client.secure, ssl.* as ZooKeeper's clients have them"},
     END,
 };
 static const struct cli_option decode_options[] = {

@@ -160,6 +160,7 @@ struct watching {
     struct zk *zk;
     enum cli_output output;
     bool ends; /* with the first event: -w */
+    struct zk_security security;
 };
 
 static void on_event(void *context, int32_t type, struct slice path)
@@ -195,7 +196,9 @@ static int open_all(struct cli *cli, struct watching *watching, struct zk **zk)
         cli_complain("--session-timeout %s: not a duration; 30s, 2m", text);
         return EXIT_USAGE;
     }
+    if (!zk_security_of(cli, &watching->security)) return EXIT_USAGE;
     const struct zk_options options = {.server = server,
+                                       .security = watching->security,
                                        .session_timeout_ms = (int32_t)session_ms,
                                        .timeout_ms = cli->timeout_ms ? cli->timeout_ms : 30000,
                                        .on_event = on_event,
@@ -246,5 +249,6 @@ int cli_zk(struct cli *cli)
     if (status == EXIT_OK)
         status = cli->argc > 0 ? zk_run(zk, cli, false, cli->argc, cli->argv) : zk_shell(zk, cli);
     zk_close(&zk);
+    zk_security_free(&watching.security);
     return status;
 }

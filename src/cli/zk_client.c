@@ -12,6 +12,7 @@
 #include "keeper/machine.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
+#include "loop/tls.h"
 
 enum {
     MEMBERS_MAX = 64,
@@ -266,6 +267,16 @@ static void on_connected(void *context, enum error err, struct stream *stream)
         return;
     }
     zk->stream = stream;
+    const struct zk_security *security = &zk->options.security;
+    if (security->tls) {
+        const struct tls_start start = {.host = zk->members[zk->member].host,
+                                        .checks_host = security->checks_host};
+        err = stream_start_tls(stream, security->tls, &start);
+        if (err != OK) {
+            drop(zk, err);
+            return;
+        }
+    }
     zk->phase = GREETING;
     stream_set_events(stream, &events, zk);
     stream_set_reading(stream, true);

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/text.h"
+#include "cli/zk_security.h"
 
 struct zk;
 
@@ -23,6 +24,7 @@ struct zk_options {
     const char *server; /* "host:port,host/chroot", port 2181 where none is named */
     int32_t session_timeout_ms;
     int64_t timeout_ms; /* for the first connection, and for each answer */
+    struct zk_security security; /* on each connection; the caller keeps it until zk_close */
     /* An event of a watch, or EXPIRED: another session has begun. */
     void (*on_event)(void *context, int32_t type, struct slice path);
     void (*on_expired)(void *context);

@@ -52,7 +52,10 @@ int64_t zk_diff_subtrees(struct zk_call *call, const struct zk_subtree *left, co
 
 static enum error read_side(struct zk_call *call, const char *server, struct zk_subtree *subtree)
 {
+    struct zk_security security;
+    if (!zk_security_of(call->cli, &security)) return ERR_CONFIG;
     const struct zk_options options = {.server = server,
+                                       .security = security,
                                        .session_timeout_ms = 30000,
                                        .timeout_ms = call->cli->timeout_ms ? call->cli->timeout_ms : 30000};
     struct zk *zk = NULL;
@@ -67,6 +70,7 @@ static enum error read_side(struct zk_call *call, const char *server, struct zk_
     }
     if (err == OK) err = zk_walk(zk, "/", ZK_WITH_DATA | ZK_WITH_ACL, subtree);
     zk_close(&zk);
+    zk_security_free(&security);
     return err;
 }
 

@@ -69,6 +69,35 @@ def java(port, at):
     print("ok ZooKeeper's own client reads what only its certificate may")
 
 
+def command_line(port, plain, at):
+    """`odradek zk` with the client properties that zkCli takes."""
+    def zk(text, *words, port=port):
+        (at / "client.cfg").write_text(text)
+        done = subprocess.run([BINARY, "zk", "--server", f"127.0.0.1:{port}", "--timeout", "3s", "--client-configuration", str(at / "client.cfg"), *words],
+                              capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout, done.stderr
+
+    secure = "zookeeper.client.secure=true\nzookeeper.clientCnxnSocket=org.apache.zookeeper.ClientCnxnSocketNetty\n"
+    stores = f"zookeeper.ssl.keyStore.location={at}/client.p12\nzookeeper.ssl.keyStore.password=secret\nssl.trustStore.location={at}/ca.pem\n"
+    assert zk(secure + stores, "get", "/for-client") == (0, "hers\n", ""), zk(secure + stores, "get", "/for-client")
+    assert zk(secure + stores, "get", "/for-client", port=plain)[:2] == (0, "hers\n")  # both on one port
+    assert zk(secure + stores, "diff", f"127.0.0.1:{port}/a", f"127.0.0.1:{port}/a")[0] == 0
+    code, _, said = zk(stores, "get", "/for-client", port=plain)  # not asked for: in the clear
+    assert code == 4, (code, said)
+    code, _, said = zk(secure + f"ssl.trustStore.location={at}/ca.pem\n", "ls", "/")  # without a certificate of its own
+    assert code == 3, (code, said)
+    code, _, said = zk(secure + f"ssl.keyStore.location={at}/client.p12\nssl.keyStore.password=secret\nssl.trustStore.location={at}/server.pem\n", "ls", "/", port=port)
+    assert code == 0, (code, said)  # the very certificate is as good as who signed it
+    code, _, said = zk(secure + f"ssl.keyStore.location={at}/client.p12\nssl.keyStore.password=secret\nssl.trustStore.location={at}/root.pem\n", "ls", "/")
+    assert code == 3 and "TLS" in said, (code, said)
+    for text, wanted in ((secure + f"ssl.keyStore.location={at}/nosuch\n", "nosuch"), ("sasl.client=true\n", "client.cfg:1: sasl.client"),
+                         (secure + stores.replace("secret", "wrong"), "client.p12")):
+        code, _, said = zk(text, "ls", "/")
+        assert code == 2 and wanted in said, (code, said)
+    assert "client.cfg:1: nosuch has no effect here" in zk("nosuch=1\n", "ls", "/", port=plain)[2]
+    print("ok odradek zk over TLS")
+
+
 def broker(port, at):
     """A broker of ours with its session over TLS."""
     (WORK / "two").mkdir()
@@ -179,6 +208,7 @@ X509AuthenticationProvider.superUser=CN=root,O=Odradek
         refused(secure, at)
         print("ok a client without a certificate is refused")
         members(at)
+        command_line(secure, plain, at)
         broker(secure, at)
         java(secure, at)
     finally:
