@@ -94,6 +94,9 @@ static enum error cut_active(struct log *log, int64_t offset, int64_t *end_offse
     if (err != OK || position == segment->size) return err;
 
     err = file_truncate(segment->log_file, position);
+    /* Waits for the disk: what comes in their place may lie at the same offsets, and be lost in a power cut that brings back
+     * those cut here. Behind batches of the new epoch, or under them, nothing would tell them from what belongs there. */
+    if (err == OK) err = file_sync(segment->log_file);
     if (err != OK) return err;
     publish(&log->size_bytes, log->size_bytes - (segment->size - position));
     segment->size = position;

@@ -32,7 +32,9 @@ struct model_batch {
     bool is_transactional, is_abort, is_commit;
     size_t size, record_count;
     uint8_t *bytes;
-    int64_t *timestamps; /* of each record */
+    int64_t *timestamps;   /* of each record */
+    const uint8_t *before; /* bytes of the batch that it was written behind; NULL when none was there */
+    size_t before_size;
 };
 
 struct model {
@@ -395,6 +397,10 @@ static void model_add(struct life *life, struct model_batch batch)
     struct model *model = &life->model;
     assert_true(VEC_RESERVE(model->history, model->history_count, model->history_capacity));
     assert_true(VEC_RESERVE(model->batches, model->count, model->capacity));
+    if (model->count > 0) {
+        batch.before = model->batches[model->count - 1].bytes;
+        batch.before_size = model->batches[model->count - 1].size;
+    }
     model->history[model->history_count++] = batch;
     model->batches[model->count++] = batch;
     model->end = batch.last + 1;
@@ -700,6 +706,12 @@ static void adopt_what_is_there(struct life *life, int64_t synced, int64_t start
         for (size_t at = 0; at < slice.size;) {
             const struct model_batch *was = history_of(model, (struct slice){bytes + at, slice.size - at});
             CHECK(life, was != NULL);
+            /* Nothing that was cut is under, or behind, what came in its place. */
+            if (count > 0 && was->before && found[count - 1].last >= start) {
+                const struct model_batch *last = &found[count - 1];
+                CHECK(life,
+                      last->size == was->before_size && memcmp(last->bytes, was->before, last->size) == 0);
+            }
             assert_true(VEC_RESERVE(found, count, capacity));
             found[count++] = *was;
             at += was->size;

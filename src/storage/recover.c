@@ -73,16 +73,18 @@ static enum error recover_active(struct log *log, bool *is_cut, int32_t *last_ep
 
     *recovered_bytes += good;
     log->end_offset = next_offset;
-    if (good < segment->size) {
+    bool has_more = good < segment->size;
+    if (has_more) {
         diag_warn("cutting \"%s\" at offset %lld: %lld bytes after it in segment %lld are not whole batches",
                   log->name, (long long)next_offset, (long long)(segment->size - good),
                   (long long)segment->base_offset);
         log->size_bytes -= segment->size - good;
         segment->size = good;
     }
-    /* Also cuts what a preallocated file holds beyond. */
+    /* Also cuts what a preallocated file holds beyond. A whole batch behind a torn one must not come back under what is
+     * written next (see cut_active). */
     err = file_truncate(segment->log_file, good);
-    return err == OK && log->dir->has_lost_sync ? file_sync(segment->log_file) : err;
+    return err == OK && (has_more || log->dir->has_lost_sync) ? file_sync(segment->log_file) : err;
 }
 
 enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_bytes)
