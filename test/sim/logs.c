@@ -26,7 +26,11 @@ static bool load(struct server *server, const char *topic, int32_t index, struct
     struct disk *disk = sim_machine_disk(server->machine);
     char dir[200], path[512];
     snprintf(dir, sizeof dir, "/data/a/%s-%d", topic, index);
-    if (!disk_exists(disk, dir)) snprintf(dir, sizeof dir, "/data/b/%s-%d", topic, index);
+    bool is_in_a = disk_exists(disk, dir);
+    snprintf(path, sizeof path, "/data/b/%s-%d", topic, index);
+    if (is_in_a && disk_exists(disk, path))
+        history_fail(&server->world->history, "%s: %s and %s are there", server->host, dir, path);
+    if (!is_in_a) snprintf(dir, sizeof dir, "/data/b/%s-%d", topic, index);
     struct disk_entry *entries;
     size_t count;
     if (disk_list(disk, dir, &entries, &count) != OK) return false;
