@@ -55,6 +55,7 @@ TESTS = [
     ("keeper_curator", "keeper_curator.py", False, 420, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
+    ("keeper_ensemble_words", "keeper_ensemble_words.py", False, 240, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),
     ("java_4_3", "java_clients.sh 4.3.1", False, 420, []),
     ("java_2_1", "java_clients.sh 2.1.1", False, 420, []),
