@@ -53,6 +53,7 @@ TESTS = [
     ("keeper_hostile", "keeper_hostile.py --sessions 3000", False, 240, []),
     ("keeper_zkcli", "keeper_zkcli.py", False, 120, []),
     ("keeper_curator", "keeper_curator.py", False, 420, []),
+    ("keeper_c", "keeper_c.py", False, 180, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
     ("keeper_ensemble_words", "keeper_ensemble_words.py", False, 240, []),
