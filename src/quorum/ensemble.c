@@ -237,6 +237,9 @@ bool ensemble_take(struct ensemble *ensemble, enum error err, const struct conse
         ensemble->vote.term = consensus_term(core);
         ensemble->vote.voted_for = consensus_voted_for(core);
         ensemble_promise(ensemble);
+        /* Whose office has ended sends no more of it, and while we waited our new leader would not hear how far we are. */
+        const struct arrival *arrival = &ensemble->arrival;
+        if (arrival->is_open && arrival->frame.term < ensemble->vote.term) arrival_void(ensemble);
     }
     if (effects->has_turned) {
         bool leads = consensus_state(core) == CONSENSUS_LEADER;
