@@ -96,12 +96,14 @@ void history_power_cut(struct history *history)
 {
     if (history->is_durable) return;
     history->was_lossy = true;
+    history->losses++;
     for (size_t i = 0; i < history->partition_count; i++) {
         struct history_partition *partition = &history->partitions[i];
         partition->seen_end = 0;
         for (size_t o = 0; o < partition->count; o++) {
             struct history_slot *slot = &partition->slots[o];
-            if (slot->state == SLOT_KNOWN) slot->state = SLOT_MAYBE;
+            if (slot->state == SLOT_KNOWN)
+                *slot = (struct history_slot){slot->id, history->losses, SLOT_MAYBE};
             if (slot->state == SLOT_ALONE) slot->state = SLOT_UNKNOWN;
         }
     }
@@ -166,7 +168,12 @@ static void put(struct history *history, size_t at, int64_t offset, struct recor
         size_t from = is_equal ? 0 : (size_t)offset, end = is_equal ? (size_t)offset : partition->count;
         for (size_t o = from; o < end; o++) {
             struct history_slot *other = &partition->slots[o];
-            if (other->state == SLOT_MAYBE) other->state = is_equal ? SLOT_KNOWN : SLOT_UNKNOWN;
+            if (other->state != SLOT_MAYBE) continue;
+            /* What an earlier loss left open stays so. */
+            if (!is_equal)
+                other->state = SLOT_UNKNOWN;
+            else if (other->epoch == slot->epoch)
+                other->state = SLOT_KNOWN;
         }
     }
     slot->id = id;

@@ -47,7 +47,8 @@ enum slot_state { SLOT_UNKNOWN, SLOT_ALONE, SLOT_MAYBE, SLOT_KNOWN };
 
 struct history_slot {
     struct record_id id;
-    int32_t epoch; /* SLOT_ALONE: of a leader that had it, or an earlier one */
+    int32_t
+        epoch; /* SLOT_ALONE: of a leader that had it, or an earlier one. SLOT_MAYBE: which loss made it so */
     enum slot_state state;
 };
 
@@ -106,6 +107,7 @@ struct history_counts {
 struct history {
     bool is_durable; /* a power cut loses nothing */
     bool was_lossy;  /* and one without that promise has been */
+    int32_t losses;
     struct history_partition *partitions;
     size_t partition_count, partition_capacity;
     struct history_writer *writers;

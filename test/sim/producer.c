@@ -9,6 +9,7 @@
 #include "routes.h"
 #include "wire/messages.h"
 #include "wire/record.h"
+#include "witness.h"
 
 enum {
     API_PRODUCE = 0,
@@ -300,6 +301,16 @@ static bool is_passing(enum error code)
     }
 }
 
+/* Does the broker where the lane's batches went lead, by the znodes? */
+static bool is_leader(const struct producer *producer, const struct lane *lane)
+{
+    const struct world *world = producer->world;
+    const struct history_partition *partition = &world->history.partitions[lane->partition];
+    int32_t ids[WORLD_MAX_SERVERS + 1];
+    if (!world->witness) return true;
+    return witness_isr(world->witness, partition->topic, partition->index, ids) > 0 && ids[0] == lane->server;
+}
+
 static size_t find_batch(const struct lane *lane, struct record_id first)
 {
     size_t i = 0;
@@ -341,6 +352,9 @@ static void batch_answered(struct producer *producer, struct lane *lane, const s
         /* The first in line: has the broker forgotten it? It may, of several, after a restart. */
         bool has_restarted = batch->start != world->counts.starts;
         bool may_forget = producer->max_in_flight > 1 && has_restarted;
+        /* Or a deposed leader that does not know it: the next one may have taken those before it, from a client whose metadata
+         * was older still. */
+        may_forget |= !is_leader(producer, lane);
         if (at == 0 && !history->was_lossy && !may_forget) {
             history_fail(history, "%s-%d: %s is told %s for the first of its batches", partition->topic,
                          partition->index, producer->name, error_name(code));
