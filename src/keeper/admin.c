@@ -115,10 +115,11 @@ static void number_key(struct report *report, int64_t number)
     report_key(report, slice_of(digits));
 }
 
-static void add_path(struct report *report, const struct znode *node, struct text *path)
+static void add_path(struct report *report, const struct tree *tree, const struct znode *node,
+                     struct text *path)
 {
     text_reset(path);
-    tree_path(node, path);
+    tree_path(tree, node, path);
     report_text(report, NULL, text_slice(path));
 }
 
@@ -140,6 +141,7 @@ static void run_dump(struct asked *asked)
     free(due);
 
     struct text path = {0};
+    const struct tree *tree = &asked->keeper->machine.tree;
     report_open(report, "session_id_to_ephemeral_paths", '{');
     LIST_EACH(&asked->keeper->machine.session_list, item)
     {
@@ -147,8 +149,9 @@ static void run_dump(struct asked *asked)
         if (session->ephemerals.count == 0) continue;
         number_key(report, session->id);
         report_open(report, NULL, '[');
-        for (const struct znode *node = session->ephemerals.first; node; node = node->ephemeral->next)
-            add_path(report, node, &path);
+        for (const struct znode *node = session->ephemerals.first; node;
+             node = znode_next_ephemeral(tree, node))
+            add_path(report, tree, node, &path);
         report_close(report);
     }
     report_close(report);

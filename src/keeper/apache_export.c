@@ -63,23 +63,24 @@ static void write_header(const struct machine *machine, struct writing *writing)
     }
 }
 
-static void write_znode(const struct znode *node, struct writing *writing)
+static void write_znode(const struct tree *tree, const struct znode *node, struct writing *writing)
 {
+    struct stat_kept kept = znode_kept(tree, node);
     struct text *out = &writing->bytes;
     text_reset(&writing->path);
-    if (node->parent) tree_path(node, &writing->path); /* the root's path is "" here */
+    if (node->parent) tree_path(tree, node, &writing->path); /* the root's path is "" here */
     jute_add_bytes(out, text_slice(&writing->path));
-    jute_add_bytes(out, znode_data(node));
-    text_add_be64(out, node->acl == ACL_OPEN ? (uint64_t)APACHE_ACL_OPEN : node->acl);
-    text_add_be64(out, (uint64_t)node->czxid);
-    text_add_be64(out, (uint64_t)node->mzxid);
-    text_add_be64(out, (uint64_t)node->ctime_ms);
-    text_add_be64(out, (uint64_t)node->mtime_ms);
-    text_add_be32(out, (uint32_t)node->version);
-    text_add_be32(out, (uint32_t)node->cversion);
-    text_add_be32(out, (uint32_t)node->aversion);
-    text_add_be64(out, (uint64_t)node->owner);
-    text_add_be64(out, (uint64_t)node->pzxid);
+    jute_add_bytes(out, znode_data(tree, node));
+    text_add_be64(out, kept.acl == ACL_OPEN ? (uint64_t)APACHE_ACL_OPEN : kept.acl);
+    text_add_be64(out, (uint64_t)kept.czxid);
+    text_add_be64(out, (uint64_t)kept.mzxid);
+    text_add_be64(out, (uint64_t)kept.ctime_ms);
+    text_add_be64(out, (uint64_t)kept.mtime_ms);
+    text_add_be32(out, (uint32_t)kept.version);
+    text_add_be32(out, (uint32_t)kept.cversion);
+    text_add_be32(out, (uint32_t)kept.aversion);
+    text_add_be64(out, (uint64_t)kept.owner);
+    text_add_be64(out, (uint64_t)kept.pzxid);
     if (out->size >= WRITE_BYTES) flush(writing);
 }
 
@@ -88,15 +89,11 @@ enum error apache_write(const struct machine *machine, enum error (*write)(void 
 {
     struct writing writing = {.write = write, .context = context, .adler = 1};
     write_header(machine, &writing);
-    const struct znode *node = machine->tree.root;
+    const struct tree *tree = &machine->tree;
+    const struct znode *node = tree->root;
     while (node && writing.err == OK) {
-        write_znode(node, &writing);
-        const struct znode *next = znode_first_child(node);
-        while (!next && node->parent) {
-            next = node->next;
-            if (!next) node = node->parent;
-        }
-        node = next;
+        write_znode(tree, node, &writing);
+        node = znode_next_below(tree, tree->root, node);
     }
     jute_add_bytes(&writing.bytes, SLICE("/"));
     seal(&writing);

@@ -287,10 +287,11 @@ static enum error check_end(struct importing *importing)
     }
     /* The same, seen from the znodes: zxids must rise for ever. */
     int64_t latest = 0;
-    for (size_t i = 0; i < state->machine.tree.slot_count; i++) {
-        const struct znode *node = state->machine.tree.slots[i];
-        if (!node) continue;
-        const int64_t zxids[] = {node->czxid, node->mzxid, node->pzxid};
+    uint64_t at = 0;
+    const struct znode *node;
+    while ((node = tree_next(&state->machine.tree, &at))) {
+        struct stat_kept kept = znode_kept(&state->machine.tree, node);
+        const int64_t zxids[] = {kept.czxid, kept.mzxid, kept.pzxid};
         for (int z = 0; z < 3; z++) latest = zxids[z] > latest ? zxids[z] : latest;
     }
     if (err == OK && latest > state->zxid) {
@@ -344,11 +345,11 @@ static struct znode *ensure(struct apache_state *state, struct znode *parent, co
     if (node) return node;
     struct znode_new wanted = {.name = slice_of(name), .data = SLICE(""), .order = state->order++};
     acl_retain(&tree->acls, ACL_OPEN);
-    int32_t cversion = parent->cversion;
+    int32_t cversion = znode_kept(tree, parent).cversion;
     node = tree_create(tree, parent, &wanted);
-    tree->digest -= znode_digest(parent);
-    parent->cversion = cversion;
-    tree->digest += znode_digest(parent);
+    tree->digest -= znode_digest(tree, parent);
+    znode_need_more(tree, parent)->cversion = cversion;
+    tree->digest += znode_digest(tree, parent);
     return node;
 }
 
@@ -358,12 +359,7 @@ static void count_quotas(struct tree *tree)
     struct znode *node = tree->quotas;
     while (node) {
         if (slice_is(znode_name(node), "zookeeper_stats")) quota_made(tree, node);
-        struct znode *next = znode_first_child(node);
-        while (!next && node != tree->quotas) {
-            next = node->next;
-            if (!next) node = node->parent;
-        }
-        node = next;
+        node = znode_next_below(tree, tree->quotas, node);
     }
 }
 

@@ -15,16 +15,17 @@
 #include "keeper/jute.h"
 #include "keeper/machine_inside.h"
 #include "keeper/path.h"
+#include "keeper/tree_inside.h"
 
 /* Around each change that the tree does not know. */
 static void digest_out(struct apache_state *state, const struct znode *node)
 {
-    state->machine.tree.digest -= znode_digest(node);
+    state->machine.tree.digest -= znode_digest(&state->machine.tree, node);
 }
 
 static void digest_in(struct apache_state *state, const struct znode *node)
 {
-    state->machine.tree.digest += znode_digest(node);
+    state->machine.tree.digest += znode_digest(&state->machine.tree, node);
 }
 
 /* --- the state --- */
@@ -34,7 +35,7 @@ void apache_state_begin(struct apache_state *state)
     *state = (struct apache_state){0};
     machine_init(&state->machine, 1);
     state->machine.tree.quotas = NULL;
-    state->order = (uint32_t)state->machine.tree.slot_count;
+    state->order = (uint32_t)state->machine.tree.count;
     static const uint8_t missing[] = {0,   0,   0,   1,   0,   0,   0,   0, 0, 0, 0, 7,
                                       'm', 'i', 's', 's', 'i', 'n', 'g', 0, 0, 0, 0};
     state->missing_acl = acl_intern(&state->machine.tree.acls, (struct slice){missing, sizeof missing});
@@ -44,9 +45,9 @@ void apache_state_init(struct apache_state *state)
 {
     apache_state_begin(state);
     struct tree *tree = &state->machine.tree;
-    while (znode_first_child(tree->root)) {
-        struct znode *node = znode_first_child(tree->root);
-        while (znode_first_child(node)) node = znode_first_child(node);
+    while (znode_first_child(tree, tree->root)) {
+        struct znode *node = znode_first_child(tree, tree->root), *below;
+        while ((below = znode_first_child(tree, node))) node = below;
         tree_delete(tree, node, 0);
     }
     tree->quotas = NULL; /* until the end: which znode that will be is not known yet */
@@ -68,11 +69,12 @@ struct session *apache_session(struct apache_state *state, int64_t id)
 
 void apache_remove(struct apache_state *state, struct znode *top, int64_t zxid)
 {
-    for (struct znode *node = top;;) {
-        while (znode_first_child(node)) node = znode_first_child(node);
+    struct tree *tree = &state->machine.tree;
+    for (struct znode *node = top, *below;;) {
+        while ((below = znode_first_child(tree, node))) node = below;
         bool is_top = node == top;
-        struct znode *parent = node->parent;
-        tree_delete(&state->machine.tree, node, zxid);
+        struct znode *parent = znode_parent(tree, node);
+        tree_delete(tree, node, zxid);
         if (is_top) return;
         node = parent;
     }
@@ -113,19 +115,21 @@ static enum error replay_create(struct apache_state *state, const struct apache_
 
     struct tree *tree = &state->machine.tree;
     struct znode *parent = tree_find(tree, parent_path);
-    if (!parent || name.size == 0 || znode_owner_kind(parent) == OWNER_SESSION) {
+    if (!parent || name.size == 0 || name.size > ZNODE_NAME_MAX ||
+        znode_owner_kind(tree, parent) == OWNER_SESSION) {
         state->ignored++;
         return OK;
     }
-    if (cversion == -1) cversion = (int32_t)((uint32_t)parent->cversion + 1);
-    int32_t cversion_before = parent->cversion;
-    int64_t pzxid_before = parent->pzxid;
+    struct znode_more *more = znode_need_more(tree, parent);
+    if (cversion == -1) cversion = (int32_t)((uint32_t)more->cversion + 1);
+    int32_t cversion_before = more->cversion;
+    int64_t pzxid_before = more->pzxid;
     uint32_t acl = intern(state, acl_bytes);
     struct znode *node = tree_child(tree, parent, name);
     if (node) {
         state->ignored++;
-        acl_release(&tree->acls, node->acl);
-        node->acl = acl;
+        acl_release(&tree->acls, znode_acl(tree, node));
+        znode_need_more(tree, node)->acl = acl;
     } else {
         struct znode_new wanted = {.name = name,
                                    .data = data,
@@ -134,15 +138,13 @@ static enum error replay_create(struct apache_state *state, const struct apache_
                                    .zxid = txn->zxid,
                                    .time_ms = txn->time_ms,
                                    .order = state->order++};
-        struct znode kind = {.owner = owner};
-        if (znode_owner_kind(&kind) == OWNER_SESSION)
-            wanted.ephemerals = &apache_session(state, owner)->ephemerals;
+        if (owner_kind(owner) == OWNER_SESSION) wanted.ephemerals = &apache_session(state, owner)->ephemerals;
         tree_create(tree, parent, &wanted);
     }
     bool is_forward = cversion > cversion_before;
     digest_out(state, parent);
-    parent->cversion = is_forward ? cversion : cversion_before;
-    parent->pzxid = is_forward ? txn->zxid : pzxid_before;
+    more->cversion = is_forward ? cversion : cversion_before;
+    more->pzxid = is_forward ? txn->zxid : pzxid_before;
     digest_in(state, parent);
     return OK;
 }
@@ -158,9 +160,9 @@ static void replay_delete_path(struct apache_state *state, struct slice path, in
         return;
     }
     state->ignored++;
-    if (!parent || zxid <= parent->pzxid) return;
+    if (!parent || zxid <= znode_kept(tree, parent).pzxid) return;
     digest_out(state, parent);
-    parent->pzxid = zxid;
+    znode_need_more(tree, parent)->pzxid = zxid;
     digest_in(state, parent);
 }
 
@@ -176,7 +178,7 @@ static enum error replay_set_data(struct apache_state *state, const struct apach
     }
     tree_set_data(&state->machine.tree, node, data, txn->zxid, txn->time_ms);
     digest_out(state, node);
-    node->version = version;
+    znode_more(&state->machine.tree, node)->version = version;
     digest_in(state, node);
     return OK;
 }
@@ -194,7 +196,7 @@ static enum error replay_set_acl(struct apache_state *state, struct jute *in)
     }
     tree_set_acl(tree, node, intern(state, acl_bytes));
     digest_out(state, node);
-    node->aversion = version;
+    znode_more(tree, node)->aversion = version;
     digest_in(state, node);
     return OK;
 }

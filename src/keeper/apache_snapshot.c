@@ -15,6 +15,7 @@
 
 #include "keeper/apache_inside.h"
 #include "keeper/jute.h"
+#include "keeper/tree_inside.h"
 
 struct loading {
     struct apache_state *state;
@@ -134,7 +135,7 @@ static enum error load_znode(struct loading *loading, struct slice path, struct 
     int64_t key = jute_long(&in);
     uintptr_t known = (uintptr_t)map_get_number(&loading->acls, (uint64_t)key);
     uint32_t acl = key == APACHE_ACL_OPEN ? ACL_OPEN : known ? (uint32_t)(known - 1) : state->missing_acl;
-    struct znode stat = {0};
+    struct stat_kept stat = {0};
     stat.czxid = jute_long(&in);
     stat.mzxid = jute_long(&in);
     stat.ctime_ms = jute_long(&in);
@@ -151,37 +152,35 @@ static enum error load_znode(struct loading *loading, struct slice path, struct 
         node = tree->root;
         if (stat.owner != 0 || state->order > 0) return ERR_CORRUPT;
         tree_set_data(tree, node, data, 0, 0);
-        acl_release(&tree->acls, node->acl);
+        acl_release(&tree->acls, znode_acl(tree, node));
         acl_retain(&tree->acls, acl);
-        node->acl = acl;
-        node->order = state->order++;
+        state->order++;
     } else {
         const uint8_t *slash = memrchr(path.data, '/', path.size);
         if (!slash || state->order == 0) return ERR_CORRUPT;
         struct slice parent_path = {path.data, (size_t)(slash - path.data)};
         struct slice name = {slash + 1, path.size - parent_path.size - 1};
         struct znode *parent = find_parent(loading, parent_path);
-        if (!parent || name.size == 0 || memchr(path.data, 0, path.size)) return ERR_CORRUPT;
-        if (znode_owner_kind(parent) == OWNER_SESSION || tree_child(tree, parent, name)) return ERR_CORRUPT;
+        if (!parent || name.size == 0 || name.size > ZNODE_NAME_MAX || memchr(path.data, 0, path.size))
+            return ERR_CORRUPT;
+        if (znode_owner_kind(tree, parent) == OWNER_SESSION || tree_child(tree, parent, name))
+            return ERR_CORRUPT;
         acl_retain(&tree->acls, acl);
         struct znode_new wanted = {
-            .name = name, .data = data, .acl = acl, .owner = stat.owner, .order = state->order++};
-        if (znode_owner_kind(&stat) == OWNER_SESSION)
+            .name = name, .data = data, .acl = acl, .owner = stat.owner, .order = state->order};
+        stat.order = owner_kind(stat.owner) == OWNER_SESSION ? state->order : 0;
+        state->order++;
+        if (owner_kind(stat.owner) == OWNER_SESSION)
             wanted.ephemerals = &apache_session(state, stat.owner)->ephemerals;
-        int32_t cversion = parent->cversion; /* as it was stored: its children are in it */
-        int64_t pzxid = parent->pzxid;
+        struct znode_more *more = znode_need_more(tree, parent);
+        int32_t cversion = more->cversion; /* as it was stored: its children are in it */
+        int64_t pzxid = more->pzxid;
         node = tree_create(tree, parent, &wanted);
-        parent->cversion = cversion;
-        parent->pzxid = pzxid;
+        more->cversion = cversion;
+        more->pzxid = pzxid;
     }
-    node->czxid = stat.czxid;
-    node->mzxid = stat.mzxid;
-    node->pzxid = stat.pzxid;
-    node->ctime_ms = stat.ctime_ms;
-    node->mtime_ms = stat.mtime_ms;
-    node->version = stat.version;
-    node->cversion = stat.cversion;
-    node->aversion = stat.aversion;
+    stat.acl = acl;
+    znode_keep(tree, node, &stat);
     return OK;
 }
 

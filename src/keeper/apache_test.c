@@ -204,6 +204,13 @@ static const struct znode *at(const struct desk *desk, const char *path)
     return tree_find(&desk->machine.tree, slice_of(path));
 }
 
+static struct stat_kept kept(const struct desk *desk, const char *path)
+{
+    const struct znode *node = at(desk, path);
+    assert_non_null(node);
+    return znode_kept(&desk->machine.tree, node);
+}
+
 /* --- logs --- */
 
 static void every_kind_of_transaction(void **state)
@@ -270,19 +277,19 @@ static void every_kind_of_transaction(void **state)
     assert_int_equal(desk.report.txn_count, 13);
     assert_int_equal(desk.report.last_zxid, 13);
     assert_int_equal(desk.machine.zxid, (int64_t)1 << 32);
-    assert_int_equal(at(&desk, "/box")->acl, ACL_OPEN);
-    assert_int_equal(at(&desk, "/a")->version, 7);
-    assert_int_equal(at(&desk, "/a")->aversion, 9);
-    assert_int_equal(at(&desk, "/a")->mzxid, 6);
-    assert_true(slice_is(znode_data(at(&desk, "/a")), "new"));
+    assert_int_equal(kept(&desk, "/box").acl, ACL_OPEN);
+    assert_int_equal(kept(&desk, "/a").version, 7);
+    assert_int_equal(kept(&desk, "/a").aversion, 9);
+    assert_int_equal(kept(&desk, "/a").mzxid, 6);
+    assert_true(slice_is(znode_data(&desk.machine.tree, at(&desk, "/a")), "new"));
     assert_null(at(&desk, "/old"));
     assert_null(at(&desk, "/never"));
-    assert_int_equal(znode_owner_kind(at(&desk, "/box")), OWNER_IS_CONTAINER);
-    assert_int_equal(at(&desk, "/ttl")->owner & ~OWNER_TTL_MASK, 5000);
-    assert_int_equal(at(&desk, "/")->cversion, 6);
-    assert_int_equal(at(&desk, "/")->pzxid, 13);
-    assert_int_equal(at(&desk, "/mine")->owner, SESSION);
-    assert_int_equal(at(&desk, "/theirs")->owner, SESSION_NEGATIVE);
+    assert_int_equal(znode_owner_kind(&desk.machine.tree, at(&desk, "/box")), OWNER_IS_CONTAINER);
+    assert_int_equal(kept(&desk, "/ttl").owner & ~OWNER_TTL_MASK, 5000);
+    assert_int_equal(kept(&desk, "/").cversion, 6);
+    assert_int_equal(kept(&desk, "/").pzxid, 13);
+    assert_int_equal(kept(&desk, "/mine").owner, SESSION);
+    assert_int_equal(kept(&desk, "/theirs").owner, SESSION_NEGATIVE);
 
     /* Closing: with a list, and (before 3.6) without. */
     text_add_be32(&desk.body, 1);
@@ -292,7 +299,7 @@ static void every_kind_of_transaction(void **state)
     assert_int_equal(import_log(&desk, false), OK);
     assert_null(at(&desk, "/mine"));
     assert_null(at(&desk, "/theirs"));
-    assert_int_equal(at(&desk, "/")->pzxid, 15);
+    assert_int_equal(kept(&desk, "/").pzxid, 15);
     assert_int_equal(desk.machine.sessions.count, 0);
     desk_free(&desk);
 }
@@ -419,10 +426,10 @@ static void a_snapshot_may_hold_what_its_log_says_next(void **state)
     assert_null(at(&desk, "/before"));
     assert_null(at(&desk, "/gone"));
     assert_int_equal(desk.report.orphan_count, 1);
-    assert_int_equal(at(&desk, "/a")->cversion, 5);
-    assert_int_equal(at(&desk, "/a")->pzxid, 8);
-    assert_int_equal(at(&desk, "/a/late")->acl, ACL_OPEN);
-    assert_int_equal(at(&desk, "/a/soon")->owner, SESSION + 1);
+    assert_int_equal(kept(&desk, "/a").cversion, 5);
+    assert_int_equal(kept(&desk, "/a").pzxid, 8);
+    assert_int_equal(kept(&desk, "/a/late").acl, ACL_OPEN);
+    assert_int_equal(kept(&desk, "/a/soon").owner, SESSION + 1);
     assert_non_null(at(&desk, "/zookeeper/quota"));
     assert_non_null(at(&desk, "/zookeeper/config"));
 
@@ -456,12 +463,12 @@ static void deleting_what_has_come_back_takes_all_below(void **state)
     add_txn(&desk, 10, SESSION, OP_CREATE, NO_DIGEST);
     put(&desk, "log.5", text_slice(&desk.log));
     assert_int_equal(import(&desk, false), OK);
-    assert_int_equal(at(&desk, "/a")->czxid, 6);
-    assert_int_equal(at(&desk, "/a")->cversion, 1);
-    assert_int_equal(at(&desk, "/a/x")->czxid, 7);
-    assert_true(slice_is(znode_data(at(&desk, "/a/x")), "d"));
-    assert_int_equal(at(&desk, "/e")->owner, SESSION);
-    assert_int_equal(at(&desk, "/")->cversion, 11);
+    assert_int_equal(kept(&desk, "/a").czxid, 6);
+    assert_int_equal(kept(&desk, "/a").cversion, 1);
+    assert_int_equal(kept(&desk, "/a/x").czxid, 7);
+    assert_true(slice_is(znode_data(&desk.machine.tree, at(&desk, "/a/x")), "d"));
+    assert_int_equal(kept(&desk, "/e").owner, SESSION);
+    assert_int_equal(kept(&desk, "/").cversion, 11);
     desk_free(&desk);
 }
 
@@ -533,9 +540,9 @@ static void a_quota_is_counted_anew(void **state)
     create(&desk, 5, "/zookeeper/quota/a/zookeeper_stats", 2);
     assert_int_equal(import_log(&desk, false), OK);
     const struct znode *stats = at(&desk, "/zookeeper/quota/a/zookeeper_stats");
-    assert_true(slice_is(znode_data(stats), "count=2,bytes=2"));
-    assert_int_equal(stats->version, 0);
-    assert_int_equal(stats->mzxid, 5);
+    assert_true(slice_is(znode_data(&desk.machine.tree, stats), "count=2,bytes=2"));
+    assert_int_equal(kept(&desk, "/zookeeper/quota/a/zookeeper_stats").version, 0);
+    assert_int_equal(kept(&desk, "/zookeeper/quota/a/zookeeper_stats").mzxid, 5);
     desk_free(&desk);
 }
 

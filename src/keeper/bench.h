@@ -164,5 +164,5 @@ static inline struct stat bench_stat(struct bench *bench, const char *path)
 {
     struct znode *node = tree_find(&bench->machine.tree, slice_of(path));
     assert_non_null(node);
-    return znode_stat(node);
+    return znode_stat(&bench->machine.tree, node);
 }

@@ -92,7 +92,7 @@ static void set_one(struct conn *conn, enum set_kind kind, struct slice path, in
     case SET_DATA:
         if (!node) {
             send_event(conn, EVENT_DELETED, NO_ZXID, path);
-        } else if (node->mzxid > seen_zxid) {
+        } else if (znode_kept(&conn->keeper->machine.tree, node).mzxid > seen_zxid) {
             send_event(conn, EVENT_DATA_CHANGED, NO_ZXID, path);
         } else {
             arm(conn, path, WATCH_DATA);
@@ -108,7 +108,7 @@ static void set_one(struct conn *conn, enum set_kind kind, struct slice path, in
     case SET_CHILD:
         if (!node) {
             send_event(conn, EVENT_DELETED, NO_ZXID, path);
-        } else if (node->pzxid > seen_zxid) {
+        } else if (znode_kept(&conn->keeper->machine.tree, node).pzxid > seen_zxid) {
             send_event(conn, EVENT_CHILDREN_CHANGED, NO_ZXID, path);
         } else {
             arm(conn, path, WATCH_CHILD);

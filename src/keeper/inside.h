@@ -206,7 +206,7 @@ struct keeper {
     struct loop_message saver_message;
     bool is_saver_posted;
     struct loop_timer reaper;
-    size_t reaper_slot;
+    uint64_t reaper_at; /* tree_next */
     struct loop_timer trim;
     size_t freed_bytes, trim_freed_bytes;
     int trim_waits;

@@ -78,12 +78,13 @@ static void events_cut(struct machine *machine, size_t count)
 static bool permits(const struct apply *apply, const struct znode *node, int perm)
 {
     if (apply->entry->flags & ENTRY_SKIP_ACL) return true;
-    return acl_permits(acl_bytes(&apply->machine->tree.acls, node->acl), perm, &apply->entry->ids);
+    return acl_permits(acl_bytes(&apply->machine->tree.acls, znode_acl(&apply->machine->tree, node)), perm,
+                       &apply->entry->ids);
 }
 
-static void add_stat(const struct znode *node, struct text *out)
+static void add_stat(const struct tree *tree, const struct znode *node, struct text *out)
 {
-    struct stat stat = znode_stat(node);
+    struct stat stat = znode_stat(tree, node);
     uint8_t bytes[STAT_SIZE];
     stat_encode(&stat, bytes);
     text_add(out, (struct slice){bytes, sizeof bytes});
@@ -113,11 +114,6 @@ static enum error within_quota(const struct apply *apply, struct slice path, int
     enum error err = quota ? quota_check(tree, quota, bytes_more, count_more, &is_over) : OK;
     if (is_over) text_add(&apply->machine->outcome.over_quota, path);
     return err;
-}
-
-static int64_t size_of(const struct znode *node)
-{
-    return node->data_size > 0 ? node->data_size : 0;
 }
 
 enum create_flags {
@@ -177,13 +173,14 @@ static enum error apply_create(struct apply *apply, const struct request *reques
     text_add(path, request->path);
     bool is_sequential = request->flags == FLAG_SEQUENTIAL || request->flags == FLAG_EPHEMERAL_SEQUENTIAL ||
                          request->flags == FLAG_TTL_SEQUENTIAL;
-    if (is_sequential) text_addf(path, "%010d", parent->cversion);
+    if (is_sequential) text_addf(path, "%010d", znode_kept(tree, parent).cversion);
     assert(!path->failed);
     if (!path_is_valid(text_slice(path))) return ERR_ZK_BAD_ARGUMENTS;
     bool is_split = path_split(text_slice(path), &parent_path, &name);
     assert(is_split);
+    if (name.size > ZNODE_NAME_MAX) return ERR_ZK_BAD_ARGUMENTS;
     if (name.size == 0 || tree_child(tree, parent, name)) return ERR_ZK_NODE_EXISTS; /* "/" exists */
-    if (znode_owner_kind(parent) == OWNER_SESSION) return ERR_ZK_NO_CHILDREN_FOR_EPHEMERALS;
+    if (znode_owner_kind(tree, parent) == OWNER_SESSION) return ERR_ZK_NO_CHILDREN_FOR_EPHEMERALS;
     err = within_quota(apply, text_slice(path), (int64_t)request->data.size, 1);
     if (err != OK) return err;
 
@@ -200,9 +197,9 @@ static enum error apply_create(struct apply *apply, const struct request *reques
         wanted.ephemerals = &machine_session(machine, apply->entry->session)->ephemerals;
     }
     struct znode *node = tree_create(tree, parent, &wanted);
-    apply_event(apply, EVENT_CREATED, text_slice(path), node->acl, parent->acl);
+    apply_event(apply, EVENT_CREATED, text_slice(path), znode_acl(tree, node), znode_acl(tree, parent));
     jute_add_bytes(out, text_slice(path));
-    if (request->op != OP_CREATE) add_stat(node, out);
+    if (request->op != OP_CREATE) add_stat(tree, node, out);
     quota_made(tree, node);
     quota_add(tree, text_slice(path), (int64_t)request->data.size, 1);
     return OK;
@@ -228,10 +225,10 @@ static enum error apply_delete(struct apply *apply, const struct request *reques
     if (!permits(apply, parent, ACL_DELETE)) return ERR_ZK_NO_AUTH;
     struct znode *node = tree_find(tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;
-    if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
-    if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
-    apply_event(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
-    int64_t size = size_of(node);
+    if (!version_fits(request->version, znode_kept(tree, node).version)) return ERR_ZK_BAD_VERSION;
+    if (znode_child_count(tree, node) > 0) return ERR_ZK_NOT_EMPTY;
+    apply_event(apply, EVENT_DELETED, request->path, znode_acl(tree, node), znode_acl(tree, parent));
+    int64_t size = znode_data_size(node);
     tree_delete(tree, node, apply->zxid);
     quota_add(tree, request->path, -size, -1);
     return OK;
@@ -245,10 +242,10 @@ static enum error apply_delete_container(struct apply *apply, const struct reque
     if (err != OK) return err;
     struct znode *node = tree_find(tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;
-    if (znode_child_count(node) > 0) return ERR_ZK_NOT_EMPTY;
-    if (znode_owner_kind(node) == OWNER_SESSION) return ERR_ZK_BAD_VERSION;
-    apply_event(apply, EVENT_DELETED, request->path, node->acl, parent->acl);
-    int64_t size = size_of(node);
+    if (znode_child_count(tree, node) > 0) return ERR_ZK_NOT_EMPTY;
+    if (znode_owner_kind(tree, node) == OWNER_SESSION) return ERR_ZK_BAD_VERSION;
+    apply_event(apply, EVENT_DELETED, request->path, znode_acl(tree, node), znode_acl(tree, parent));
+    int64_t size = znode_data_size(node);
     tree_delete(tree, node, apply->zxid);
     quota_add(tree, request->path, -size, -1);
     return OK;
@@ -261,13 +258,13 @@ static enum error apply_set_data(struct apply *apply, const struct request *requ
     struct znode *node = tree_find(tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;
     if (!permits(apply, node, ACL_WRITE)) return ERR_ZK_NO_AUTH;
-    int64_t bytes_more = (int64_t)request->data.size - size_of(node);
+    int64_t bytes_more = (int64_t)request->data.size - znode_data_size(node);
     enum error err = within_quota(apply, request->path, bytes_more, 0);
     if (err != OK) return err;
-    if (!version_fits(request->version, node->version)) return ERR_ZK_BAD_VERSION;
+    if (!version_fits(request->version, znode_kept(tree, node).version)) return ERR_ZK_BAD_VERSION;
     tree_set_data(tree, node, request->data, apply->zxid, apply->entry->time_ms);
-    apply_event(apply, EVENT_DATA_CHANGED, request->path, node->acl, node->acl);
-    add_stat(node, out);
+    apply_event(apply, EVENT_DATA_CHANGED, request->path, znode_acl(tree, node), znode_acl(tree, node));
+    add_stat(tree, node, out);
     quota_add(tree, request->path, bytes_more, 0);
     return OK;
 }
@@ -278,22 +275,24 @@ static enum error apply_set_acl(struct apply *apply, const struct request *reque
     if (!path_is_valid(request->path)) return ERR_ZK_BAD_ARGUMENTS;
     enum error err = fix_acl(apply, request->acl);
     if (err != OK) return err;
-    struct znode *node = tree_find(&machine->tree, request->path);
+    struct tree *tree = &machine->tree;
+    struct znode *node = tree_find(tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;
     if (!permits(apply, node, ACL_ADMIN)) return ERR_ZK_NO_AUTH;
-    if (!version_fits(request->version, node->aversion)) return ERR_ZK_BAD_VERSION;
-    tree_set_acl(&machine->tree, node, acl_intern(&machine->tree.acls, text_slice(&machine->scratch)));
-    add_stat(node, out);
+    if (!version_fits(request->version, znode_kept(tree, node).aversion)) return ERR_ZK_BAD_VERSION;
+    tree_set_acl(tree, node, acl_intern(&tree->acls, text_slice(&machine->scratch)));
+    add_stat(tree, node, out);
     return OK;
 }
 
 static enum error apply_check(struct apply *apply, const struct request *request)
 {
     if (!path_is_valid(request->path)) return ERR_ZK_BAD_ARGUMENTS;
-    struct znode *node = tree_find(&apply->machine->tree, request->path);
+    const struct tree *tree = &apply->machine->tree;
+    const struct znode *node = tree_find(tree, request->path);
     if (!node) return ERR_ZK_NO_NODE;
     if (!permits(apply, node, ACL_READ)) return ERR_ZK_NO_AUTH;
-    return version_fits(request->version, node->version) ? OK : ERR_ZK_BAD_VERSION;
+    return version_fits(request->version, znode_kept(tree, node).version) ? OK : ERR_ZK_BAD_VERSION;
 }
 
 /* A request's record. False when it cannot be read or has no path. */

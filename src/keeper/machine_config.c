@@ -40,9 +40,10 @@ enum error apply_reconfig(struct apply *apply, struct text *out)
     text_addf(&machine->scratch, "version=%llx", (unsigned long long)apply->zxid);
     assert(!machine->scratch.failed);
     tree_set_data(&machine->tree, node, text_slice(&machine->scratch), apply->zxid, apply->entry->time_ms);
-    apply_event(apply, EVENT_DATA_CHANGED, path, node->acl, node->acl);
-    jute_add_bytes(out, znode_data(node));
-    struct stat stat = znode_stat(node);
+    apply_event(apply, EVENT_DATA_CHANGED, path, znode_acl(&machine->tree, node),
+                znode_acl(&machine->tree, node));
+    jute_add_bytes(out, znode_data(&machine->tree, node));
+    struct stat stat = znode_stat(&machine->tree, node);
     uint8_t encoded[STAT_SIZE];
     stat_encode(&stat, encoded);
     text_add(out, (struct slice){encoded, sizeof encoded});

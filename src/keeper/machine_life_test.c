@@ -120,13 +120,13 @@ static void compare(struct bench *bench, const struct model *model, uint64_t see
         const struct model_node *want = &model->nodes[i];
         struct znode *node = tree_find(&machine->tree, slice_of(want->path));
         if (!node) fail_msg("seed %llu step %d: no %s", (unsigned long long)seed, step, want->path);
-        struct stat stat = znode_stat(node);
+        struct stat stat = znode_stat(&machine->tree, node);
         int children =
             model_children(model, want->path) + (want->path[0] == 0); /* the root: /zookeeper, too */
         bool is_same = stat.czxid == want->czxid && stat.mzxid == want->mzxid && stat.pzxid == want->pzxid &&
                        stat.ephemeral_owner == want->owner && stat.version == want->version &&
                        stat.cversion == 2 * want->creations - children && stat.child_count == children &&
-                       slice_is(znode_data(node), want->data);
+                       slice_is(znode_data(&machine->tree, node), want->data);
         if (!is_same) fail_msg("seed %llu step %d: %s differs", (unsigned long long)seed, step, want->path);
     }
 }
@@ -243,23 +243,24 @@ static void digest_is_that_of_every_znode(const struct tree *tree)
 {
     uint64_t sum = 0;
     struct text bytes = {0};
-    for (size_t i = 0; i < tree->slot_count; i++) {
-        const struct znode *node = tree->slots[i];
-        if (!node) continue;
+    uint64_t at = 0;
+    const struct znode *node;
+    while ((node = tree_next(tree, &at))) {
+        struct stat_kept kept = znode_kept(tree, node);
         text_reset(&bytes);
-        tree_path(node, &bytes);
+        tree_path(tree, node, &bytes);
         if (bytes.size > 11 && memcmp(bytes.data, "/zookeeper/", 11) == 0) continue;
         if (!node->parent) text_reset(&bytes); /* the root's path is empty */
-        text_add(&bytes, znode_data(node));
-        text_add_be64(&bytes, (uint64_t)node->czxid);
-        text_add_be64(&bytes, (uint64_t)node->mzxid);
-        text_add_be64(&bytes, (uint64_t)node->pzxid);
-        text_add_be64(&bytes, (uint64_t)node->ctime_ms);
-        text_add_be64(&bytes, (uint64_t)node->mtime_ms);
-        text_add_be32(&bytes, (uint32_t)node->version);
-        text_add_be32(&bytes, (uint32_t)node->cversion);
-        text_add_be32(&bytes, (uint32_t)node->aversion);
-        text_add_be64(&bytes, (uint64_t)node->owner);
+        text_add(&bytes, znode_data(tree, node));
+        text_add_be64(&bytes, (uint64_t)kept.czxid);
+        text_add_be64(&bytes, (uint64_t)kept.mzxid);
+        text_add_be64(&bytes, (uint64_t)kept.pzxid);
+        text_add_be64(&bytes, (uint64_t)kept.ctime_ms);
+        text_add_be64(&bytes, (uint64_t)kept.mtime_ms);
+        text_add_be32(&bytes, (uint32_t)kept.version);
+        text_add_be32(&bytes, (uint32_t)kept.cversion);
+        text_add_be32(&bytes, (uint32_t)kept.aversion);
+        text_add_be64(&bytes, (uint64_t)kept.owner);
         sum += crc32_legacy(0, bytes.data, bytes.size);
     }
     text_free(&bytes);
@@ -490,7 +491,7 @@ static void gaps_of_deleted_znodes_end_with_a_restart(void **state)
     struct machine restored;
     assert_int_equal(restore(&restored, chunks), OK);
     assert_true(machine_digest(&restored) == machine_digest(&bench.machine));
-    assert_int_equal(restored.tree.slot_count, 5);
+    assert_int_equal(restored.tree.count, 5);
     machine_free(&restored);
     text_free(&chunks->bytes);
     free(chunks);

@@ -28,12 +28,13 @@ bool machine_may_read(const struct machine *machine, uint32_t acl, const struct 
 static bool permits(const struct machine *machine, const struct read_request *request,
                     const struct znode *node, int perms)
 {
-    return request->skips_acl || acl_permits(acl_bytes(&machine->tree.acls, node->acl), perms, &request->ids);
+    return request->skips_acl ||
+           acl_permits(acl_bytes(&machine->tree.acls, znode_acl(&machine->tree, node)), perms, &request->ids);
 }
 
-static void add_stat(const struct znode *node, struct text *out)
+static void add_stat(const struct tree *tree, const struct znode *node, struct text *out)
 {
-    struct stat stat = znode_stat(node);
+    struct stat stat = znode_stat(tree, node);
     uint8_t bytes[STAT_SIZE];
     stat_encode(&stat, bytes);
     text_add(out, (struct slice){bytes, sizeof bytes});
@@ -59,7 +60,7 @@ static enum error read_exists(const struct machine *machine, const struct read_r
     enum error err = find(machine, request, path, ACL_READ, &node);
     if (wants_watch && (err == OK || err == ERR_ZK_NO_NODE))
         request->watch(request->context, READ_WATCH_DATA, path);
-    if (err == OK) add_stat(node, out);
+    if (err == OK) add_stat(&machine->tree, node, out);
     return err;
 }
 
@@ -70,8 +71,8 @@ static enum error read_data(const struct machine *machine, const struct read_req
     enum error err = find(machine, request, path, ACL_READ, &node);
     if (err != OK) return err;
     if (wants_watch) request->watch(request->context, READ_WATCH_DATA, path);
-    jute_add_bytes(out, znode_data(node));
-    add_stat(node, out);
+    jute_add_bytes(out, znode_data(&machine->tree, node));
+    add_stat(&machine->tree, node, out);
     return OK;
 }
 
@@ -82,11 +83,12 @@ static enum error read_children(const struct machine *machine, const struct read
     enum error err = find(machine, request, path, ACL_READ, &node);
     if (err != OK) return err;
     if (wants_watch) request->watch(request->context, READ_WATCH_CHILDREN, path);
-    text_add_be32(out, znode_child_count(node));
-    for (const struct znode *child = znode_first_child(node); child; child = child->next) {
+    text_add_be32(out, znode_child_count(&machine->tree, node));
+    size_t at = 0;
+    for (const struct znode *child; (child = znode_next_child(&machine->tree, node, &at));) {
         jute_add_bytes(out, znode_name(child));
     }
-    if (wants_stat) add_stat(node, out);
+    if (wants_stat) add_stat(&machine->tree, node, out);
     return OK;
 }
 
@@ -96,13 +98,13 @@ static enum error read_acl(const struct machine *machine, const struct read_requ
     struct znode *node;
     enum error err = find(machine, request, path, ACL_READ | ACL_ADMIN, &node);
     if (err != OK) return err;
-    struct slice list = acl_bytes(&machine->tree.acls, node->acl);
+    struct slice list = acl_bytes(&machine->tree.acls, znode_acl(&machine->tree, node));
     if (permits(machine, request, node, ACL_ADMIN)) {
         text_add(out, list);
     } else {
         acl_mask(list, out);
     }
-    add_stat(node, out);
+    add_stat(&machine->tree, node, out);
     return OK;
 }
 
@@ -124,9 +126,9 @@ static void read_ephemerals(const struct machine *machine, const struct read_req
     text_add_be32(out, 0);
     struct text path = {0};
     for (const struct znode *node = session ? session->ephemerals.first : NULL; node;
-         node = node->ephemeral->next) {
+         node = znode_next_ephemeral(&machine->tree, node)) {
         text_reset(&path);
-        tree_path(node, &path);
+        tree_path(&machine->tree, node, &path);
         bool is_below = path.size >= prefix.size && memcmp(path.data, prefix.data, prefix.size) == 0;
         if (!wants_all && !is_below) continue;
         jute_add_bytes(out, text_slice(&path));
@@ -216,7 +218,8 @@ enum error machine_read(const struct machine *machine, const struct read_request
     case OP_GET_ALL_CHILDREN_NUMBER:
         err = find(machine, request, path, ACL_READ, &node);
         /* Of "/" ZooKeeper does not count the root itself, of "", which is the same znode, it does. */
-        if (err == OK) text_add_be32(out, (uint32_t)(znode_descendant_count(node) + (path.size == 0)));
+        if (err == OK)
+            text_add_be32(out, (uint32_t)(znode_descendant_count(&machine->tree, node) + (path.size == 0)));
         return err;
     default: return ERR_ZK_UNIMPLEMENTED;
     }

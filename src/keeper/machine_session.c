@@ -96,9 +96,10 @@ enum error apply_close_session(struct apply *apply)
     while (session->ephemerals.first) {
         struct znode *node = session->ephemerals.first;
         text_reset(&machine->path);
-        tree_path(node, &machine->path);
-        apply_event(apply, EVENT_DELETED, text_slice(&machine->path), node->acl, node->parent->acl);
-        int64_t size = node->data_size > 0 ? node->data_size : 0;
+        tree_path(&machine->tree, node, &machine->path);
+        apply_event(apply, EVENT_DELETED, text_slice(&machine->path), znode_acl(&machine->tree, node),
+                    znode_acl(&machine->tree, znode_parent(&machine->tree, node)));
+        int64_t size = znode_data_size(node);
         tree_delete(&machine->tree, node, apply->zxid);
         quota_add(&machine->tree, text_slice(&machine->path), -size, -1);
     }

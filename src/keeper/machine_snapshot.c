@@ -8,8 +8,8 @@
 
 /* A chunk is one kind of record, several of them: the kind, then the records to the chunk's end. */
 enum chunk_kind { CHUNK_HEADER = 'H', CHUNK_ACLS = 'A', CHUNK_SESSIONS = 'S', CHUNK_ZNODES = 'Z' };
-/* Format 2 adds the tree's digest to the header and its attachment to each session. */
-enum { SNAPSHOT_FORMAT = 2, CHUNK_BYTES = 64 << 10 };
+/* Format 2 adds the tree's digest to the header and its attachment to each session; format 3 writes znodes shorter. */
+enum { SNAPSHOT_FORMAT = ZNODE_FORMAT, CHUNK_BYTES = 64 << 10 };
 
 struct machine_saver {
     void (*write)(void *context, struct slice chunk);
@@ -42,9 +42,9 @@ static struct text *saver_record(struct machine_saver *saver, enum chunk_kind ki
     return &saver->chunk;
 }
 
-static void save_znode(void *context, const struct znode *node)
+static void save_znode(void *context, const struct tree *tree, const struct znode *node)
 {
-    znode_encode(node, saver_record(context, CHUNK_ZNODES));
+    znode_encode(tree, node, saver_record(context, CHUNK_ZNODES));
 }
 
 void machine_snapshot_begin(struct machine *machine, void (*write)(void *context, struct slice chunk),
@@ -62,7 +62,7 @@ void machine_snapshot_begin(struct machine *machine, void (*write)(void *context
     text_add_be32(out, SNAPSHOT_FORMAT);
     text_add_be64(out, (uint64_t)machine->zxid);
     text_add_be64(out, (uint64_t)machine->last_session);
-    text_add_be64(out, tree->slot_count);
+    text_add_be64(out, (uint64_t)tree->count);
     text_add_be64(out, (uint64_t)tree->count);
     text_add_be64(out, machine->sessions.count);
     text_add_be64(out, tree->digest);
@@ -106,13 +106,13 @@ static enum error restore_header(struct machine *machine, struct jute *in)
     list_init(&machine->session_list);
     machine->zxid = jute_long(in);
     machine->last_session = jute_long(in);
-    jute_long(in); /* slots in use then: of interest to people only */
+    jute_long(in); /* of interest to people only */
     struct machine_restoring *restoring = &machine->restoring;
     *restoring = (struct machine_restoring){.is_running = true, .format = format};
     restoring->znode_count = jute_long(in);
     restoring->session_count = jute_long(in);
     if (format >= 2) restoring->digest = (uint64_t)jute_long(in);
-    tree_restore_begin(&machine->tree, machine->zxid);
+    tree_restore_begin(&machine->tree, machine->zxid, format);
     bool is_spent = session_id_is_given(machine, -1); /* no id is left: nobody gets that far */
     return in->is_bad || machine->zxid < 0 || is_spent ? ERR_CORRUPT : OK;
 }

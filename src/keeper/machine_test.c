@@ -172,12 +172,14 @@ static void stat_tells_what_happened(void **state)
     add_set_data(&bench.body, SLICE("/p"), SLICE_NULL, -1);
     bench_apply(&bench, OP_SET_DATA, session, text_slice(&bench.body));
     assert_int_equal(bench_stat(&bench, "/p").data_length, 0);
-    assert_null(znode_data(tree_find(&bench.machine.tree, SLICE("/p"))).data); /* null is not empty */
+    assert_null(znode_data(&bench.machine.tree, tree_find(&bench.machine.tree, SLICE("/p")))
+                    .data); /* null is not empty */
 
     struct znode *node = tree_find(&bench.machine.tree, SLICE("/p"));
-    node->version = INT32_MAX;
+    struct znode_more *more = znode_more(&bench.machine.tree, node);
+    more->version = INT32_MAX;
     bench_set(&bench, session, "/p", "", INT32_MAX);
-    assert_int_equal(node->version, INT32_MIN);
+    assert_int_equal(more->version, INT32_MIN);
     bench_free(&bench);
 }
 
@@ -201,7 +203,7 @@ static void sequences_count_all_creations(void **state)
     assert_true(slice_is(created_path(&bench), "/q/0000000002"));
 
     struct znode *parent = tree_find(&bench.machine.tree, SLICE("/q"));
-    parent->cversion = INT32_MAX;
+    znode_more(&bench.machine.tree, parent)->cversion = INT32_MAX;
     bench_create(&bench, session, "/q/n-", "", 2);
     assert_true(slice_is(created_path(&bench), "/q/n-2147483647"));
     bench_create(&bench, session, "/q/n-", "", 2);
@@ -449,7 +451,8 @@ static void acls_rule(void **state)
     assert_int_equal(bench_set(&bench, session, "/r0", "x", -1), OK);
     assert_int_equal(bench_create_acl(&bench, session, "/auth", ACL_READ | ACL_WRITE, "auth", ""), OK);
     struct slice list =
-        acl_bytes(&bench.machine.tree.acls, tree_find(&bench.machine.tree, SLICE("/auth"))->acl);
+        acl_bytes(&bench.machine.tree.acls,
+                  znode_acl(&bench.machine.tree, tree_find(&bench.machine.tree, SLICE("/auth"))));
     assert_int_equal(get_be32(list.data), 2);
 
     /* Without ADMIN the hash is not shown. */
@@ -495,7 +498,8 @@ static void long_acls_are_made_canonical_quickly(void **state)
     text_add_be32(&bench.body, 0);
     assert_int_equal(bench_apply(&bench, OP_CREATE, session, text_slice(&bench.body)), OK);
     struct slice list =
-        acl_bytes(&bench.machine.tree.acls, tree_find(&bench.machine.tree, SLICE("/long"))->acl);
+        acl_bytes(&bench.machine.tree.acls,
+                  znode_acl(&bench.machine.tree, tree_find(&bench.machine.tree, SLICE("/long"))));
     assert_int_equal(get_be32(list.data), 15000);
     bench_free(&bench);
 }

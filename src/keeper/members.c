@@ -34,7 +34,7 @@ const struct quorum_member *members_find(const struct keeper *keeper, int32_t id
 static struct slice config_data(const struct keeper *keeper)
 {
     const struct znode *node = tree_find(&keeper->machine.tree, SLICE("/zookeeper/config"));
-    return node ? znode_data(node) : SLICE_NULL;
+    return node ? znode_data(&keeper->machine.tree, node) : SLICE_NULL;
 }
 
 /* The lines without the version, which is 0 where there is none. */
@@ -242,7 +242,8 @@ static bool may_write_config(const struct keeper *keeper, const struct auth_ids 
 {
     const struct znode *node = tree_find(&keeper->machine.tree, SLICE("/zookeeper/config"));
     return keeper->config.skip_acl ||
-           (node && acl_permits(acl_bytes(&keeper->machine.tree.acls, node->acl), ACL_WRITE, ids));
+           (node && acl_permits(acl_bytes(&keeper->machine.tree.acls, znode_acl(&keeper->machine.tree, node)),
+                                ACL_WRITE, ids));
 }
 
 static enum error check(struct keeper *keeper, const struct entry *entry, struct keeper_servers *next)

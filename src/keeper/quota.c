@@ -106,7 +106,7 @@ static void figures_print(struct figures *figures, struct text *out)
 struct znode *quota_of(const struct tree *tree, struct slice path)
 {
     struct znode *at = tree->quotas, *found = NULL;
-    if (!at || znode_child_count(at) == 0) return NULL;
+    if (!at || znode_child_count(tree, at) == 0) return NULL;
     while (path.size > 0 && at) {
         path.data++, path.size--; /* the '/' */
         at = tree_child(tree, at, take_until(&path, "/"));
@@ -122,13 +122,13 @@ enum error quota_check(const struct tree *tree, const struct znode *quota, int64
     struct figures may, has;
     *is_over = false;
     if (!limits) return OK;
-    if (!figures_parse(znode_data(limits), &may)) return ERR_ZK_MARSHALLING;
+    if (!figures_parse(znode_data(tree, limits), &may)) return ERR_ZK_MARSHALLING;
     int64_t count_hard = figure_get(&may, "countHardLimit"), bytes_hard = figure_get(&may, "byteHardLimit");
     int64_t count_max = count_hard > -1 ? count_hard : figure_get(&may, "count");
     int64_t bytes_max = bytes_hard > -1 ? bytes_hard : figure_get(&may, "bytes");
     bool counts = count_more != 0 && count_max > -1, weighs = bytes_more != 0 && bytes_max > -1;
     if (!stats || (!counts && !weighs)) return OK;
-    if (!figures_parse(znode_data(stats), &has)) return ERR_ZK_MARSHALLING;
+    if (!figures_parse(znode_data(tree, stats), &has)) return ERR_ZK_MARSHALLING;
     bool is_full = counts && figure_get(&has, "count") + count_more > count_max;
     bool is_heavy = weighs && figure_get(&has, "bytes") + bytes_more > bytes_max;
     *is_over = is_full || is_heavy;
@@ -151,7 +151,7 @@ void quota_add(struct tree *tree, struct slice path, int64_t bytes_more, int64_t
     struct znode *stats = quota ? tree_child(tree, quota, STATS) : NULL;
     struct figures figures;
     /* What a client wrote there and is no figures stays as it is. */
-    if (!stats || !figures_parse(znode_data(stats), &figures)) return;
+    if (!stats || !figures_parse(znode_data(tree, stats), &figures)) return;
     uint64_t count = (uint64_t)figure_get(&figures, "count") + (uint64_t)count_more;
     uint64_t bytes = (uint64_t)figure_get(&figures, "bytes") + (uint64_t)bytes_more;
     if (!figure_set(&figures, SLICE("count"), (int64_t)count)) return;
@@ -163,33 +163,29 @@ void quota_add(struct tree *tree, struct slice path, int64_t bytes_more, int64_t
 static const struct znode *ruled(const struct tree *tree, const struct znode *quota)
 {
     if (quota == tree->quotas) return tree->root;
-    const struct znode *parent = ruled(tree, quota->parent);
+    const struct znode *parent = ruled(tree, znode_parent(tree, quota));
     return parent ? tree_child(tree, parent, znode_name(quota)) : NULL;
 }
 
-static bool is_below(const struct znode *node, const struct znode *ancestor)
+static bool is_below(const struct tree *tree, const struct znode *node, const struct znode *ancestor)
 {
-    while (node && node != ancestor) node = node->parent;
+    while (node && node != ancestor) node = znode_parent(tree, node);
     return node != NULL;
 }
 
 void quota_made(struct tree *tree, struct znode *node)
 {
-    struct znode *quota = node->parent;
-    if (!tree->quotas || !slice_equal(znode_name(node), STATS) || !is_below(quota, tree->quotas)) return;
+    struct znode *quota = znode_parent(tree, node);
+    if (!tree->quotas || !slice_equal(znode_name(node), STATS) || !is_below(tree, quota, tree->quotas))
+        return;
     if (quota == tree->quotas) return; /* the root has none */
     const struct znode *top = ruled(tree, quota);
     struct figures figures = {0};
     int64_t bytes = 0, count = 0;
     for (const struct znode *at = top; at;) {
         count++;
-        bytes += at->data_size > 0 ? at->data_size : 0;
-        const struct znode *next = znode_first_child(at);
-        while (!next && at != top) {
-            next = at->next;
-            if (!next) at = at->parent;
-        }
-        at = next;
+        bytes += znode_data_size(at);
+        at = znode_next_below(tree, top, at);
     }
     bool has_room =
         figure_set(&figures, SLICE("count"), count) && figure_set(&figures, SLICE("bytes"), bytes);

@@ -113,19 +113,22 @@ void reaper_consider(struct keeper *keeper)
 
 static bool is_over(const struct keeper *keeper, const struct znode *node, int64_t wall_ms)
 {
-    int kind = znode_owner_kind(node);
-    if ((kind != OWNER_IS_CONTAINER && kind != OWNER_IS_TTL) || znode_child_count(node) > 0) return false;
-    int64_t age_ms = wall_ms - node->mtime_ms;
-    if (kind == OWNER_IS_TTL) return age_ms > (node->owner & ~OWNER_TTL_MASK);
+    const struct tree *tree = &keeper->machine.tree;
+    int kind = znode_owner_kind(tree, node);
+    if ((kind != OWNER_IS_CONTAINER && kind != OWNER_IS_TTL) || znode_child_count(tree, node) > 0)
+        return false;
+    struct stat_kept kept = znode_kept(tree, node);
+    int64_t age_ms = wall_ms - kept.mtime_ms;
+    if (kind == OWNER_IS_TTL) return age_ms > (kept.owner & ~OWNER_TTL_MASK);
     int64_t never_used_ms = keeper->config.container_never_used_ms;
-    return node->cversion > 0 || (never_used_ms > 0 && age_ms > never_used_ms);
+    return kept.cversion > 0 || (never_used_ms > 0 && age_ms > never_used_ms);
 }
 
 static bool reap(struct keeper *keeper, const struct znode *node, struct text *path, struct text *body)
 {
     text_reset(path);
     text_reset(body);
-    tree_path(node, path);
+    tree_path(&keeper->machine.tree, node, path);
     jute_add_bytes(body, text_slice(path));
     return !body->failed && request_submit_own(keeper, OP_DELETE_CONTAINER, 0, text_slice(body)) == OK;
 }
@@ -140,9 +143,12 @@ void reaper_run(struct loop_timer *timer)
     int per_minute = keeper->config.container_per_minute;
     int most = per_minute < 60 ? 1 : per_minute / 60, reaped = 0;
     struct text path = {0}, body = {0};
-    for (size_t looked = 1; keeper->reaper_slot < tree->slot_count && reaped < most; looked++) {
-        const struct znode *node = tree->slots[keeper->reaper_slot++];
-        bool is_due = node && is_over(keeper, node, wall_ms);
+    bool is_done = false;
+    for (size_t looked = 1; reaped < most; looked++) {
+        const struct znode *node = tree_next(tree, &keeper->reaper_at);
+        is_done = !node;
+        if (is_done) break;
+        bool is_due = is_over(keeper, node, wall_ms);
         if (is_due && !reap(keeper, node, &path, &body)) break;
         reaped += is_due;
         if ((is_due || looked % SLOTS_AT_ONCE == 0) && loop_clock_us(keeper->loop) - begun_us > SLICE_US)
@@ -150,9 +156,8 @@ void reaper_run(struct loop_timer *timer)
     }
     text_free(&path);
     text_free(&body);
-    bool is_done = keeper->reaper_slot >= tree->slot_count;
     int64_t pause_ms = (int64_t)reaped * 60000 / per_minute;
-    if (is_done) keeper->reaper_slot = 0;
+    if (is_done) keeper->reaper_at = 0;
     if (is_done && pause_ms < keeper->config.container_check_ms) pause_ms = keeper->config.container_check_ms;
     loop_timer_start(keeper->loop, &keeper->reaper, pause_ms > 0 ? pause_ms : 1);
 }

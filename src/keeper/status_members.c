@@ -113,7 +113,7 @@ void status_add_membership(const struct keeper *keeper, struct text *out)
               SLICE_ARG(line.quorum_port));
     text_addf(out, "peerType=%d\nmembership: \n", self && line.is_observer ? 1 : 0);
     const struct znode *config = tree_find(&keeper->machine.tree, SLICE("/zookeeper/config"));
-    struct slice data = config ? znode_data(config) : SLICE_NULL;
+    struct slice data = config ? znode_data(&keeper->machine.tree, config) : SLICE_NULL;
     if (data.size > 0) {
         text_add(out, data);
         return;

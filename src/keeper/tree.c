@@ -3,11 +3,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/map.h"
 #include "base/vec.h"
 #include "keeper/tree_inside.h"
 
-enum { FIRST_BUCKETS = 64, BUCKETS_MOVED_AT_ONCE = 8 };
+enum { INLINE_MAX = 1024 }; /* a znode with more data than fits into this has it elsewhere */
 
 enum undo_kind { UNDO_CREATE, UNDO_DELETE, UNDO_DATA, UNDO_ACL };
 
@@ -21,7 +20,8 @@ struct undo {
         } parent; /* as it was */
         struct {
             uint8_t *data;
-            int32_t size, version;
+            uint32_t size_or_0;
+            int32_t version;
             int64_t mzxid, mtime_ms;
         } data;
         struct {
@@ -31,48 +31,148 @@ struct undo {
     };
 };
 
-/* --- finding --- */
+/* --- what a znode holds --- */
 
-uint32_t tree_hash_child(const struct znode *parent, struct slice name)
+static bool fits_born(int64_t time_ms)
 {
-    uint64_t hash = hash_bytes(name.data, name.size) + parent->slot * 0x9e3779b97f4a7c15ULL;
-    hash ^= hash >> 32;
-    hash *= 0xd6e8feb86659fd93ULL;
-    return (uint32_t)(hash >> 32);
+    return time_ms >= 0 && time_ms < (int64_t)1 << 42;
 }
 
-void tree_expect_bucket(const struct tree *tree, uint32_t hash)
+struct stat_kept znode_kept(const struct tree *tree, const struct znode *node)
 {
-    __builtin_prefetch(&tree->buckets[hash & (tree->bucket_count - 1)]);
-}
-
-void tree_expect_first(const struct tree *tree, uint32_t hash)
-{
-    const struct znode *first = tree->buckets[hash & (tree->bucket_count - 1)];
-    if (first) __builtin_prefetch(&first->hash);
-}
-
-static struct znode *bucket_find(struct znode *node, const struct znode *parent, struct slice name,
-                                 uint32_t hash)
-{
-    for (; node; node = node->hash_next) {
-        if (node->hash == hash && node->parent == parent && node->name_size == name.size &&
-            memcmp(node->name, name.data, name.size) == 0) {
-            return node;
-        }
+    const struct znode_more *more = znode_more(tree, node);
+    if (!more) {
+        int64_t zxid = node->czxid, time_ms = (int64_t)node->ctime_ms;
+        return (struct stat_kept){
+            .czxid = zxid, .mzxid = zxid, .pzxid = zxid, .ctime_ms = time_ms, .mtime_ms = time_ms};
     }
-    return NULL;
+    return (struct stat_kept){
+        .czxid = node->czxid,
+        .mzxid = more->mzxid,
+        .pzxid = more->pzxid,
+        .ctime_ms = more->ctime_ms,
+        .mtime_ms = more->mtime_ms,
+        .owner = more->owner,
+        .version = more->version,
+        .cversion = more->cversion,
+        .aversion = more->aversion,
+        .acl = more->acl,
+        .order = more->order,
+    };
 }
+
+void znode_keep(struct tree *tree, struct znode *node, const struct stat_kept *kept)
+{
+    node->czxid = kept->czxid;
+    node->ctime_ms = (uint64_t)kept->ctime_ms;
+    bool is_as_born = kept->mzxid == kept->czxid && kept->pzxid == kept->czxid &&
+                      kept->mtime_ms == kept->ctime_ms && fits_born(kept->ctime_ms) && !kept->version &&
+                      !kept->cversion && !kept->aversion && !kept->acl;
+    if (is_as_born && !node->more) return;
+    struct znode_more *more = znode_need_more(tree, node);
+    more->mzxid = kept->mzxid;
+    more->pzxid = kept->pzxid;
+    more->ctime_ms = kept->ctime_ms;
+    more->mtime_ms = kept->mtime_ms;
+    more->version = kept->version;
+    more->cversion = kept->cversion;
+    more->aversion = kept->aversion;
+    more->acl = kept->acl;
+    more->order = kept->order;
+}
+
+uint32_t znode_acl(const struct tree *tree, const struct znode *node)
+{
+    return node->more ? znode_more(tree, node)->acl : ACL_OPEN;
+}
+
+int64_t znode_owner(const struct tree *tree, const struct znode *node)
+{
+    return node->more ? znode_more(tree, node)->owner : 0;
+}
+
+enum owner_kind owner_kind(int64_t owner)
+{
+    if (owner == 0) return OWNER_NONE;
+    if (owner == OWNER_CONTAINER) return OWNER_IS_CONTAINER;
+    if ((owner & OWNER_TTL_MASK) == OWNER_TTL_MASK) return OWNER_IS_TTL;
+    return OWNER_SESSION;
+}
+
+static struct znode_children *children_of(const struct tree *tree, const struct znode *node)
+{
+    const struct znode_more *more = znode_more(tree, node);
+    return more && owner_kind(more->owner) != OWNER_SESSION ? more->children : NULL;
+}
+
+static struct znode_ephemeral *ephemeral_of(const struct tree *tree, const struct znode *node)
+{
+    return znode_more(tree, node)->ephemeral;
+}
+
+uint32_t znode_child_count(const struct tree *tree, const struct znode *node)
+{
+    const struct znode_children *children = children_of(tree, node);
+    return children ? children->count : 0;
+}
+
+static uint8_t *inline_data(struct znode *node)
+{
+    return (uint8_t *)node->name + node->name_size;
+}
+
+struct slice znode_data(const struct tree *tree, const struct znode *node)
+{
+    if (node->data_size_or_0 == 0) return SLICE_NULL;
+    const struct znode_more *more = znode_more(tree, node);
+    return (struct slice){more && more->data ? more->data : (const uint8_t *)node->name + node->name_size,
+                          node->data_size_or_0 - 1};
+}
+
+/* Whatever it had before is gone, or kept by an undo. */
+static void data_assign(struct tree *tree, struct znode *node, struct slice data)
+{
+    size_t room = slabs_piece_size(&tree->nodes, node) - sizeof *node - node->name_size;
+    struct znode_more *more = data.size > room ? znode_need_more(tree, node) : znode_more(tree, node);
+    if (more) more->data = NULL;
+    node->data_size_or_0 = data.data ? (uint32_t)(data.size + 1) & 0x3fffffffu : 0;
+    if (data.size == 0) return;
+    assert(data.size < 0x3fffffff);
+    if (data.size <= room) {
+        memcpy(inline_data(node), data.data, data.size);
+        return;
+    }
+    more->data = malloc(data.size);
+    assert(more->data);
+    memcpy(more->data, data.data, data.size);
+}
+
+struct stat znode_stat(const struct tree *tree, const struct znode *node)
+{
+    struct stat_kept kept = znode_kept(tree, node);
+    int32_t child_count = (int32_t)znode_child_count(tree, node);
+    return (struct stat){
+        .czxid = kept.czxid,
+        .mzxid = kept.mzxid,
+        .ctime_ms = kept.ctime_ms,
+        .mtime_ms = kept.mtime_ms,
+        .version = kept.version,
+        /* Creations and deletions: each deletion is a creation that is no child any more. */
+        .cversion = (int32_t)((uint32_t)kept.cversion * 2 - (uint32_t)child_count),
+        .aversion = kept.aversion,
+        .ephemeral_owner = owner_kind(kept.owner) == OWNER_SESSION ? kept.owner : 0,
+        .data_length = (int32_t)znode_data_size(node),
+        .child_count = child_count,
+        .pzxid = kept.pzxid,
+    };
+}
+
+/* --- finding --- */
 
 struct znode *tree_child(const struct tree *tree, const struct znode *parent, struct slice name)
 {
-    if (tree->bucket_count == 0) return NULL;
-    uint32_t hash = tree_hash_child(parent, name);
-    struct znode *found = bucket_find(tree->buckets[hash & (tree->bucket_count - 1)], parent, name, hash);
-    if (!found && tree->old_bucket_count > 0) {
-        found = bucket_find(tree->old_buckets[hash & (tree->old_bucket_count - 1)], parent, name, hash);
-    }
-    return found;
+    const struct znode_children *children = children_of(tree, parent);
+    return children ? children_find(&tree->nodes, children, name, children_hash(name)) : NULL;
 }
 
 struct znode *tree_find(const struct tree *tree, struct slice path)
@@ -90,191 +190,153 @@ struct znode *tree_find(const struct tree *tree, struct slice path)
     return node;
 }
 
-static void buckets_move(struct tree *tree, size_t count)
-{
-    while (tree->old_bucket_count > 0 && count-- > 0) {
-        struct znode *node = tree->old_buckets[tree->moved_count];
-        tree->old_buckets[tree->moved_count++] = NULL;
-        while (node) {
-            struct znode *next = node->hash_next;
-            struct znode **bucket = &tree->buckets[node->hash & (tree->bucket_count - 1)];
-            node->hash_next = *bucket;
-            *bucket = node;
-            node = next;
-        }
-        if (tree->moved_count == tree->old_bucket_count) {
-            free(tree->old_buckets);
-            tree->old_buckets = NULL;
-            tree->old_bucket_count = tree->moved_count = 0;
-        }
-    }
-}
-
-/* The table doubles, but its znodes move over a few at each insertion: no request pays for a million. */
-static void hash_insert(struct tree *tree, struct znode *node)
-{
-    if ((size_t)tree->count >= tree->bucket_count) {
-        buckets_move(tree, tree->old_bucket_count);
-        size_t grown = tree->bucket_count ? tree->bucket_count * 2 : FIRST_BUCKETS;
-        struct znode **buckets = calloc(grown, sizeof *buckets);
-        assert(buckets);
-        if (tree->bucket_count > 0) {
-            tree->old_buckets = tree->buckets;
-            tree->old_bucket_count = tree->bucket_count;
-            tree->moved_count = 0;
-        }
-        tree->buckets = buckets;
-        tree->bucket_count = grown;
-    }
-    buckets_move(tree, BUCKETS_MOVED_AT_ONCE);
-    node->hash = tree_hash_child(node->parent, znode_name(node));
-    struct znode **bucket = &tree->buckets[node->hash & (tree->bucket_count - 1)];
-    node->hash_next = *bucket;
-    *bucket = node;
-}
-
-static bool bucket_remove(struct znode **at, struct znode *node)
-{
-    for (; *at; at = &(*at)->hash_next) {
-        if (*at == node) {
-            *at = node->hash_next;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void hash_remove(struct tree *tree, struct znode *node)
-{
-    bool was_there = bucket_remove(&tree->buckets[node->hash & (tree->bucket_count - 1)], node);
-    if (!was_there)
-        was_there = bucket_remove(&tree->old_buckets[node->hash & (tree->old_bucket_count - 1)], node);
-    assert(was_there);
-}
-
 /* --- links --- */
 
 void tree_count_znode(struct tree *tree, const struct znode *node, int sign)
 {
     tree->count += sign;
-    tree->data_bytes += sign * ((int64_t)node->name_size + (node->data_size > 0 ? node->data_size : 0));
-    enum owner_kind kind = znode_owner_kind(node);
+    tree->data_bytes += sign * ((int64_t)node->name_size + znode_data_size(node));
+    enum owner_kind kind = znode_owner_kind(tree, node);
     tree->ephemeral_count += kind == OWNER_SESSION ? sign : 0;
     tree->container_count += kind == OWNER_IS_CONTAINER ? sign : 0;
     tree->ttl_count += kind == OWNER_IS_TTL ? sign : 0;
 }
 
-/* Into its parent's children between node->prev and node->next, into its session's list likewise, into the table. */
+static uint32_t id_take(struct tree *tree)
+{
+    return tree->free_id_count > 0 ? tree->free_ids[--tree->free_id_count] : tree->child_ids++;
+}
+
+static void id_give(struct tree *tree, uint32_t id)
+{
+    bool has_room = VEC_RESERVE(tree->free_ids, tree->free_id_count, tree->free_id_capacity);
+    assert(has_room);
+    tree->free_ids[tree->free_id_count++] = id;
+}
+
+struct znode_children *znode_need_children(struct tree *tree, struct znode *node)
+{
+    struct znode_more *more = znode_need_more(tree, node);
+    assert(owner_kind(more->owner) != OWNER_SESSION);
+    if (more->children) return more->children;
+    uint32_t path_crc = znode_path_crc(tree, node);
+    struct znode_children *children = calloc(1, sizeof *children);
+    assert(children);
+    children->id = id_take(tree);
+    children->path_crc = path_crc;
+    more->children = children;
+    return children;
+}
+
+/* Into its session's list between ephemeral->prev and ephemeral->next, and among its parent's children. */
 static void link_between(struct tree *tree, struct znode *node)
 {
-    struct znode *parent = node->parent;
-    if (!parent->children) {
-        parent->children = calloc(1, sizeof *parent->children);
-        assert(parent->children);
-    }
-    *(node->prev ? &node->prev->next : &parent->children->first) = node;
-    *(node->next ? &node->next->prev : &parent->children->last) = node;
-    parent->children->count++;
-    if (znode_owner_kind(node) == OWNER_SESSION) {
-        struct znode_ephemeral *link = node->ephemeral;
-        *(link->prev ? &link->prev->ephemeral->next : &link->list->first) = node;
-        *(link->next ? &link->next->ephemeral->prev : &link->list->last) = node;
+    struct znode *parent = znode_parent(tree, node);
+    children_add(&tree->nodes, znode_need_children(tree, parent), node, children_hash(znode_name(node)));
+    if (znode_owner_kind(tree, node) == OWNER_SESSION) {
+        struct znode_ephemeral *link = ephemeral_of(tree, node);
+        *(link->prev ? &ephemeral_of(tree, link->prev)->next : &link->list->first) = node;
+        *(link->next ? &ephemeral_of(tree, link->next)->prev : &link->list->last) = node;
         link->list->count++;
     }
     tree_count_znode(tree, node, 1);
-    hash_insert(tree, node);
 }
 
 void tree_link_last(struct tree *tree, struct znode *node, struct ephemerals *ephemerals)
 {
-    node->next = NULL;
-    node->prev = node->parent->children ? node->parent->children->last : NULL;
-    if (znode_owner_kind(node) == OWNER_SESSION) {
-        node->ephemeral = malloc(sizeof *node->ephemeral);
-        assert(node->ephemeral && ephemerals);
-        *node->ephemeral = (struct znode_ephemeral){.prev = ephemerals->last, .list = ephemerals};
+    if (znode_owner_kind(tree, node) == OWNER_SESSION) {
+        struct znode_ephemeral *link = malloc(sizeof *link);
+        assert(link && ephemerals);
+        *link = (struct znode_ephemeral){.prev = ephemerals->last, .list = ephemerals};
+        znode_more(tree, node)->ephemeral = link;
     }
     link_between(tree, node);
 }
 
 static void unlink_znode(struct tree *tree, struct znode *node)
 {
-    struct znode *parent = node->parent;
-    *(node->prev ? &node->prev->next : &parent->children->first) = node->next;
-    *(node->next ? &node->next->prev : &parent->children->last) = node->prev;
-    if (--parent->children->count == 0) {
+    struct znode_more *parent = znode_more(tree, znode_parent(tree, node));
+    children_remove(&tree->nodes, parent->children, node);
+    if (parent->children->count == 0) {
+        id_give(tree, parent->children->id);
+        children_free(parent->children);
         free(parent->children);
         parent->children = NULL;
     }
-    if (znode_owner_kind(node) == OWNER_SESSION) {
-        struct znode_ephemeral *link = node->ephemeral;
-        *(link->prev ? &link->prev->ephemeral->next : &link->list->first) = link->next;
-        *(link->next ? &link->next->ephemeral->prev : &link->list->last) = link->prev;
+    if (znode_owner_kind(tree, node) == OWNER_SESSION) {
+        struct znode_ephemeral *link = ephemeral_of(tree, node);
+        *(link->prev ? &ephemeral_of(tree, link->prev)->next : &link->list->first) = link->next;
+        *(link->next ? &ephemeral_of(tree, link->next)->prev : &link->list->last) = link->prev;
         link->list->count--;
     }
     tree_count_znode(tree, node, -1);
-    hash_remove(tree, node);
 }
 
 /* --- making and freeing --- */
 
-static uint32_t slot_take(struct tree *tree, struct znode *node)
+struct znode_more *znode_need_more(struct tree *tree, struct znode *node)
 {
-    if (tree->free_count > 0) {
-        uint32_t slot = tree->free_slots[--tree->free_count];
-        tree->slots[slot] = node;
-        return slot;
-    }
-    bool has_room = VEC_RESERVE(tree->slots, tree->slot_count, tree->slot_capacity);
-    assert(has_room);
-    tree->slots[tree->slot_count] = node;
-    return (uint32_t)tree->slot_count++;
+    if (node->more) return znode_more(tree, node);
+    struct stat_kept kept = znode_kept(tree, node);
+    uint32_t place;
+    struct znode_more *more = slabs_take(&tree->mores, sizeof *more, &place);
+    assert(more);
+    *more = (struct znode_more){
+        .mzxid = kept.mzxid, .pzxid = kept.pzxid, .ctime_ms = kept.ctime_ms, .mtime_ms = kept.mtime_ms};
+    node->more = place;
+    znode_checksum_data(tree, node);
+    return more;
 }
 
-static void slot_give(struct tree *tree, uint32_t slot)
+struct znode *znode_make(struct tree *tree, const struct znode_birth *birth)
 {
-    bool has_room = VEC_RESERVE(tree->free_slots, tree->free_count, tree->free_capacity);
-    assert(has_room);
-    tree->slots[slot] = NULL;
-    tree->free_slots[tree->free_count++] = slot;
-}
-
-static void data_assign(struct znode *node, struct slice data)
-{
-    node->data = NULL;
-    node->data_size = data.data ? (int32_t)data.size : -1;
-    if (data.size == 0) return;
-    node->data = malloc(data.size);
-    assert(node->data);
-    memcpy(node->data, data.data, data.size);
-}
-
-struct znode *znode_alloc(struct slice name, struct slice data)
-{
-    struct znode *node = calloc(1, sizeof *node + name.size);
+    assert(birth->name.size <= ZNODE_NAME_MAX);
+    size_t size = sizeof(struct znode) + birth->name.size;
+    if (birth->data.size <= INLINE_MAX && size + birth->data.size <= INLINE_MAX) size += birth->data.size;
+    uint32_t place;
+    struct znode *node = slabs_take(&tree->nodes, size, &place);
     assert(node);
-    node->name_size = (uint32_t)name.size;
-    if (name.size) memcpy(node->name, name.data, name.size);
-    data_assign(node, data);
+    *node = (struct znode){.parent = birth->parent,
+                           .czxid = birth->zxid,
+                           .ctime_ms = (uint64_t)birth->time_ms,
+                           .name_size = birth->name.size};
+    if (birth->name.size) memcpy(node->name, birth->name.data, birth->name.size);
+    if (birth->owner != 0 || birth->acl != ACL_OPEN || birth->order != 0 || !fits_born(birth->time_ms)) {
+        struct znode_more *more = znode_need_more(tree, node);
+        more->owner = birth->owner;
+        more->acl = birth->acl;
+        more->order = birth->order;
+        more->ctime_ms = more->mtime_ms = birth->time_ms;
+    }
+    data_assign(tree, node, birth->data);
     return node;
 }
 
-void znode_free(struct znode *node)
+static void more_free(struct znode_more *more)
 {
-    if (znode_owner_kind(node) == OWNER_SESSION) {
-        free(node->ephemeral);
-    } else {
-        free(node->children);
+    free(more->data);
+    if (owner_kind(more->owner) == OWNER_SESSION) {
+        free(more->ephemeral);
+    } else if (more->children) {
+        children_free(more->children);
+        free(more->children);
     }
-    free(node->data);
-    free(node);
+}
+
+void znode_unmake(struct tree *tree, struct znode *node)
+{
+    if (node->more) {
+        struct znode_more *more = znode_more(tree, node);
+        more_free(more);
+        slabs_give(&tree->mores, more);
+    }
+    slabs_give(&tree->nodes, node);
 }
 
 static void znode_drop(struct tree *tree, struct znode *node)
 {
-    slot_give(tree, node->slot);
-    acl_release(&tree->acls, node->acl);
-    znode_free(node);
+    acl_release(&tree->acls, znode_acl(tree, node));
+    znode_unmake(tree, node);
 }
 
 static void undo_push(struct tree *tree, struct undo undo)
@@ -287,7 +349,7 @@ static void undo_push(struct tree *tree, struct undo undo)
 static void save_now(struct tree *tree, struct znode *node)
 {
     if (!tree->is_saving || node->is_saved == tree->saved_mark) return;
-    tree->save(tree->save_context, node);
+    tree->save(tree->save_context, tree, node);
     node->is_saved = tree->saved_mark;
 }
 
@@ -295,21 +357,20 @@ static void save_now(struct tree *tree, struct znode *node)
 static void touch(struct tree *tree, struct znode *node)
 {
     save_now(tree, node);
-    tree->digest -= znode_digest(node);
+    tree->digest -= znode_digest(tree, node);
 }
 
 /* ... and ends here, if the znode is still there. */
 static void touched(struct tree *tree, const struct znode *node)
 {
-    tree->digest += znode_digest(node);
+    tree->digest += znode_digest(tree, node);
 }
 
-static struct znode *initial(struct tree *tree, struct znode *parent, const char *name)
+static struct znode *initial(struct tree *tree, const struct znode *parent, const char *name, uint32_t acl)
 {
-    struct znode *node = znode_alloc(slice_of(name), SLICE(""));
-    node->slot = slot_take(tree, node);
-    node->parent = parent;
-    acl_retain(&tree->acls, ACL_OPEN);
+    struct znode_birth birth = {
+        .name = slice_of(name), .data = SLICE(""), .acl = acl, .parent = parent ? slabs_place(parent) : 0};
+    struct znode *node = znode_make(tree, &birth);
     if (parent) {
         tree_link_last(tree, node, NULL);
     } else {
@@ -324,27 +385,28 @@ void tree_init(struct tree *tree)
                                             'r', 'l', 'd', 0, 0, 0, 6, 'a', 'n', 'y', 'o', 'n', 'e'};
     *tree = (struct tree){0};
     acl_cache_init(&tree->acls);
-    tree->root = initial(tree, NULL, "");
-    struct znode *zookeeper = initial(tree, tree->root, "zookeeper");
-    tree->quotas = initial(tree, zookeeper, "quota");
-    struct znode *config = initial(tree, zookeeper, "config");
-    acl_release(&tree->acls, config->acl);
-    config->acl = acl_intern(&tree->acls, (struct slice){readable_list, sizeof readable_list});
-    config->aversion = -1;
-    for (size_t i = 0; i < tree->slot_count; i++) tree->slots[i]->order = (uint32_t)i;
+    for (int i = 0; i < 4; i++) acl_retain(&tree->acls, ACL_OPEN);
+    tree->root = initial(tree, NULL, "", ACL_OPEN);
+    struct znode *zookeeper = initial(tree, tree->root, "zookeeper", ACL_OPEN);
+    tree->quotas = initial(tree, zookeeper, "quota", ACL_OPEN);
+    acl_release(&tree->acls, ACL_OPEN);
+    uint32_t readable = acl_intern(&tree->acls, (struct slice){readable_list, sizeof readable_list});
+    struct znode *config = initial(tree, zookeeper, "config", readable);
+    znode_need_more(tree, config)->aversion = -1;
     tree_digest_all(tree);
 }
 
 void tree_free(struct tree *tree)
 {
     assert(!tree->is_recording);
-    for (size_t i = 0; i < tree->slot_count; i++) {
-        if (tree->slots[i]) znode_free(tree->slots[i]);
+    uint64_t at = 0;
+    struct znode *node;
+    while ((node = tree_next(tree, &at))) {
+        if (node->more) more_free(znode_more(tree, node));
     }
-    free(tree->slots);
-    free(tree->free_slots);
-    free(tree->buckets);
-    free(tree->old_buckets);
+    slabs_free(&tree->nodes);
+    slabs_free(&tree->mores);
+    free(tree->free_ids);
     free(tree->undos);
     tree_restoring_free(tree);
     acl_cache_free(&tree->acls);
@@ -353,77 +415,105 @@ void tree_free(struct tree *tree)
 
 /* --- changing --- */
 
-static void pzxid_raise(struct znode *node, int64_t zxid)
+static void pzxid_raise(struct znode_more *more, int64_t zxid)
 {
-    if (zxid > node->pzxid) node->pzxid = zxid;
+    if (zxid > more->pzxid) more->pzxid = zxid;
 }
 
 struct znode *tree_create(struct tree *tree, struct znode *parent, const struct znode_new *wanted)
 {
-    assert(znode_owner_kind(parent) != OWNER_SESSION);
+    struct znode_more *more = znode_need_more(tree, parent);
+    assert(owner_kind(more->owner) != OWNER_SESSION);
     touch(tree, parent);
-    struct znode *node = znode_alloc(wanted->name, wanted->data);
-    node->slot = slot_take(tree, node);
-    node->parent = parent;
-    node->czxid = node->mzxid = node->pzxid = wanted->zxid;
-    node->ctime_ms = node->mtime_ms = wanted->time_ms;
-    node->owner = wanted->owner;
-    node->acl = wanted->acl;
-    node->order = wanted->order;
+    struct znode_birth birth = {
+        .name = wanted->name,
+        .data = wanted->data,
+        .parent = slabs_place(parent),
+        .acl = wanted->acl,
+        .order = owner_kind(wanted->owner) == OWNER_SESSION ? wanted->order : 0,
+        .zxid = wanted->zxid,
+        .time_ms = wanted->time_ms,
+        .owner = wanted->owner,
+    };
+    struct znode *node = znode_make(tree, &birth);
     node->is_saved = tree->saved_mark;
     if (tree->is_recording) {
-        undo_push(tree, (struct undo){
-                            .kind = UNDO_CREATE, .node = node, .parent = {parent->pzxid, parent->cversion}});
+        undo_push(tree,
+                  (struct undo){.kind = UNDO_CREATE, .node = node, .parent = {more->pzxid, more->cversion}});
     }
     tree_link_last(tree, node, wanted->ephemerals);
-    parent->cversion = (int32_t)((uint32_t)parent->cversion + 1);
-    pzxid_raise(parent, wanted->zxid);
+    more->cversion = (int32_t)((uint32_t)more->cversion + 1);
+    pzxid_raise(more, wanted->zxid);
     touched(tree, parent);
-    znode_checksum(node);
+    node->is_undigested = znode_is_undigested(tree, node);
+    znode_checksum_data(tree, node);
     touched(tree, node);
     return node;
 }
 
 void tree_delete(struct tree *tree, struct znode *node, int64_t zxid)
 {
-    struct znode *parent = node->parent;
-    assert(parent && znode_child_count(node) == 0);
+    struct znode *parent = znode_parent(tree, node);
+    assert(parent && znode_child_count(tree, node) == 0);
+    struct znode_more *more = znode_more(tree, parent);
     touch(tree, node);
     touch(tree, parent);
     unlink_znode(tree, node);
     if (tree->is_recording) {
-        undo_push(tree, (struct undo){
-                            .kind = UNDO_DELETE, .node = node, .parent = {parent->pzxid, parent->cversion}});
+        undo_push(tree,
+                  (struct undo){.kind = UNDO_DELETE, .node = node, .parent = {more->pzxid, more->cversion}});
     } else {
         znode_drop(tree, node);
     }
-    pzxid_raise(parent, zxid);
+    pzxid_raise(more, zxid);
     touched(tree, parent);
+}
+
+/* What there was, for an undo to give it back. */
+static uint8_t *data_take(struct tree *tree, struct znode *node)
+{
+    struct znode_more *more = znode_more(tree, node);
+    uint8_t *taken = more->data;
+    int64_t size = znode_data_size(node);
+    if (!taken && size > 0) {
+        taken = malloc((size_t)size);
+        assert(taken);
+        memcpy(taken, inline_data(node), (size_t)size);
+    }
+    more->data = NULL;
+    return taken;
 }
 
 static void data_replace(struct tree *tree, struct znode *node, struct slice data)
 {
+    struct znode_more *more = znode_need_more(tree, node);
+    uint8_t *old = NULL;
     if (tree->is_recording) {
-        undo_push(tree, (struct undo){.kind = UNDO_DATA,
-                                      .node = node,
-                                      .data = {node->data, node->data_size, node->version, node->mzxid,
-                                               node->mtime_ms}});
+        struct undo undo = {.kind = UNDO_DATA, .node = node};
+        undo.data.size_or_0 = node->data_size_or_0;
+        undo.data.version = more->version;
+        undo.data.mzxid = more->mzxid;
+        undo.data.mtime_ms = more->mtime_ms;
+        undo.data.data = data_take(tree, node);
+        undo_push(tree, undo);
     } else {
-        free(node->data);
+        old = more->data;
     }
-    tree->data_bytes -= node->data_size > 0 ? node->data_size : 0;
-    data_assign(node, data);
-    tree->data_bytes += node->data_size > 0 ? node->data_size : 0;
+    tree->data_bytes -= znode_data_size(node);
+    data_assign(tree, node, data);
+    tree->data_bytes += znode_data_size(node);
+    znode_checksum_data(tree, node);
+    free(old);
 }
 
 void tree_set_data(struct tree *tree, struct znode *node, struct slice data, int64_t zxid, int64_t time_ms)
 {
+    struct znode_more *more = znode_need_more(tree, node);
     touch(tree, node);
     data_replace(tree, node, data);
-    node->version = (int32_t)((uint32_t)node->version + 1);
-    node->mzxid = zxid;
-    node->mtime_ms = time_ms;
-    znode_checksum_data(node);
+    more->version = (int32_t)((uint32_t)more->version + 1);
+    more->mzxid = zxid;
+    more->mtime_ms = time_ms;
     touched(tree, node);
 }
 
@@ -431,20 +521,20 @@ void tree_keep_data(struct tree *tree, struct znode *node, struct slice data)
 {
     touch(tree, node);
     data_replace(tree, node, data);
-    znode_checksum_data(node);
     touched(tree, node);
 }
 
 void tree_set_acl(struct tree *tree, struct znode *node, uint32_t acl)
 {
+    struct znode_more *more = znode_need_more(tree, node);
     touch(tree, node);
     if (tree->is_recording) {
-        undo_push(tree, (struct undo){.kind = UNDO_ACL, .node = node, .acl = {node->acl, node->aversion}});
+        undo_push(tree, (struct undo){.kind = UNDO_ACL, .node = node, .acl = {more->acl, more->aversion}});
     } else {
-        acl_release(&tree->acls, node->acl);
+        acl_release(&tree->acls, more->acl);
     }
-    node->acl = acl;
-    node->aversion = (int32_t)((uint32_t)node->aversion + 1);
+    more->acl = acl;
+    more->aversion = (int32_t)((uint32_t)more->aversion + 1);
     touched(tree, node);
 }
 
@@ -489,7 +579,9 @@ void tree_rollback(struct tree *tree)
     assert(tree->is_recording);
     while (tree->undo_count > 0) {
         struct undo *undo = &tree->undos[--tree->undo_count];
-        struct znode *node = undo->node, *parent = node->parent;
+        struct znode *node = undo->node;
+        struct znode_more *more = znode_more(tree, node),
+                          *parent = znode_more(tree, znode_parent(tree, node));
         switch (undo->kind) {
         case UNDO_CREATE:
             unlink_znode(tree, node);
@@ -497,20 +589,24 @@ void tree_rollback(struct tree *tree)
             break;
         case UNDO_DELETE: link_between(tree, node); break;
         case UNDO_DATA:
-            tree->data_bytes -= node->data_size > 0 ? node->data_size : 0;
-            free(node->data);
-            node->data = undo->data.data;
-            node->data_size = undo->data.size;
-            node->version = undo->data.version;
-            node->mzxid = undo->data.mzxid;
-            node->mtime_ms = undo->data.mtime_ms;
-            tree->data_bytes += node->data_size > 0 ? node->data_size : 0;
-            znode_checksum_data(node);
+            tree->data_bytes -= znode_data_size(node);
+            free(more->data);
+            data_assign(tree, node,
+                        undo->data.size_or_0
+                            ? (struct slice){undo->data.data ? undo->data.data : (const uint8_t *)"",
+                                             undo->data.size_or_0 - 1}
+                            : SLICE_NULL);
+            free(undo->data.data);
+            more->version = undo->data.version;
+            more->mzxid = undo->data.mzxid;
+            more->mtime_ms = undo->data.mtime_ms;
+            tree->data_bytes += znode_data_size(node);
+            znode_checksum_data(tree, node);
             break;
         case UNDO_ACL:
-            acl_release(&tree->acls, node->acl);
-            node->acl = undo->acl.acl;
-            node->aversion = undo->acl.aversion;
+            acl_release(&tree->acls, more->acl);
+            more->acl = undo->acl.acl;
+            more->aversion = undo->acl.aversion;
             break;
         }
         if (undo->kind == UNDO_CREATE || undo->kind == UNDO_DELETE) {
@@ -524,39 +620,6 @@ void tree_rollback(struct tree *tree)
 }
 
 /* --- asking --- */
-
-enum owner_kind znode_owner_kind(const struct znode *node)
-{
-    if (node->owner == 0) return OWNER_NONE;
-    if (node->owner == OWNER_CONTAINER) return OWNER_IS_CONTAINER;
-    if ((node->owner & OWNER_TTL_MASK) == OWNER_TTL_MASK) return OWNER_IS_TTL;
-    return OWNER_SESSION;
-}
-
-struct slice znode_data(const struct znode *node)
-{
-    if (node->data_size < 0) return SLICE_NULL;
-    return (struct slice){node->data ? node->data : (const uint8_t *)"", (size_t)node->data_size};
-}
-
-struct stat znode_stat(const struct znode *node)
-{
-    int32_t child_count = (int32_t)znode_child_count(node);
-    return (struct stat){
-        .czxid = node->czxid,
-        .mzxid = node->mzxid,
-        .ctime_ms = node->ctime_ms,
-        .mtime_ms = node->mtime_ms,
-        .version = node->version,
-        /* Creations and deletions: each deletion is a creation that is no child any more. */
-        .cversion = (int32_t)((uint32_t)node->cversion * 2 - (uint32_t)child_count),
-        .aversion = node->aversion,
-        .ephemeral_owner = znode_owner_kind(node) == OWNER_SESSION ? node->owner : 0,
-        .data_length = node->data_size > 0 ? node->data_size : 0,
-        .child_count = child_count,
-        .pzxid = node->pzxid,
-    };
-}
 
 void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE])
 {
@@ -573,35 +636,51 @@ void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE])
     put_be64(out + 60, (uint64_t)stat->pzxid);
 }
 
-struct znode *znode_first_child(const struct znode *node)
+struct znode *znode_next_child(const struct tree *tree, const struct znode *node, size_t *at)
 {
-    return znode_child_count(node) > 0 ? node->children->first : NULL;
+    const struct znode_children *children = children_of(tree, node);
+    return children ? children_next(&tree->nodes, children, at) : NULL;
 }
 
-int64_t znode_descendant_count(const struct znode *node)
+struct znode *znode_first_child(const struct tree *tree, const struct znode *node)
+{
+    size_t at = 0;
+    return znode_next_child(tree, node, &at);
+}
+
+struct znode *znode_next_below(const struct tree *tree, const struct znode *top, const struct znode *node)
+{
+    struct znode *next = znode_first_child(tree, node);
+    while (!next && node != top) {
+        const struct znode *parent = znode_parent(tree, node);
+        const struct znode_children *children = children_of(tree, parent);
+        size_t at = children_after(&tree->nodes, children, node);
+        next = children_next(&tree->nodes, children, &at);
+        node = parent;
+    }
+    return next;
+}
+
+struct znode *znode_next_ephemeral(const struct tree *tree, const struct znode *node)
+{
+    return ephemeral_of(tree, node)->next;
+}
+
+int64_t znode_descendant_count(const struct tree *tree, const struct znode *top)
 {
     int64_t count = 0;
-    const struct znode *at = node;
-    for (;;) {
-        const struct znode *next = znode_first_child(at);
-        while (!next && at != node) {
-            next = at->next;
-            if (!next) at = at->parent;
-        }
-        if (!next) return count;
-        count++;
-        at = next;
-    }
+    for (const struct znode *at = top; (at = znode_next_below(tree, top, at));) count++;
+    return count;
 }
 
-void tree_path(const struct znode *node, struct text *out)
+void tree_path(const struct tree *tree, const struct znode *node, struct text *out)
 {
     if (!node->parent) {
         text_addc(out, '/');
         return;
     }
     size_t size = 0;
-    for (const struct znode *at = node; at->parent; at = at->parent) {
+    for (const struct znode *at = node; at->parent; at = znode_parent(tree, at)) {
         size += 1 + at->name_size;
     }
     /* From the end to the front. */
@@ -609,7 +688,7 @@ void tree_path(const struct znode *node, struct text *out)
     for (size_t i = 0; i < size; i++) text_addc(out, '/');
     assert(!out->failed);
     char *end = out->data + begin + size;
-    for (const struct znode *at = node; at->parent; at = at->parent) {
+    for (const struct znode *at = node; at->parent; at = znode_parent(tree, at)) {
         end -= at->name_size;
         memcpy(end, at->name, at->name_size);
         end--;
@@ -618,25 +697,28 @@ void tree_path(const struct znode *node, struct text *out)
 
 /* --- snapshots --- */
 
-void tree_snapshot_begin(struct tree *tree, void (*save)(void *context, const struct znode *node),
+void tree_snapshot_begin(struct tree *tree,
+                         void (*save)(void *context, const struct tree *tree, const struct znode *node),
                          void *context)
 {
     assert(!tree->is_saving && !tree->is_recording);
     tree->is_saving = true;
     tree->saved_mark = !tree->saved_mark;
-    tree->saving_slot = 0;
+    tree->saving_at = 0;
     tree->save = save;
     tree->save_context = context;
 }
 
-bool tree_snapshot_step(struct tree *tree, size_t slots)
+bool tree_snapshot_step(struct tree *tree, size_t count)
 {
     assert(tree->is_saving && !tree->is_recording);
-    for (; slots > 0 && tree->saving_slot < tree->slot_count; slots--) {
-        struct znode *node = tree->slots[tree->saving_slot++];
-        if (node) save_now(tree, node);
+    for (; count > 0; count--) {
+        struct znode *node = tree_next(tree, &tree->saving_at);
+        if (!node) {
+            tree->is_saving = false;
+            return false;
+        }
+        save_now(tree, node);
     }
-    if (tree->saving_slot < tree->slot_count) return true;
-    tree->is_saving = false;
-    return false;
+    return true;
 }

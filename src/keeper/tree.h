@@ -1,7 +1,11 @@
 /* tree.h: the znodes.
  *
- * A znode is found by (parent, name) in one hash table, so no path is stored; its children hang in the order they were
- * made. About 140 bytes and its name and data. The tree knows no sessions and no permissions: it keeps what it is told.
+ *     znode       28 bytes, its name and its data in one piece     tree.nodes (base/slabs.h), which never moves
+ *     znode_more  80 bytes, only when something about it is not as it was born, or it has children      tree.mores
+ *     children    of a znode that has some, by name                children.h
+ *
+ * So no path is stored, and a znode of 100 bytes that was only created costs about 45 more, its place in its parent included. The
+ * children of a znode come in no particular order. The tree knows no sessions and no permissions: it keeps what it is told.
  *
  *     undo      between tree_begin and tree_commit or tree_rollback every change can be taken back (multi)
  *     snapshot  tree_snapshot_begin freezes a view: a znode about to change for the first time since is handed to the
@@ -19,8 +23,10 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/map.h"
+#include "base/slabs.h"
 #include "base/text.h"
 #include "keeper/acl.h"
+#include "keeper/children.h"
 
 /* Stored owners that are not sessions. */
 #define OWNER_CONTAINER INT64_MIN
@@ -37,34 +43,43 @@ struct ephemerals {
     size_t count;
 };
 
-struct znode_children {
-    struct znode *first, *last;
-    uint32_t count;
-};
-
 struct znode_ephemeral {
     struct znode *next, *prev;
     struct ephemerals *list;
 };
 
-struct znode {
-    struct znode *parent;
-    struct znode *hash_next;
-    struct znode *next, *prev; /* siblings, in order of creation */
+/* The longest name. */
+#define ZNODE_NAME_MAX ((size_t)(1 << 22) - 1)
+/* A znode without more was created at ctime_ms by czxid, and neither it nor its children changed since. */
+struct __attribute__((packed, aligned(4))) znode {
+    uint32_t parent; /* 0: the root has none. Never SLABS_FREE */
+    uint32_t more;   /* 0: none */
+    int64_t czxid;
+    uint64_t ctime_ms : 42, name_size : 22; /* the time as znode_kept says when there is more */
+    uint32_t data_size_or_0 : 30;           /* size + 1; 0: null */
+    uint32_t is_saved : 1;                  /* equals tree.saved_mark: the running or last snapshot has it */
+    uint32_t is_undigested : 1;             /* below /zookeeper */
+    char name[];                            /* then the data, unless more->data has it */
+};
+
+/* What lasts of a stat; the first nine are ZooKeeper's. */
+struct stat_kept {
+    int64_t czxid, mzxid, pzxid, ctime_ms, mtime_ms, owner;
+    int32_t version, cversion, aversion; /* cversion as stored: creations of children only */
+    uint32_t acl;
+    uint32_t order; /* of an ephemeral: of creation within its zxid */
+};
+
+struct znode_more {
+    int64_t mzxid, pzxid, ctime_ms, mtime_ms, owner;
+    int32_t version, cversion, aversion;
+    uint32_t acl, order;
+    uint32_t data_crc; /* of path and data */
+    uint8_t *data;     /* NULL: behind the name, or none */
     union {
         struct znode_children *children;   /* NULL: none */
         struct znode_ephemeral *ephemeral; /* of a session's znode: it has no children */
     };
-    uint8_t *data;
-    int64_t czxid, mzxid, pzxid, ctime_ms, mtime_ms, owner;
-    int32_t version, cversion, aversion; /* cversion as stored: creations of children only */
-    int32_t data_size;                   /* -1: null */
-    uint32_t acl, slot, hash, order;     /* order: of creation within its zxid */
-    uint32_t name_size;
-    uint32_t path_crc, data_crc; /* of the path, and of path and data */
-    bool is_saved;               /* equals tree.saved_mark: the running or last snapshot has it */
-    bool is_undigested;          /* below /zookeeper */
-    char name[];
 };
 
 struct stat {
@@ -81,13 +96,10 @@ struct undo;
 struct tree {
     struct znode *root;
     struct znode *quotas; /* /zookeeper/quota; NULL: a snapshot of elsewhere that has none */
-    struct znode **slots; /* every znode, by slot; NULL: free */
-    size_t slot_count, slot_capacity;
-    uint32_t *free_slots;
-    size_t free_count, free_capacity;
-
-    struct znode **buckets, **old_buckets; /* old ones are moved over a few at a time */
-    size_t bucket_count, old_bucket_count, moved_count;
+    struct slabs nodes, mores;
+    uint32_t child_ids; /* ids of znode_children are below it */
+    uint32_t *free_ids;
+    size_t free_id_count, free_id_capacity;
 
     int64_t count;      /* znodes, the root too */
     int64_t data_bytes; /* names and data */
@@ -104,15 +116,19 @@ struct tree {
 
     struct tree_restoring {
         int64_t zxid;
-        struct znode **by_slot; /* by stored slot, as far as they are dense */
-        size_t by_slot_count;
-        struct map slots; /* the others */
-        struct map acls;  /* stored id: ours + 1 */
+        int32_t format;
+        struct tree_branch
+            *branches; /* znodes that may have children, by stored id, as far as they are dense */
+        size_t branch_count;
+        struct map others; /* id: the rest of them, struct tree_branch */
+        struct map acls;   /* stored id: ours + 1 */
+        size_t count;      /* znodes read */
+        size_t ephemeral_count;
     } restoring;
 
     bool is_saving, saved_mark;
-    size_t saving_slot;
-    void (*save)(void *context, const struct znode *node);
+    uint64_t saving_at; /* slabs_next */
+    void (*save)(void *context, const struct tree *tree, const struct znode *node);
     void *save_context;
 };
 
@@ -123,25 +139,53 @@ void tree_free(struct tree *tree);
 /* The exact path; "" and "/" are the root. NULL when absent. */
 struct znode *tree_find(const struct tree *tree, struct slice path);
 struct znode *tree_child(const struct tree *tree, const struct znode *parent, struct slice name);
-void tree_path(const struct znode *node, struct text *out);
-
-enum owner_kind znode_owner_kind(const struct znode *node);
-static inline uint32_t znode_child_count(const struct znode *node)
+void tree_path(const struct tree *tree, const struct znode *node, struct text *out);
+/* Every znode once, in no particular order; *at begins as 0. As slabs_next. */
+static inline struct znode *tree_next(const struct tree *tree, uint64_t *at)
 {
-    return znode_owner_kind(node) == OWNER_SESSION || !node->children ? 0 : node->children->count;
+    return slabs_next(&tree->nodes, at);
 }
+
+static inline struct znode *znode_parent(const struct tree *tree, const struct znode *node)
+{
+    return node->parent ? slabs_at(&tree->nodes, node->parent) : NULL;
+}
+static inline struct znode_more *znode_more(const struct tree *tree, const struct znode *node)
+{
+    return node->more ? slabs_at(&tree->mores, node->more) : NULL;
+}
+struct stat_kept znode_kept(const struct tree *tree, const struct znode *node);
+/* Sets it, but for the owner; the reference to the ACL is not counted, the digest and a running snapshot do not follow. */
+void znode_keep(struct tree *tree, struct znode *node, const struct stat_kept *kept);
+uint32_t znode_acl(const struct tree *tree, const struct znode *node);
+int64_t znode_owner(const struct tree *tree, const struct znode *node);
+enum owner_kind owner_kind(int64_t owner);
+static inline enum owner_kind znode_owner_kind(const struct tree *tree, const struct znode *node)
+{
+    return node->more ? owner_kind(znode_owner(tree, node)) : OWNER_NONE;
+}
+uint32_t znode_child_count(const struct tree *tree, const struct znode *node);
 static inline struct slice znode_name(const struct znode *node)
 {
     return (struct slice){(const uint8_t *)node->name, node->name_size};
 }
 /* Null when the data is null. */
-struct slice znode_data(const struct znode *node);
-struct stat znode_stat(const struct znode *node);
+struct slice znode_data(const struct tree *tree, const struct znode *node);
+static inline int64_t znode_data_size(const struct znode *node)
+{
+    return node->data_size_or_0 > 0 ? (int64_t)node->data_size_or_0 - 1 : 0;
+}
+struct stat znode_stat(const struct tree *tree, const struct znode *node);
 void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE]);
-/* First and next child. */
-struct znode *znode_first_child(const struct znode *node);
+/* One child after another, *at begins as 0; and the first of them. */
+struct znode *znode_next_child(const struct tree *tree, const struct znode *node, size_t *at);
+struct znode *znode_first_child(const struct tree *tree, const struct znode *node);
+/* Of `top` and all below it the one after `node`, parents before their children; NULL: it was the last. */
+struct znode *znode_next_below(const struct tree *tree, const struct znode *top, const struct znode *node);
+/* The next of the same session. */
+struct znode *znode_next_ephemeral(const struct tree *tree, const struct znode *node);
 /* Descendants, itself not counted. Walks them. */
-int64_t znode_descendant_count(const struct znode *node);
+int64_t znode_descendant_count(const struct tree *tree, const struct znode *node);
 
 struct znode_new {
     struct slice name, data;
@@ -166,20 +210,22 @@ void tree_begin(struct tree *tree);
 void tree_commit(struct tree *tree);
 void tree_rollback(struct tree *tree);
 
-/* `save` is called for each znode of this moment exactly once, parents in no particular order; its parent's slot and its own
- * name it. Nothing may be recording. */
-void tree_snapshot_begin(struct tree *tree, void (*save)(void *context, const struct znode *node),
+/* `save` is called for each znode of this moment exactly once, in no particular order. Nothing may be recording. */
+void tree_snapshot_begin(struct tree *tree,
+                         void (*save)(void *context, const struct tree *tree, const struct znode *node),
                          void *context);
-/* Visits up to `slots` places. False once all were seen: the snapshot is complete. */
-bool tree_snapshot_step(struct tree *tree, size_t slots);
+/* Visits up to `count` znodes. False once all were seen: the snapshot is complete. */
+bool tree_snapshot_step(struct tree *tree, size_t count);
 
 /* One znode as a snapshot holds it, and back. Restoring: tree_restore_begin gives an empty tree, nothing in which is later
  * than `zxid`; then the ACL lists by the ids they had, then each znode in any order; tree_restore_end ties them together.
- * Slots and ids are only names there: znodes get new ones without gaps, so bytes that lie cost no more than they are.
+ * Ids are only names there: znodes get new ones without gaps, so bytes that lie cost no more than they are.
+ * Format 1 and 2 name every znode, 3 those with children alone and leaves out what is as it was born.
  * After an error only tree_free is left. */
-void znode_encode(const struct znode *node, struct text *out);
+enum { ZNODE_FORMAT = 3 };
+void znode_encode(const struct tree *tree, const struct znode *node, struct text *out);
 struct jute;
-void tree_restore_begin(struct tree *tree, int64_t zxid);
+void tree_restore_begin(struct tree *tree, int64_t zxid, int32_t format);
 MUST_USE enum error tree_restore_acl(struct tree *tree, uint32_t id, struct slice bytes);
 MUST_USE enum error tree_restore_znode(struct tree *tree, struct jute *in);
 /* owner_of: the list of a session, NULL when it does not exist (then the bytes are damaged). */
@@ -189,7 +235,7 @@ MUST_USE enum error tree_restore_end(struct tree *tree,
 
 /* ZooKeeper's: CRC-32 over path, data and the stat as it is kept; 0 for what is below /zookeeper. tree.digest follows each
  * change: a change of n bytes of data costs their checksum and that of the stat, twice. */
-uint64_t znode_digest(const struct znode *node);
+uint64_t znode_digest(const struct tree *tree, const struct znode *node);
 
 /* A sum over all that the znodes hold, whatever their order: two trees with equal contents have equal digests. */
 uint64_t tree_digest(const struct tree *tree);

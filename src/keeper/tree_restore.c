@@ -2,44 +2,77 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/map.h"
 #include "base/vec.h"
 #include "keeper/jute.h"
 #include "keeper/tree.h"
 #include "keeper/tree_inside.h"
 
-#define NO_SLOT UINT32_MAX
+#define NO_ID UINT32_MAX
 
-void znode_encode(const struct znode *node, struct text *out)
+/* Which parts a znode of format 3 has; the others are as it was born. */
+enum znode_parts {
+    HAS_CHANGES = 1, /* mzxid, pzxid, mtime, versions */
+    HAS_OWNER = 2,   /* and its order */
+    HAS_ACL = 4,
+    HAS_CHILDREN = 8, /* an id, by which they name it */
+    HAS_DATA = 16,    /* not null */
+    PARTS = 31,
+};
+
+/* A znode that others may name as their parent. */
+struct tree_branch {
+    struct znode *node;
+    uint32_t count; /* children */
+    bool is_hung;   /* it hangs on the root */
+    bool is_seen;
+};
+
+void znode_encode(const struct tree *tree, const struct znode *node, struct text *out)
 {
-    text_add_be32(out, node->slot);
-    text_add_be32(out, node->parent ? node->parent->slot : NO_SLOT);
-    text_add_be32(out, node->order);
-    text_add_be32(out, node->acl);
-    text_add_be64(out, (uint64_t)node->czxid);
-    text_add_be64(out, (uint64_t)node->mzxid);
-    text_add_be64(out, (uint64_t)node->pzxid);
-    text_add_be64(out, (uint64_t)node->ctime_ms);
-    text_add_be64(out, (uint64_t)node->mtime_ms);
-    text_add_be64(out, (uint64_t)node->owner);
-    text_add_be32(out, (uint32_t)node->version);
-    text_add_be32(out, (uint32_t)node->cversion);
-    text_add_be32(out, (uint32_t)node->aversion);
+    struct stat_kept kept = znode_kept(tree, node);
+    const struct znode *parent = znode_parent(tree, node);
+    bool has_children = znode_child_count(tree, node) > 0;
+    struct slice data = znode_data(tree, node);
+    bool is_changed = kept.mzxid != kept.czxid || kept.pzxid != kept.czxid ||
+                      kept.mtime_ms != kept.ctime_ms || kept.version || kept.cversion || kept.aversion;
+    int parts = (is_changed ? HAS_CHANGES : 0) | (kept.owner ? HAS_OWNER : 0) | (kept.acl ? HAS_ACL : 0) |
+                (has_children ? HAS_CHILDREN : 0) | (data.data ? HAS_DATA : 0);
+    text_addc(out, (char)parts);
+    text_add_be32(out, parent ? znode_more(tree, parent)->children->id : NO_ID);
+    text_add_be64(out, (uint64_t)kept.czxid);
+    text_add_be64(out, (uint64_t)kept.ctime_ms);
+    if (is_changed) {
+        text_add_be64(out, (uint64_t)kept.mzxid);
+        text_add_be64(out, (uint64_t)kept.pzxid);
+        text_add_be64(out, (uint64_t)kept.mtime_ms);
+        text_add_be32(out, (uint32_t)kept.version);
+        text_add_be32(out, (uint32_t)kept.cversion);
+        text_add_be32(out, (uint32_t)kept.aversion);
+    }
+    if (kept.owner) {
+        text_add_be64(out, (uint64_t)kept.owner);
+        text_add_be32(out, kept.order);
+    }
+    if (kept.acl) text_add_be32(out, kept.acl);
+    if (has_children) text_add_be32(out, znode_more(tree, node)->children->id);
     jute_add_bytes(out, znode_name(node));
-    jute_add_bytes(out, znode_data(node));
+    if (data.data) jute_add_bytes(out, data);
 }
 
 void tree_restoring_free(struct tree *tree)
 {
-    free(tree->restoring.by_slot);
-    map_free(&tree->restoring.slots);
-    map_free(&tree->restoring.acls);
-    tree->restoring = (struct tree_restoring){0};
+    struct tree_restoring *restoring = &tree->restoring;
+    struct map_slot *slot;
+    for (size_t i = 0; (slot = map_next(&restoring->others, &i));) free(slot->value);
+    free(restoring->branches);
+    map_free(&restoring->others);
+    map_free(&restoring->acls);
+    *restoring = (struct tree_restoring){0};
 }
 
-void tree_restore_begin(struct tree *tree, int64_t zxid)
+void tree_restore_begin(struct tree *tree, int64_t zxid, int32_t format)
 {
-    *tree = (struct tree){.restoring.zxid = zxid};
+    *tree = (struct tree){.restoring = {.zxid = zxid, .format = format}};
     acl_cache_init(&tree->acls);
 }
 
@@ -52,163 +85,280 @@ enum error tree_restore_acl(struct tree *tree, uint32_t id, struct slice bytes)
     return map_put_number(&tree->restoring.acls, id, (void *)((uintptr_t)acl + 1));
 }
 
-static struct znode *stored(const struct tree_restoring *restoring, uint32_t slot)
+static struct tree_branch *branch_of(const struct tree_restoring *restoring, uint32_t id)
 {
-    if (slot < restoring->by_slot_count && restoring->by_slot[slot]) return restoring->by_slot[slot];
-    return restoring->slots.count > 0 ? map_get_number(&restoring->slots, slot) : NULL;
+    if (id < restoring->branch_count) return &restoring->branches[id];
+    return restoring->others.count > 0 ? map_get_number(&restoring->others, id) : NULL;
 }
 
-/* Slots are names: one that is far beyond the number of znodes read so far costs a place in the map, not all places up to it. */
-static enum error stored_add(struct tree_restoring *restoring, uint32_t slot, size_t read_count,
-                             struct znode *node)
+/* Ids are names: one that is far beyond the number of znodes read so far costs a place in the map, not all places up to it. */
+static enum error branch_add(struct tree_restoring *restoring, uint32_t id, struct znode *node)
 {
-    if (slot >= restoring->by_slot_count && slot < 2 * read_count + 1024) {
-        size_t grown = 2 * ((size_t)slot + 1024);
-        struct znode **moved = realloc(restoring->by_slot, grown * sizeof *moved);
+    struct tree_branch *branch = branch_of(restoring, id);
+    if (!branch && id < 2 * restoring->count + 1024) {
+        size_t grown = 2 * ((size_t)id + 1024);
+        struct tree_branch *moved = realloc(restoring->branches, grown * sizeof *moved);
         if (!moved) return ERR_NOMEM;
-        memset(moved + restoring->by_slot_count, 0, (grown - restoring->by_slot_count) * sizeof *moved);
-        restoring->by_slot = moved;
-        restoring->by_slot_count = grown;
+        memset(moved + restoring->branch_count, 0, (grown - restoring->branch_count) * sizeof *moved);
+        restoring->branches = moved;
+        restoring->branch_count = grown;
+        /* Those that were far beyond it and are not any more. */
+        struct map_slot *slot;
+        for (size_t i = 0; (slot = map_next(&restoring->others, &i));) {
+            struct tree_branch *other = slot->value;
+            if (slot->key_size_or_number < grown) moved[slot->key_size_or_number].node = other->node;
+        }
+        branch = &moved[id];
     }
-    if (slot >= restoring->by_slot_count) return map_put_number(&restoring->slots, slot, node);
-    restoring->by_slot[slot] = node;
-    return OK;
+    if (branch) {
+        if (branch->node) return ERR_CORRUPT;
+        branch->node = node;
+        return OK;
+    }
+    branch = calloc(1, sizeof *branch);
+    if (!branch) return ERR_NOMEM;
+    branch->node = node;
+    enum error err = map_put_number(&restoring->others, id, branch);
+    if (err != OK) free(branch);
+    return err;
+}
+
+struct znode_read {
+    struct stat_kept kept;
+    uint32_t parent, id, stored_acl; /* id: NO_ID when nobody can name it */
+    bool has_acl;
+    struct slice name, data;
+};
+
+static void read_changes(struct znode_read *read, struct jute *in)
+{
+    read->kept.version = jute_int(in);
+    read->kept.cversion = jute_int(in);
+    read->kept.aversion = jute_int(in);
+}
+
+static void read_old(struct znode_read *read, struct jute *in)
+{
+    read->id = (uint32_t)jute_int(in);
+    read->parent = (uint32_t)jute_int(in);
+    read->kept.order = (uint32_t)jute_int(in);
+    read->stored_acl = (uint32_t)jute_int(in);
+    read->has_acl = true;
+    read->kept.czxid = jute_long(in);
+    read->kept.mzxid = jute_long(in);
+    read->kept.pzxid = jute_long(in);
+    read->kept.ctime_ms = jute_long(in);
+    read->kept.mtime_ms = jute_long(in);
+    read->kept.owner = jute_long(in);
+    read_changes(read, in);
+    read->name = jute_bytes(in);
+    read->data = jute_bytes(in);
+    if (read->id == NO_ID) in->is_bad = true;
+    if (owner_kind(read->kept.owner) != OWNER_SESSION) read->kept.order = 0;
+}
+
+static void read_new(struct znode_read *read, struct jute *in)
+{
+    const uint8_t *first = jute_take(in, 1);
+    int parts = first ? *first : 0;
+    if (parts & ~PARTS) in->is_bad = true;
+    read->parent = (uint32_t)jute_int(in);
+    struct stat_kept *kept = &read->kept;
+    kept->czxid = kept->mzxid = kept->pzxid = jute_long(in);
+    kept->ctime_ms = kept->mtime_ms = jute_long(in);
+    if (parts & HAS_CHANGES) {
+        kept->mzxid = jute_long(in);
+        kept->pzxid = jute_long(in);
+        kept->mtime_ms = jute_long(in);
+        read_changes(read, in);
+    }
+    if (parts & HAS_OWNER) {
+        kept->owner = jute_long(in);
+        kept->order = (uint32_t)jute_int(in);
+        if (owner_kind(kept->owner) != OWNER_SESSION) kept->order = 0;
+    }
+    read->has_acl = parts & HAS_ACL;
+    if (read->has_acl) read->stored_acl = (uint32_t)jute_int(in);
+    read->id = parts & HAS_CHILDREN ? (uint32_t)jute_int(in) : NO_ID;
+    if (parts & HAS_CHILDREN && read->id == NO_ID) in->is_bad = true;
+    read->name = jute_bytes(in);
+    if (parts & HAS_DATA) {
+        read->data = jute_bytes(in);
+        if (!read->data.data) in->is_bad = true;
+    }
 }
 
 enum error tree_restore_znode(struct tree *tree, struct jute *in)
 {
     struct tree_restoring *restoring = &tree->restoring;
-    struct znode read = {0};
-    uint32_t stored_slot = (uint32_t)jute_int(in);
-    uint32_t parent_slot = (uint32_t)jute_int(in);
-    read.order = (uint32_t)jute_int(in);
-    uint32_t stored_acl = (uint32_t)jute_int(in);
-    read.czxid = jute_long(in);
-    read.mzxid = jute_long(in);
-    read.pzxid = jute_long(in);
-    read.ctime_ms = jute_long(in);
-    read.mtime_ms = jute_long(in);
-    read.owner = jute_long(in);
-    read.version = jute_int(in);
-    read.cversion = jute_int(in);
-    read.aversion = jute_int(in);
-    struct slice name = jute_bytes(in), data = jute_bytes(in);
-    bool is_root = parent_slot == NO_SLOT;
-    uintptr_t acl = (uintptr_t)map_get_number(&restoring->acls, stored_acl);
-    if (in->is_bad || acl == 0 || stored(restoring, stored_slot)) return ERR_CORRUPT;
-    if (is_root ? tree->root != NULL || read.owner != 0 : name.size == 0) return ERR_CORRUPT;
+    struct znode_read read = {0};
+    if (restoring->format < ZNODE_FORMAT) {
+        read_old(&read, in);
+    } else {
+        read_new(&read, in);
+    }
+    uintptr_t acl =
+        read.has_acl ? (uintptr_t)map_get_number(&restoring->acls, read.stored_acl) : ACL_OPEN + 1;
+    if (in->is_bad || acl == 0 || read.name.size > ZNODE_NAME_MAX || read.data.size >= 0x3fffffff)
+        return ERR_CORRUPT;
+    bool is_root = read.parent == NO_ID;
+    if (is_root ? tree->root != NULL || read.kept.owner != 0 : read.name.size == 0) return ERR_CORRUPT;
     int64_t zxid = restoring->zxid;
-    if (read.czxid > zxid || read.mzxid > zxid || read.pzxid > zxid) return ERR_CORRUPT;
+    if (read.kept.czxid > zxid || read.kept.mzxid > zxid || read.kept.pzxid > zxid) return ERR_CORRUPT;
 
-    if (tree->slot_count >= NO_SLOT) return ERR_CORRUPT;
-    if (!VEC_RESERVE(tree->slots, tree->slot_count, tree->slot_capacity)) return ERR_NOMEM;
-    struct znode *node = znode_alloc(name, data);
-    read.slot = (uint32_t)tree->slot_count;
-    read.acl = (uint32_t)(acl - 1);
-    read.data = node->data;
-    read.data_size = node->data_size;
-    read.name_size = node->name_size;
-    /* Until the end its parent is known by place only. */
-    read.next = (struct znode *)(uintptr_t)parent_slot;
-    memcpy(node, &read, offsetof(struct znode, name));
-    acl_retain(&tree->acls, node->acl);
-    tree->slots[tree->slot_count++] = node;
+    read.kept.acl = (uint32_t)(acl - 1);
+    acl_retain(&tree->acls, read.kept.acl);
+    struct znode_birth birth = {.name = read.name,
+                                .data = read.data,
+                                .acl = read.kept.acl,
+                                .order = read.kept.order,
+                                .owner = read.kept.owner,
+                                .zxid = read.kept.czxid,
+                                .time_ms = read.kept.ctime_ms};
+    struct znode *node = znode_make(tree, &birth);
+    znode_keep(tree, node, &read.kept);
+    /* Until the end its parent is known by id only; that of the root must not be SLABS_FREE. */
+    node->parent = is_root ? 0 : read.parent;
     if (is_root) tree->root = node;
-    return stored_add(restoring, stored_slot, tree->slot_count, node);
+    restoring->count++;
+    if (owner_kind(read.kept.owner) == OWNER_SESSION) restoring->ephemeral_count++;
+    return read.id == NO_ID ? OK : branch_add(restoring, read.id, node);
 }
 
-struct restored {
-    int64_t czxid;
-    uint32_t order;
-    uint32_t hash; /* of its place among its parent's children */
+/* --- tying them together --- */
+
+static enum error count_children(struct tree *tree)
+{
+    uint64_t at = 0;
     struct znode *node;
-};
-
-static int restored_compare(const void *a, const void *b)
-{
-    const struct restored *x = a, *y = b;
-    if (x->czxid != y->czxid) return x->czxid < y->czxid ? -1 : 1;
-    return (x->order > y->order) - (x->order < y->order);
-}
-
-/* Every znode but the root, in the order in which they were created. */
-static struct restored *restored_sorted(const struct tree *tree, size_t *count)
-{
-    struct restored *all = malloc((tree->slot_count + 1) * sizeof *all);
-    if (!all) return NULL;
-    size_t found = 0;
-    bool is_sorted = true;
-    for (size_t i = 0; i < tree->slot_count; i++) {
-        struct znode *node = tree->slots[i];
-        if (!node || node == tree->root) continue;
-        all[found++] = (struct restored){node->czxid, node->order, 0, node};
-        if (found > 1 && restored_compare(&all[found - 2], &all[found - 1]) > 0) is_sorted = false;
+    while ((node = tree_next(tree, &at))) {
+        if (node == tree->root) continue;
+        struct tree_branch *parent = branch_of(&tree->restoring, node->parent);
+        if (!parent || !parent->node || parent->node == node ||
+            znode_owner_kind(tree, parent->node) == OWNER_SESSION)
+            return ERR_CORRUPT;
+        parent->count++;
     }
-    if (!is_sorted) qsort(all, found, sizeof *all, restored_compare);
-    *count = found;
-    return all;
-}
-
-static enum error tie(struct tree *tree, struct znode *node,
-                      struct ephemerals *(*owner_of)(void *context, int64_t), void *context, bool *may_ring)
-{
-    struct znode *parent = stored(&tree->restoring, (uint32_t)(uintptr_t)node->next);
-    if (!parent || parent == node || znode_owner_kind(parent) == OWNER_SESSION) return ERR_CORRUPT;
-    if (tree_child(tree, parent, znode_name(node))) return ERR_CORRUPT;
-    struct ephemerals *ephemerals = NULL;
-    if (znode_owner_kind(node) == OWNER_SESSION) {
-        ephemerals = owner_of(context, node->owner);
-        if (!ephemerals) return ERR_CORRUPT;
-    }
-    /* A parent is older than its children, so it hangs on the root already. If it does not, these may be rings, which hang
-     * together without hanging on the root. */
-    if (!parent->parent && parent != tree->root) *may_ring = true;
-    node->parent = parent;
-    tree_link_last(tree, node, ephemerals);
-    znode_checksum(node);
-    tree->digest += znode_digest(node);
     return OK;
 }
 
-/* Each znode's place in the table is somewhere else in memory: fetched while those before it are being tied. */
-static void look_ahead(const struct tree *tree, struct restored *all, size_t count, size_t at)
+/* From the root down, so that each knows its path: up to one that hangs already, then back. A ring never gets there. */
+static enum error branch_hang(struct tree *tree, struct tree_branch *branch, struct tree_branch ***chain,
+                              size_t *capacity)
 {
-    enum { FAR = 12, NEAR = 6 };
-    if (at + FAR < count) {
-        struct restored *far = &all[at + FAR];
-        const struct znode *parent = stored(&tree->restoring, (uint32_t)(uintptr_t)far->node->next);
-        far->hash = parent ? tree_hash_child(parent, znode_name(far->node)) : 0;
-        tree_expect_bucket(tree, far->hash);
+    size_t count = 0;
+    while (!branch->is_hung) {
+        if (branch->is_seen) return ERR_CORRUPT;
+        branch->is_seen = true;
+        if (!VEC_RESERVE(*chain, count, *capacity)) return ERR_NOMEM;
+        (*chain)[count++] = branch;
+        if (branch->node == tree->root) break;
+        branch = branch_of(&tree->restoring, branch->node->parent);
     }
-    if (at + NEAR < count) tree_expect_first(tree, all[at + NEAR].hash);
+    while (count > 0) {
+        branch = (*chain)[--count];
+        struct znode *node = branch->node;
+        if (node != tree->root) node->parent = slabs_place(branch_of(&tree->restoring, node->parent)->node);
+        branch->is_hung = true;
+        node->is_undigested = znode_is_undigested(tree, node);
+        if (branch->count > 0) children_expect(znode_need_children(tree, node), branch->count);
+        node->is_saved = true; /* its parent is its parent's place by now */
+    }
+    return OK;
+}
+
+static enum error hang_all(struct tree *tree)
+{
+    struct tree_restoring *restoring = &tree->restoring;
+    struct tree_branch **chain = NULL;
+    size_t capacity = 0, at = 0;
+    enum error err = OK;
+    for (size_t i = 0; i < restoring->branch_count && err == OK; i++) {
+        if (restoring->branches[i].node) err = branch_hang(tree, &restoring->branches[i], &chain, &capacity);
+    }
+    struct map_slot *slot;
+    while (err == OK && (slot = map_next(&restoring->others, &at))) {
+        struct tree_branch *branch = slot->value;
+        if (slot->key_size_or_number >= restoring->branch_count)
+            err = branch_hang(tree, branch, &chain, &capacity);
+    }
+    free(chain);
+    return err;
+}
+
+static int ephemeral_compare(const struct tree *tree, const struct znode *x, const struct znode *y)
+{
+    if (x->czxid != y->czxid) return x->czxid < y->czxid ? -1 : 1;
+    uint32_t a = znode_more(tree, x)->order, b = znode_more(tree, y)->order;
+    return (a > b) - (a < b);
+}
+
+struct ephemeral_sorted {
+    const struct tree *tree;
+    struct znode *node;
+};
+
+static int sorted_compare(const void *a, const void *b)
+{
+    const struct ephemeral_sorted *x = a, *y = b;
+    return ephemeral_compare(x->tree, x->node, y->node);
+}
+
+static enum error tie(struct tree *tree, struct znode *node,
+                      struct ephemerals *(*owner_of)(void *context, int64_t), void *context)
+{
+    struct ephemerals *ephemerals = NULL;
+    if (znode_owner_kind(tree, node) == OWNER_SESSION) {
+        ephemerals = owner_of(context, znode_owner(tree, node));
+        if (!ephemerals) return ERR_CORRUPT;
+    }
+    if (tree_child(tree, znode_parent(tree, node), znode_name(node))) return ERR_CORRUPT;
+    tree_link_last(tree, node, ephemerals);
+    node->is_undigested = znode_is_undigested(tree, node);
+    znode_checksum_data(tree, node);
+    tree->digest += znode_digest(tree, node);
+    return OK;
+}
+
+static enum error tie_all(struct tree *tree, struct ephemerals *(*owner_of)(void *context, int64_t session),
+                          void *context)
+{
+    size_t count = 0, expected = tree->restoring.ephemeral_count;
+    struct ephemeral_sorted *ephemerals = malloc((expected + 1) * sizeof *ephemerals);
+    if (!ephemerals) return ERR_NOMEM;
+    uint64_t at = 0;
+    struct znode *node;
+    enum error err = OK;
+    while (err == OK && (node = tree_next(tree, &at))) {
+        bool is_hung = node->is_saved;
+        node->is_saved = false;
+        if (node == tree->root) continue;
+        if (!is_hung) node->parent = slabs_place(branch_of(&tree->restoring, node->parent)->node);
+        if (znode_owner_kind(tree, node) == OWNER_SESSION) {
+            ephemerals[count++] = (struct ephemeral_sorted){tree, node};
+        } else {
+            err = tie(tree, node, owner_of, context);
+        }
+    }
+    /* Those of a session in the order in which they were created. */
+    if (err == OK) qsort(ephemerals, count, sizeof *ephemerals, sorted_compare);
+    for (size_t i = 0; i < count && err == OK; i++) err = tie(tree, ephemerals[i].node, owner_of, context);
+    free(ephemerals);
+    return err;
 }
 
 enum error tree_restore_end(struct tree *tree, struct ephemerals *(*owner_of)(void *context, int64_t session),
                             void *context)
 {
     if (!tree->root) return ERR_CORRUPT;
-    tree->root->next = NULL;
-    tree_count_znode(tree, tree->root, 1);
-    size_t count;
-    struct restored *all = restored_sorted(tree, &count);
-    if (!all) return ERR_NOMEM;
-    tree->bucket_count = 64;
-    while (tree->bucket_count <= count) tree->bucket_count *= 2;
-    tree->buckets = calloc(tree->bucket_count, sizeof *tree->buckets);
-    enum error err = tree->buckets ? OK : ERR_NOMEM;
-    znode_checksum(tree->root);
-    tree->digest = znode_digest(tree->root);
-    bool may_ring = false;
-    for (size_t i = 0; i < count && err == OK; i++) {
-        look_ahead(tree, all, count, i);
-        err = tie(tree, all[i].node, owner_of, context, &may_ring);
-    }
-    free(all);
+    enum error err = count_children(tree);
+    if (err == OK) err = hang_all(tree);
     if (err != OK) return err;
-    if (may_ring) {
-        if (znode_descendant_count(tree->root) != (int64_t)count) return ERR_CORRUPT;
-        tree_digest_all(tree); /* which goes from parents to children */
-    }
+    tree_count_znode(tree, tree->root, 1);
+    znode_checksum_data(tree, tree->root);
+    tree->digest = znode_digest(tree, tree->root);
+    err = tie_all(tree, owner_of, context);
+    if (err != OK) return err;
 
     struct map_slot *slot;
     for (size_t i = 0; (slot = map_next(&tree->restoring.acls, &i));)
@@ -222,19 +372,20 @@ uint64_t tree_digest(const struct tree *tree)
 {
     uint64_t sum = 0;
     struct text bytes = {0};
-    for (size_t i = 0; i < tree->slot_count; i++) {
-        const struct znode *node = tree->slots[i];
-        if (!node) continue;
+    uint64_t at = 0;
+    const struct znode *node;
+    while ((node = tree_next(tree, &at))) {
         text_reset(&bytes);
-        tree_path(node, &bytes);
-        jute_add_bytes(&bytes, znode_data(node));
-        text_add(&bytes, acl_bytes(&tree->acls, node->acl));
-        struct stat stat = znode_stat(node);
+        tree_path(tree, node, &bytes);
+        jute_add_bytes(&bytes, znode_data(tree, node));
+        text_add(&bytes, acl_bytes(&tree->acls, znode_acl(tree, node)));
+        struct stat stat = znode_stat(tree, node);
         uint8_t encoded[STAT_SIZE];
         stat_encode(&stat, encoded);
         text_add(&bytes, (struct slice){encoded, sizeof encoded});
-        text_add_be64(&bytes, (uint64_t)node->owner);
-        text_add_be32(&bytes, node->order);
+        struct stat_kept kept = znode_kept(tree, node);
+        text_add_be64(&bytes, (uint64_t)kept.owner);
+        text_add_be32(&bytes, kept.order);
         assert(!bytes.failed);
         sum += hash_bytes(bytes.data, bytes.size);
     }

@@ -208,9 +208,10 @@ static void dump_ephemerals(struct keeper *keeper, struct text *out)
     {
         const struct session *session = CONTAINER_OF(item, struct session, all);
         if (session->ephemerals.count > 0) text_addf(out, "0x%" PRIx64 ":\n", (uint64_t)session->id);
-        for (const struct znode *node = session->ephemerals.first; node; node = node->ephemeral->next) {
+        for (const struct znode *node = session->ephemerals.first; node;
+             node = znode_next_ephemeral(&keeper->machine.tree, node)) {
             text_addc(out, '\t');
-            tree_path(node, out);
+            tree_path(&keeper->machine.tree, node, out);
             text_addc(out, '\n');
         }
     }

@@ -346,12 +346,13 @@ static void look_at_ephemerals(struct keepers *keepers, const struct member *mem
                                const struct machine *machine)
 {
     const struct tree *tree = &machine->tree;
-    for (size_t i = 0; i < tree->slot_count; i++) {
-        const struct znode *node = tree->slots[i];
-        if (!node || znode_owner_kind(node) != OWNER_SESSION || machine_session(machine, node->owner))
-            continue;
-        keepers_fail(keepers, "member %d has %s of session %" PRIx64 ", which does not exist", member->number,
-                     node->name, (uint64_t)node->owner);
+    uint64_t at = 0;
+    const struct znode *node;
+    while ((node = tree_next(tree, &at))) {
+        int64_t owner = znode_owner(tree, node);
+        if (owner_kind(owner) != OWNER_SESSION || machine_session(machine, owner)) continue;
+        keepers_fail(keepers, "member %d has %.*s of session %" PRIx64 ", which does not exist",
+                     member->number, SLICE_ARG(znode_name(node)), (uint64_t)owner);
     }
 }
 
@@ -507,17 +508,17 @@ static void compare_trees(struct keepers *keepers, const struct member *one, con
                      tree->count, other->number, twin->count);
     }
     struct text path = {0};
-    for (size_t i = 0; i < tree->slot_count; i++) {
-        const struct znode *node = tree->slots[i];
-        if (!node) continue;
+    uint64_t at = 0;
+    const struct znode *node;
+    while ((node = tree_next(tree, &at))) {
         text_reset(&path);
-        tree_path(node, &path);
+        tree_path(tree, node, &path);
         const struct znode *same = tree_find(twin, text_slice(&path));
-        struct stat left = znode_stat(node), right = same ? znode_stat(same) : (struct stat){0};
+        struct stat left = znode_stat(tree, node), right = same ? znode_stat(twin, same) : (struct stat){0};
         uint8_t bytes[2][STAT_SIZE];
         stat_encode(&left, bytes[0]);
         stat_encode(&right, bytes[1]);
-        struct slice data = znode_data(node), twins = same ? znode_data(same) : SLICE_NULL;
+        struct slice data = znode_data(tree, node), twins = same ? znode_data(twin, same) : SLICE_NULL;
         bool is_equal = same && memcmp(bytes[0], bytes[1], STAT_SIZE) == 0 && data.size == twins.size &&
                         (data.size == 0 || memcmp(data.data, twins.data, data.size) == 0);
         if (!is_equal)

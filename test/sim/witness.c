@@ -89,9 +89,9 @@ static struct seat *seat_of(struct witness *witness, struct slice topic, int32_t
 }
 
 static void judge(struct witness *witness, const struct seat *seat, const struct partition_state *state,
-                  const struct znode *node)
+                  const struct stat_kept *kept)
 {
-    int32_t version = node->version;
+    int32_t version = kept->version;
     struct history *history = &witness->world->history;
     const char *topic = seat->topic;
     int32_t p = seat->index;
@@ -104,7 +104,7 @@ static void judge(struct witness *witness, const struct seat *seat, const struct
                      state->leader_epoch);
     }
     bool is_deposed =
-        node->mzxid > witness->epoch_zxid && state->controller_epoch < witness->controller_epoch;
+        kept->mzxid > witness->epoch_zxid && state->controller_epoch < witness->controller_epoch;
     if (is_deposed || state->controller_epoch < seat->controller_epoch ||
         state->controller_epoch > witness->controller_epoch) {
         history_fail(history, "%s-%d: written by controller epoch %d, after %d, while it is %d", topic, p,
@@ -135,19 +135,21 @@ static void judge(struct witness *witness, const struct seat *seat, const struct
         history_fail(history, "%s-%d: the leader %d is not in the ISR", topic, p, state->leader);
 }
 
-static void see_state(struct witness *witness, struct seat *seat, const struct znode *node)
+static void see_state(struct witness *witness, const struct tree *tree, struct seat *seat,
+                      const struct znode *node)
 {
-    if (seat->state_czxid == node->czxid && seat->version == node->version) return;
+    struct stat_kept kept = znode_kept(tree, node);
+    if (seat->state_czxid == kept.czxid && seat->version == kept.version) return;
     struct partition_state state;
     struct znode_fault fault;
-    if (znode_state_decode(SLICE("state"), znode_data(node), &witness->arena, &state, &fault) != OK) {
+    if (znode_state_decode(SLICE("state"), znode_data(tree, node), &witness->arena, &state, &fault) != OK) {
         history_fail(&witness->world->history, "%s-%d: %s", seat->topic, seat->index, fault.text);
         return;
     }
-    judge(witness, seat, &state, node);
+    judge(witness, seat, &state, &kept);
     witness->changes++;
-    seat->state_czxid = node->czxid;
-    seat->version = node->version;
+    seat->state_czxid = kept.czxid;
+    seat->version = kept.version;
     seat->leader = state.leader;
     seat->leader_epoch = state.leader_epoch;
     seat->controller_epoch = state.controller_epoch;
@@ -168,7 +170,8 @@ static void see_topic(struct witness *witness, const struct tree *tree, const st
 {
     struct topic_assignment assignment;
     struct znode_fault fault;
-    if (znode_topic_decode(SLICE("topic"), znode_data(topic), &witness->arena, &assignment, &fault) != OK) {
+    if (znode_topic_decode(SLICE("topic"), znode_data(tree, topic), &witness->arena, &assignment, &fault) !=
+        OK) {
         history_fail(&witness->world->history, "%s", fault.text);
         return;
     }
@@ -181,7 +184,7 @@ static void see_topic(struct witness *witness, const struct tree *tree, const st
         snprintf(name, sizeof name, "%zu", p);
         const struct znode *partition = partitions ? tree_child(tree, partitions, slice_of(name)) : NULL;
         const struct znode *state = partition ? tree_child(tree, partition, SLICE("state")) : NULL;
-        if (state) see_state(witness, seat, state);
+        if (state) see_state(witness, tree, seat, state);
         history_leader(&witness->world->history, znode_name(topic), (int32_t)p, seat->leader_epoch);
     }
 }
@@ -192,7 +195,7 @@ static void see_controller(struct witness *witness, const struct tree *tree)
     int32_t epoch = 0;
     struct znode_fault fault;
     if (!node) return;
-    if (znode_epoch_decode(SLICE("/controller_epoch"), znode_data(node), &epoch, &fault) != OK) {
+    if (znode_epoch_decode(SLICE("/controller_epoch"), znode_data(tree, node), &epoch, &fault) != OK) {
         history_fail(&witness->world->history, "%s", fault.text);
         return;
     }
@@ -200,7 +203,7 @@ static void see_controller(struct witness *witness, const struct tree *tree)
         history_fail(&witness->world->history, "the controller epoch goes back from %d to %d",
                      witness->controller_epoch, epoch);
     }
-    witness->epoch_zxid = node->mzxid;
+    witness->epoch_zxid = znode_kept(tree, node).mzxid;
     if (epoch != witness->controller_epoch) world_note(witness->world, "controller epoch %d", epoch);
     witness->controller_epoch = epoch;
 }
@@ -290,8 +293,9 @@ void witness_look(struct witness *witness)
     see_controller(witness, tree);
     see_brokers(witness, tree);
     const struct znode *topics = tree_find(tree, SLICE("/kafka/brokers/topics"));
-    const struct znode *topic = topics ? znode_first_child(topics) : NULL;
-    for (; topic; topic = topic->next) see_topic(witness, tree, topic);
+    size_t at = 0;
+    for (const struct znode *topic; topics && (topic = znode_next_child(tree, topics, &at));)
+        see_topic(witness, tree, topic);
     arena_reset(&witness->arena);
     for (int i = 0; i < world->server_count; i++) {
         struct server *server = &world->servers[i];
