@@ -12,9 +12,10 @@ enum {
     HEADER = 8, /* of a page: its number */
     EXACT_MAX = 1024,
     EXACT_CLASSES = EXACT_MAX / 8 + 1, /* by size / 8 */
-    FIRST_REGION = 1 << 20,            /* a small tree is not to take a huge page */
-    REGION = 8 << 20,
-    HUGE = 2 << 20,
+    FIRST_REGION = 1 << 20,
+    REGION =
+        8
+        << 20, /* no huge pages: the kernel would fill up again what was given back around a piece that stays */
     KEPT_FREE_PAGES = 16,
     PAGES_MAX = 1 << (32 - SLABS_PLACE_BITS),
 };
@@ -42,7 +43,7 @@ static size_t class_of(size_t size, uint32_t *piece_size)
 static bool region_make(struct slabs *slabs)
 {
     size_t size = slabs->region_count == 0 ? FIRST_REGION : REGION;
-    size_t align = slabs->region_count == 0 ? SLABS_PAGE_BYTES : HUGE;
+    size_t align = SLABS_PAGE_BYTES;
     if (!VEC_RESERVE(slabs->regions, slabs->region_count, slabs->region_capacity)) return false;
     uint8_t *got = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (got == MAP_FAILED) return false;
@@ -50,7 +51,6 @@ static bool region_make(struct slabs *slabs)
     if (skipped > 0) munmap(got, skipped);
     if (align - skipped > 0) munmap(got + skipped + size, align - skipped);
     uint8_t *region = got + skipped;
-    if (align == HUGE) madvise(region, size, MADV_HUGEPAGE); /* fewer faults; refused where there are none */
     slabs->regions[slabs->region_count++] = region;
     slabs->region_next = region;
     slabs->region_end = region + size;
