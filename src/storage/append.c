@@ -125,8 +125,11 @@ static enum error check_producer(struct log *log, struct slice batch, const stru
     if (err != OK) return err == ERR_CORRUPT ? ERR_CORRUPT_MESSAGE : err;
     err = producer_state_check(&log->producers, header, is_control ? &control : NULL, &is_duplicate,
                                &duplicate);
-    /* Behind one that found no room: it will be asked for again, too, and is no reason for a producer to give up its epoch. */
-    if (err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && log->is_starved) err = ERR_DISK_FULL;
+    /* Behind one that found no room: it will be asked for again, too, and is no reason for a producer to give up its epoch. But
+     * one that was here before, and is older than what is remembered, never gets better. */
+    if (err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && log->is_starved &&
+        producer_state_has_gap(&log->producers, header))
+        err = ERR_DISK_FULL;
     if (err != OK || !is_duplicate) return err;
 
     appended->is_duplicate = true;

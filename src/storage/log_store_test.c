@@ -520,6 +520,7 @@ static void a_full_disk_breaks_no_sequence(void **state)
     } steps[] = {{0, false, OK},
                  {1, true, ERR_DISK_FULL},
                  {2, true, ERR_DISK_FULL},
+                 {INT32_MAX, true, ERR_OUT_OF_ORDER_SEQUENCE_NUMBER}, /* of long ago */
                  {2, false, ERR_DISK_FULL}, /* room again, but what is before it is still missing */
                  {1, false, OK},
                  {2, false, OK},

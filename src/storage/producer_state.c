@@ -66,6 +66,18 @@ enum error producer_state_check(const struct producer_state *state, const struct
     return OK;
 }
 
+bool producer_state_has_gap(const struct producer_state *state, const struct batch_header *header)
+{
+    const struct producer *producer = find(state, header->producer_id);
+    if (!producer || header->producer_epoch < producer->epoch) return false;
+    if (header->producer_epoch > producer->epoch) return header->base_sequence > 0;
+    if (producer->batch_count == 0) return false;
+    int32_t next = sequence_add(producer->batches[producer->batch_count - 1].last_sequence, 1);
+    /* Sequences go round: ahead is what is nearer that way. */
+    uint32_t ahead = ((uint32_t)header->base_sequence - (uint32_t)next) & INT32_MAX;
+    return ahead > 0 && ahead < 1u << 30;
+}
+
 static void set_epoch(struct producer *producer, int16_t epoch)
 {
     if (producer->epoch == epoch) return;
