@@ -109,6 +109,7 @@ static void two_with_data_do_not_begin(void **state)
         wipe(world, rival);
         settle(world, 60000);
         CHECK(world, world->applied_count == 21);
+        sim_run_ms(world->sim, 10000); /* all have their votes */
         /* One that comes later with data of its own is turned away, and keeps it. */
         stop(world, rival);
         CHECK(world, disk_remove_tree(sim_machine_disk(world->machines[rival]), "/data") == OK);
