@@ -79,7 +79,8 @@ def command_line(port, plain, at):
 
     secure = "zookeeper.client.secure=true\nzookeeper.clientCnxnSocket=org.apache.zookeeper.ClientCnxnSocketNetty\n"
     stores = f"zookeeper.ssl.keyStore.location={at}/client.p12\nzookeeper.ssl.keyStore.password=secret\nssl.trustStore.location={at}/ca.pem\n"
-    assert zk(secure + stores, "get", "/for-client") == (0, "hers\n", ""), zk(secure + stores, "get", "/for-client")
+    answer = zk(secure + stores, "get", "/for-client")
+    assert answer == (0, "hers\n", ""), answer
     assert zk(secure + stores, "get", "/for-client", port=plain)[:2] == (0, "hers\n")  # both on one port
     assert zk(secure + stores, "diff", f"127.0.0.1:{port}/a", f"127.0.0.1:{port}/a")[0] == 0
     code, _, said = zk(stores, "get", "/for-client", port=plain)  # not asked for: in the clear
