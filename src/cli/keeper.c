@@ -135,6 +135,22 @@ static void on_audit(void *context, struct slice lines)
     keeper_surface_audit(running->surface, lines);
 }
 
+static void configure_throttle(const struct zoo_config *config, struct throttle_config *throttle)
+{
+    *throttle = (struct throttle_config){
+        .tokens = (int32_t)zoo_number(config, ZOO_CONNECTION_THROTTLE_TOKENS),
+        .fill_ms = (int32_t)zoo_number(config, ZOO_CONNECTION_THROTTLE_FILL_TIME),
+        .fill_count = (int32_t)zoo_number(config, ZOO_CONNECTION_THROTTLE_FILL_COUNT),
+        .freeze_ms = (int32_t)zoo_number(config, ZOO_CONNECTION_THROTTLE_FREEZE_TIME),
+        .drop_increase = zoo_real(config, ZOO_CONNECTION_THROTTLE_DROP_INCREASE),
+        .drop_decrease = zoo_real(config, ZOO_CONNECTION_THROTTLE_DROP_DECREASE),
+        .decrease_ratio = zoo_real(config, ZOO_CONNECTION_THROTTLE_DECREASE_RATIO),
+        .has_weights = zoo_bool(config, ZOO_CONNECTION_THROTTLE_WEIGHT_ENABLED),
+        .new_weight = (int32_t)zoo_number(config, ZOO_CONNECTION_THROTTLE_GLOBAL_SESSION_WEIGHT),
+        .renewed_weight = (int32_t)zoo_number(config, ZOO_CONNECTION_THROTTLE_RENEW_SESSION_WEIGHT),
+    };
+}
+
 static void configure(const struct zoo_config *config, struct keeper_config *keeper)
 {
     const char *initial = keeper->initial_config;
@@ -160,6 +176,10 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->listen_backlog = (int32_t)zoo_number(config, ZOO_CLIENT_PORT_LISTEN_BACKLOG);
     keeper->jute_max_buffer = (int32_t)zoo_number(config, ZOO_JUTE_MAXBUFFER);
     keeper->global_outstanding_limit = (int32_t)zoo_number(config, ZOO_GLOBAL_OUTSTANDING_LIMIT);
+    keeper->request_throttle_max = (int32_t)zoo_number(config, ZOO_REQUEST_THROTTLE_MAX_REQUESTS);
+    keeper->throttled_wait_ms = (int32_t)zoo_number(config, ZOO_THROTTLED_OP_WAIT_TIME);
+    keeper->sessionless_ms = (int32_t)zoo_number(config, ZOO_NIO_SESSIONLESS_CNXN_TIMEOUT);
+    configure_throttle(config, &keeper->throttle);
     keeper->snap_count = zoo_number(config, ZOO_SNAP_COUNT);
     keeper->container_check_ms = (int32_t)zoo_number(config, ZOO_ZNODE_CONTAINER_CHECK_INTERVAL_MS);
     keeper->container_per_minute = (int32_t)zoo_number(config, ZOO_ZNODE_CONTAINER_MAX_PER_MINUTE);

@@ -54,7 +54,8 @@ static void timeouts_plan(struct keeper *keeper)
 {
     int64_t at_ms = INT64_MAX;
     if (!list_empty(&keeper->fresh)) {
-        at_ms = CONTAINER_OF(keeper->fresh.next, struct conn, timed)->timed_from_ms + SESSIONLESS_MS;
+        at_ms = CONTAINER_OF(keeper->fresh.next, struct conn, timed)->timed_from_ms +
+                keeper->config.sessionless_ms;
     }
     if (!list_empty(&keeper->finishing)) {
         int64_t finish_ms =
@@ -83,7 +84,7 @@ void keeper_timeouts(struct loop_timer *timer)
     LIST_EACH(&keeper->fresh, item)
     {
         struct conn *conn = CONTAINER_OF(item, struct conn, timed);
-        if (conn->timed_from_ms + SESSIONLESS_MS > now_ms) break;
+        if (conn->timed_from_ms + keeper->config.sessionless_ms > now_ms) break;
         keeper->counts.sessionless_expired++;
         conn_close(conn);
     }

@@ -34,14 +34,13 @@
 #include "quorum/quorum.h"
 
 enum {
-    QUEUED_READS_MAX = 64,      /* of one connection, waiting behind its writes */
-    OUT_PAUSE_BYTES = 1 << 20,  /* unsent: its requests are read no more until it drains */
-    OUT_CUT_BYTES = 16 << 20,   /* unsent when an event comes: it is not reading, cut it */
-    SESSIONLESS_MS = 10000,     /* a connection without a session is closed after this */
-    LINGER_MS = 2000,           /* after our last answer the peer has this long to close */
-    BUCKETS = 64,               /* of expiry, a tick each */
-    AUTH_IDS_MAX = 64,          /* of one connection */
-    BROKER_GRACE_MS = 250,      /* a broker of ours whose connection ended has this long to be back */
+    QUEUED_READS_MAX = 64,     /* of one connection, waiting behind its writes */
+    OUT_PAUSE_BYTES = 1 << 20, /* unsent: its requests are read no more until it drains */
+    OUT_CUT_BYTES = 16 << 20,  /* unsent when an event comes: it is not reading, cut it */
+    LINGER_MS = 2000,          /* after our last answer the peer has this long to close */
+    BUCKETS = 64,              /* of expiry, a tick each */
+    AUTH_IDS_MAX = 64,         /* of one connection */
+    BROKER_GRACE_MS = 250,     /* a broker of ours whose connection ended has this long to be back */
     QUOTA_TOLD_EVERY_MS = 1000,
     DIGEST_INTERVAL = 128, /* zxids from one digest that is remembered to the next */
     DIGESTS_KEPT = 1024,
@@ -99,6 +98,8 @@ struct conn {
     struct bytes *out;
     int64_t timed_from_ms;
     uint64_t attach_after; /* its session, once this index is applied */
+    bool is_admitted;      /* by the throttle */
+    int64_t throttled_ms;  /* since then a write waits for request_throttle_max; 0: none does */
     int64_t asked_session, begun_ms, received, sent;
     int32_t asked_timeout_ms;
     int32_t last_op, last_xid;
@@ -199,6 +200,7 @@ struct keeper {
     struct list lost;     /* struct live, oldest first */
     struct loop_timer lost_timer;
 
+    struct throttle throttle;
     struct watch_table watches;
     struct text body;
 

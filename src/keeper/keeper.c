@@ -22,6 +22,7 @@ void keeper_config_init(struct keeper_config *config)
         .listen_backlog = -1,
         .jute_max_buffer = 0xfffff,
         .global_outstanding_limit = 1000,
+        .sessionless_ms = 10000,
         .snap_count = 100000,
         .container_check_ms = 60000,
         .container_per_minute = 10000,
@@ -33,6 +34,7 @@ void keeper_config_init(struct keeper_config *config)
         .four_letter_words = "srvr",
         .patience_ms = 2000,
     };
+    throttle_config_init(&config->throttle);
 }
 
 /* --- the machine behind the log --- */
@@ -326,7 +328,8 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
 {
     assert(events->ready);
     if (config->tick_time_ms <= 0 || config->jute_max_buffer <= 0 || config->server_id < 1 ||
-        config->server_id > 254 || config->snap_count < 1 || config->container_check_ms < 1 || config->container_per_minute < 1 || config->server_count > QUORUM_MEMBERS_MAX ||
+        config->server_id > 254 || config->snap_count < 1 || config->container_check_ms < 1 ||
+        config->container_per_minute < 1 || config->server_count > QUORUM_MEMBERS_MAX ||
         config->patience_ms < 0) {
         return ERR_CONFIG;
     }
@@ -348,6 +351,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->disk = disk;
     keeper->begun_ms = loop_now_ms(loop);
     keeper->begun_us = loop_clock_us(loop);
+    throttle_init(&keeper->throttle, &config->throttle, keeper->begun_ms);
     figures_reset_counts(&keeper->counts);
     keeper->trace_mask = TRACE_MASK;
     keeper->saved_zxid = -1;

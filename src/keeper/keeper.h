@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "keeper/throttle.h"
 #include "loop/tls.h"
 
 struct keeper;
@@ -61,6 +62,10 @@ struct keeper_config {
     int32_t listen_backlog;              /* -1: 50 */
     int32_t jute_max_buffer;             /* longest frame taken, 0xfffff */
     int32_t global_outstanding_limit;    /* writes in flight before sockets are read no more, 1000 */
+    int32_t request_throttle_max;        /* the same without a first one of each; 0: no limit */
+    int32_t throttled_wait_ms;           /* a write that waited longer for it answers -127; 0: none does */
+    struct throttle_config throttle;     /* of sessions that begin or come back; off */
+    int32_t sessionless_ms;              /* a connection without a session is closed after this; 10000 */
     int64_t snap_count;                  /* entries between snapshots, 100000 */
     int64_t snap_size_bytes;             /* or bytes of log, whichever comes first; 256 MiB */
     int32_t snap_retain_count;           /* autopurge.snapRetainCount; 2 */
@@ -88,8 +93,8 @@ struct keeper_config {
 
     /* An ensemble. The members are read while the log is empty; from then on they are what the log says. */
     const struct keeper_server *servers;
-    size_t server_count;               /* 0: a keeper alone */
-    bool reconfig_enabled;             /* reconfigEnabled */
+    size_t server_count;   /* 0: a keeper alone */
+    bool reconfig_enabled; /* reconfigEnabled */
     int32_t init_limit,
         sync_limit; /* initLimit, syncLimit: shown by conf, for followers are not timed in ticks here */
     bool listens_on_all_ips;           /* quorumListenOnAllIPs */

@@ -61,6 +61,7 @@ enum keeper_op {
     OP_ADD_WATCH = 106,
     OP_WHO_AM_I = 107,
     OP_CREATE_SESSION = -10,
+    OP_THROTTLED = INT32_MIN, /* not of the wire: an answer that stands in line */
     OP_CLOSE_SESSION = -11,
     /* Ours, without a zxid. */
     OP_NEW_EPOCH = -100, /* a leader takes office */

@@ -156,10 +156,35 @@ enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session
     return request_submit(keeper, NULL, REQUEST_WRITE, 0, &entry);
 }
 
+static bool take_read(struct conn *conn, int32_t xid, int32_t op, struct slice body);
+
+/* request_throttle_max_requests: whoever asks waits, or has waited for too long. True: *is_taken says which. */
+static bool is_throttled(struct conn *conn, int32_t xid, int32_t op, bool *is_taken)
+{
+    const struct keeper_config *config = &conn->keeper->config;
+    if (config->request_throttle_max == 0) return false;
+    int64_t now_ms = loop_now_ms(conn->keeper->loop);
+    *is_taken = false;
+    if (conn->keeper->outstanding >= (size_t)config->request_throttle_max) {
+        if (conn->throttled_ms == 0) conn->throttled_ms = now_ms;
+        return true;
+    }
+    bool is_late = conn->throttled_ms > 0 && config->throttled_wait_ms > 0 &&
+                   now_ms - conn->throttled_ms > config->throttled_wait_ms && op != OP_CLOSE_SESSION;
+    if (is_late) {
+        *is_taken = take_read(conn, xid, OP_THROTTLED, SLICE_NULL); /* its answer stands in line */
+        if (!*is_taken) return true;
+    }
+    conn->throttled_ms = 0;
+    return is_late;
+}
+
 /* False: too much is on its way already. */
 static bool take_write(struct conn *conn, int32_t xid, int32_t op, struct slice body)
 {
     struct keeper *keeper = conn->keeper;
+    bool is_taken;
+    if (is_throttled(conn, xid, op, &is_taken)) return is_taken;
     bool is_busy = keeper->outstanding >= (size_t)keeper->config.global_outstanding_limit;
     if (is_busy && conn->write_count > 0) return false;
     struct entry entry = {
@@ -226,6 +251,7 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
         struct jute in = jute_of(body);
         switch (op) {
         case OP_PING: break;
+        case OP_THROTTLED: err = ERR_ZK_THROTTLED; break;
         case OP_CREATE:
         case OP_CREATE2:
         case OP_CREATE_CONTAINER:

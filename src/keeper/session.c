@@ -435,6 +435,18 @@ static void open_read_only(struct conn *conn, int32_t timeout_ms)
     attach(conn, live, timeout_ms);
 }
 
+/* Once for each connection, and not of the local door. */
+static bool is_admitted(struct conn *conn, bool is_renewed)
+{
+    struct keeper *keeper = conn->keeper;
+    if (keeper->throttle.most == 0 || !conn->stream || conn->is_admitted) return true;
+    uint32_t drawn;
+    loop_random(keeper->loop, &drawn, sizeof drawn);
+    conn->is_admitted = throttle_admits(&keeper->throttle, loop_now_ms(keeper->loop), is_renewed,
+                                        (double)drawn / ((double)UINT32_MAX + 1));
+    return conn->is_admitted;
+}
+
 void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken)
 {
     struct keeper *keeper = conn->keeper;
@@ -451,6 +463,11 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
     /* A client that has seen more than we have must not be led back in time. */
     if (in.is_bad || !keeper->is_serving || seen_zxid > keeper->machine.zxid ||
         (keeper->is_read_only && !conn->wants_read_only)) {
+        conn_close(conn);
+        return;
+    }
+    if (!is_admitted(conn, id != 0)) {
+        keeper->rejected_count++;
         conn_close(conn);
         return;
     }

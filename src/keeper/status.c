@@ -45,7 +45,8 @@ struct status_due *status_conns(struct keeper *keeper, size_t *count)
     LIST_EACH(&keeper->conns, item)
     {
         const struct conn *conn = CONTAINER_OF(item, struct conn, all);
-        int64_t due_ms = conn->timed_from_ms + (conn->state == CONN_FINISHING ? LINGER_MS : SESSIONLESS_MS);
+        int64_t due_ms = conn->timed_from_ms +
+                         (conn->state == CONN_FINISHING ? LINGER_MS : conn->keeper->config.sessionless_ms);
         if (conn->live) due_ms = conn->live->due_tick * keeper->config.tick_time_ms;
         due[(*count)++] = (struct status_due){due_ms, conn->live ? conn->live->session : NULL, conn};
     }

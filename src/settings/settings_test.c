@@ -614,7 +614,7 @@ static void zoo_files(void **state)
          "z:7: admin.forceHttps: refused, for it would be ignored: The admin server with TLS only; it would "
          "be open "
          "here. Without the key, or with false, the node starts\n"
-         "z:8: admin.idleTimeout: has no effect here: a parameter of ZooKeeper's admin server\n"
+         "z:8: admin.idleTimeout: has no effect here: ms after which an idle admin connection is closed.\n"
          "z:9: nio.numWorkerThreads: has no effect here: ZooKeeper's threads\n"},
         {"dataDir=/d\nmetricsProvider.className=x.Y\n",
          "z:2: metricsProvider.className: has no effect here: a class of one's own; "

@@ -56,6 +56,16 @@ static const struct {
     {"watchManager", "has no effect here: there is one way to keep watches", false},
     {"multiAddress.", "has no effect here: several addresses for each server", false},
     {"jvm.pause.", "has no effect here: there is no JVM", false},
+    {"jmx.", "has no effect here: there is no JVM", false},
+    {"leader.", "has no effect here: how ZooKeeper's leader sends", false},
+    {"learner.", "has no effect here: how ZooKeeper's learners send", false},
+    {"follower.", "has no effect here: ZooKeeper's threads", false},
+    {"fastleader.", "has no effect here: ZooKeeper's elections", false},
+    {"observer.", "has no effect here: ZooKeeper's observers", false},
+    {"messageTracker.", "has no effect here: ZooKeeper's notes of what servers sent", false},
+    {"pathStats.", "has no effect here: counters by path", false},
+    {"kerberos.", "has no effect here: there is no Kerberos", false},
+    {"security.", "has no effect here: there is no Kerberos", false},
 };
 
 struct loading {
@@ -365,6 +375,12 @@ int64_t zoo_number(const struct zoo_config *config, enum zoo_setting key)
     assert(type == SETTING_INT || type == SETTING_LONG);
     assert(config->values[key].text);
     return config->values[key].number;
+}
+
+double zoo_real(const struct zoo_config *config, enum zoo_setting key)
+{
+    assert(SPECS[key].type == SETTING_DOUBLE);
+    return config->values[key].real;
 }
 
 bool zoo_bool(const struct zoo_config *config, enum zoo_setting key)

@@ -70,6 +70,7 @@ MUST_USE enum error zoo_config_load_beside(struct slice text, const char *name,
                                            const struct zoo_beside *beside, struct zoo_config *config);
 
 int64_t zoo_number(const struct zoo_config *config, enum zoo_setting key);
+double zoo_real(const struct zoo_config *config, enum zoo_setting key);
 bool zoo_bool(const struct zoo_config *config, enum zoo_setting key);
 const char *zoo_text(const struct zoo_config *config, enum zoo_setting key);
 const struct setting_table *zoo_setting_table(void);
