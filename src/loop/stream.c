@@ -205,7 +205,9 @@ static bool shake(struct stream *stream)
         return false;
     }
     stream->is_shaking = false;
-    if (stream->queue.first || stream->is_finishing) to_flush(stream);
+    /* What came right behind the other's last word of the handshake has left the socket with it. */
+    stream->has_input = stream->tls && tls_has_input(stream->tls);
+    if (stream->has_input || stream->queue.first || stream->is_finishing) to_flush(stream);
     return true;
 }
 
@@ -484,13 +486,10 @@ static size_t send_large(struct stream *stream)
 /* Everything that may be done for one stream at the end of a turn. */
 static void flush(struct stream *stream)
 {
-    bool was_shaking = stream->is_shaking;
     if (stream->is_shaking && (stream->is_blocked || !shake(stream)) && stream->ended == OK) {
         poll_for(stream, wanted_events(stream));
         return;
     }
-    /* What came right behind the other's last word of the handshake has left the socket with it. */
-    if (was_shaking && stream->tls && tls_has_input(stream->tls)) stream->has_input = true;
     if (stream->has_input) {
         stream->has_input = false;
         if (stream->is_reading && stream->ended == OK) deliver(stream);
