@@ -13,9 +13,7 @@ enum {
     EXACT_MAX = 1024,
     EXACT_CLASSES = EXACT_MAX / 8 + 1, /* by size / 8 */
     FIRST_REGION = 1 << 20,
-    REGION =
-        8
-        << 20, /* no huge pages: the kernel would fill up again what was given back around a piece that stays */
+    REGION = 8 << 20, /* no huge pages: they would fill up again what was given back around what stays */
     KEPT_FREE_PAGES = 16,
     PAGES_MAX = 1 << (32 - SLABS_PLACE_BITS),
 };

@@ -32,6 +32,12 @@ static enum error check_marker(const struct producer *producer, const struct bat
     return OK;
 }
 
+/* Of the batch that is to come; there was one before it. */
+static int32_t next_sequence(const struct producer *producer)
+{
+    return sequence_add(producer->batches[producer->batch_count - 1].last_sequence, 1);
+}
+
 enum error producer_state_check(const struct producer_state *state, const struct batch_header *header,
                                 const struct control_record *control, bool *is_duplicate,
                                 struct producer_batch *duplicate)
@@ -57,10 +63,8 @@ enum error producer_state_check(const struct producer_state *state, const struct
             *duplicate = *batch;
             return OK;
         }
-        if (producer->batch_count > 0) {
-            int32_t next = sequence_add(producer->batches[producer->batch_count - 1].last_sequence, 1);
-            if (header->base_sequence != next) return ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-        }
+        if (producer->batch_count > 0 && header->base_sequence != next_sequence(producer))
+            return ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     }
     if (producer->txn_first_offset >= 0 && !batch_is_transactional(header)) return ERR_INVALID_TXN_STATE;
     return OK;
@@ -72,9 +76,8 @@ bool producer_state_has_gap(const struct producer_state *state, const struct bat
     if (!producer || header->producer_epoch < producer->epoch) return false;
     if (header->producer_epoch > producer->epoch) return header->base_sequence > 0;
     if (producer->batch_count == 0) return false;
-    int32_t next = sequence_add(producer->batches[producer->batch_count - 1].last_sequence, 1);
     /* Sequences go round: ahead is what is nearer that way. */
-    uint32_t ahead = ((uint32_t)header->base_sequence - (uint32_t)next) & INT32_MAX;
+    uint32_t ahead = ((uint32_t)header->base_sequence - (uint32_t)next_sequence(producer)) & INT32_MAX;
     return ahead > 0 && ahead < 1u << 30;
 }
 
