@@ -64,6 +64,15 @@ void apply_event(struct apply *apply, enum event_type type, struct slice path, u
     assert(!outcome->paths.failed);
 }
 
+void apply_removal(struct apply *apply, struct znode *node, struct slice path)
+{
+    struct tree *tree = &apply->machine->tree;
+    apply_event(apply, EVENT_DELETED, path, znode_acl(tree, node), znode_acl(tree, znode_parent(tree, node)));
+    int64_t size = znode_data_size(node);
+    tree_delete(tree, node, apply->zxid);
+    quota_add(tree, path, -size, -1);
+}
+
 /* Takes back the events of a failed multi. */
 static void events_cut(struct machine *machine, size_t count)
 {
@@ -80,14 +89,6 @@ static bool permits(const struct apply *apply, const struct znode *node, int per
     if (apply->entry->flags & ENTRY_SKIP_ACL) return true;
     return acl_permits(acl_bytes(&apply->machine->tree.acls, znode_acl(&apply->machine->tree, node)), perm,
                        &apply->entry->ids);
-}
-
-static void add_stat(const struct tree *tree, const struct znode *node, struct text *out)
-{
-    struct stat stat = znode_stat(tree, node);
-    uint8_t bytes[STAT_SIZE];
-    stat_encode(&stat, bytes);
-    text_add(out, (struct slice){bytes, sizeof bytes});
 }
 
 /* Into machine.scratch. */
@@ -199,7 +200,7 @@ static enum error apply_create(struct apply *apply, const struct request *reques
     struct znode *node = tree_create(tree, parent, &wanted);
     apply_event(apply, EVENT_CREATED, text_slice(path), znode_acl(tree, node), znode_acl(tree, parent));
     jute_add_bytes(out, text_slice(path));
-    if (request->op != OP_CREATE) add_stat(tree, node, out);
+    if (request->op != OP_CREATE) znode_add_stat(tree, node, out);
     quota_made(tree, node);
     quota_add(tree, text_slice(path), (int64_t)request->data.size, 1);
     return OK;
@@ -227,10 +228,7 @@ static enum error apply_delete(struct apply *apply, const struct request *reques
     if (!node) return ERR_ZK_NO_NODE;
     if (!version_fits(request->version, znode_kept(tree, node).version)) return ERR_ZK_BAD_VERSION;
     if (znode_child_count(tree, node) > 0) return ERR_ZK_NOT_EMPTY;
-    apply_event(apply, EVENT_DELETED, request->path, znode_acl(tree, node), znode_acl(tree, parent));
-    int64_t size = znode_data_size(node);
-    tree_delete(tree, node, apply->zxid);
-    quota_add(tree, request->path, -size, -1);
+    apply_removal(apply, node, request->path);
     return OK;
 }
 
@@ -244,10 +242,7 @@ static enum error apply_delete_container(struct apply *apply, const struct reque
     if (!node) return ERR_ZK_NO_NODE;
     if (znode_child_count(tree, node) > 0) return ERR_ZK_NOT_EMPTY;
     if (znode_owner_kind(tree, node) == OWNER_SESSION) return ERR_ZK_BAD_VERSION;
-    apply_event(apply, EVENT_DELETED, request->path, znode_acl(tree, node), znode_acl(tree, parent));
-    int64_t size = znode_data_size(node);
-    tree_delete(tree, node, apply->zxid);
-    quota_add(tree, request->path, -size, -1);
+    apply_removal(apply, node, request->path);
     return OK;
 }
 
@@ -264,7 +259,7 @@ static enum error apply_set_data(struct apply *apply, const struct request *requ
     if (!version_fits(request->version, znode_kept(tree, node).version)) return ERR_ZK_BAD_VERSION;
     tree_set_data(tree, node, request->data, apply->zxid, apply->entry->time_ms);
     apply_event(apply, EVENT_DATA_CHANGED, request->path, znode_acl(tree, node), znode_acl(tree, node));
-    add_stat(tree, node, out);
+    znode_add_stat(tree, node, out);
     quota_add(tree, request->path, bytes_more, 0);
     return OK;
 }
@@ -281,7 +276,7 @@ static enum error apply_set_acl(struct apply *apply, const struct request *reque
     if (!permits(apply, node, ACL_ADMIN)) return ERR_ZK_NO_AUTH;
     if (!version_fits(request->version, znode_kept(tree, node).aversion)) return ERR_ZK_BAD_VERSION;
     tree_set_acl(tree, node, acl_intern(&tree->acls, text_slice(&machine->scratch)));
-    add_stat(tree, node, out);
+    znode_add_stat(tree, node, out);
     return OK;
 }
 

@@ -43,9 +43,6 @@ enum error apply_reconfig(struct apply *apply, struct text *out)
     apply_event(apply, EVENT_DATA_CHANGED, path, znode_acl(&machine->tree, node),
                 znode_acl(&machine->tree, node));
     jute_add_bytes(out, znode_data(&machine->tree, node));
-    struct stat stat = znode_stat(&machine->tree, node);
-    uint8_t encoded[STAT_SIZE];
-    stat_encode(&stat, encoded);
-    text_add(out, (struct slice){encoded, sizeof encoded});
+    znode_add_stat(&machine->tree, node, out);
     return OK;
 }

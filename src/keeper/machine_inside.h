@@ -13,6 +13,8 @@ struct apply {
 /* machine.c */
 void apply_event(struct apply *apply, enum event_type type, struct slice path, uint32_t acl,
                  uint32_t parent_acl);
+/* Takes out a znode without children, at `path`: its event, itself, its share of a quota. */
+void apply_removal(struct apply *apply, struct znode *node, struct slice path);
 
 /* machine_session.c */
 void machine_sessions_free(struct machine *machine);

@@ -32,14 +32,6 @@ static bool permits(const struct machine *machine, const struct read_request *re
            acl_permits(acl_bytes(&machine->tree.acls, znode_acl(&machine->tree, node)), perms, &request->ids);
 }
 
-static void add_stat(const struct tree *tree, const struct znode *node, struct text *out)
-{
-    struct stat stat = znode_stat(tree, node);
-    uint8_t bytes[STAT_SIZE];
-    stat_encode(&stat, bytes);
-    text_add(out, (struct slice){bytes, sizeof bytes});
-}
-
 /* The znode, if there is one and `perms` are given. */
 static enum error find(const struct machine *machine, const struct read_request *request, struct slice path,
                        int perms, struct znode **node)
@@ -60,7 +52,7 @@ static enum error read_exists(const struct machine *machine, const struct read_r
     enum error err = find(machine, request, path, ACL_READ, &node);
     if (wants_watch && (err == OK || err == ERR_ZK_NO_NODE))
         request->watch(request->context, READ_WATCH_DATA, path);
-    if (err == OK) add_stat(&machine->tree, node, out);
+    if (err == OK) znode_add_stat(&machine->tree, node, out);
     return err;
 }
 
@@ -72,7 +64,7 @@ static enum error read_data(const struct machine *machine, const struct read_req
     if (err != OK) return err;
     if (wants_watch) request->watch(request->context, READ_WATCH_DATA, path);
     jute_add_bytes(out, znode_data(&machine->tree, node));
-    add_stat(&machine->tree, node, out);
+    znode_add_stat(&machine->tree, node, out);
     return OK;
 }
 
@@ -88,7 +80,7 @@ static enum error read_children(const struct machine *machine, const struct read
     for (const struct znode *child; (child = znode_next_child(&machine->tree, node, &at));) {
         jute_add_bytes(out, znode_name(child));
     }
-    if (wants_stat) add_stat(&machine->tree, node, out);
+    if (wants_stat) znode_add_stat(&machine->tree, node, out);
     return OK;
 }
 
@@ -104,7 +96,7 @@ static enum error read_acl(const struct machine *machine, const struct read_requ
     } else {
         acl_mask(list, out);
     }
-    add_stat(&machine->tree, node, out);
+    znode_add_stat(&machine->tree, node, out);
     return OK;
 }
 

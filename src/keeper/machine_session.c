@@ -4,7 +4,6 @@
 
 #include "keeper/machine.h"
 #include "keeper/machine_inside.h"
-#include "keeper/quota.h"
 
 #define COUNT_BITS ((UINT64_C(1) << 56) - 1) /* an id without the member that gave it */
 
@@ -97,11 +96,7 @@ enum error apply_close_session(struct apply *apply)
         struct znode *node = session->ephemerals.first;
         text_reset(&machine->path);
         tree_path(&machine->tree, node, &machine->path);
-        apply_event(apply, EVENT_DELETED, text_slice(&machine->path), znode_acl(&machine->tree, node),
-                    znode_acl(&machine->tree, znode_parent(&machine->tree, node)));
-        int64_t size = znode_data_size(node);
-        tree_delete(&machine->tree, node, apply->zxid);
-        quota_add(&machine->tree, text_slice(&machine->path), -size, -1);
+        apply_removal(apply, node, text_slice(&machine->path));
     }
     machine_session_remove(machine, session);
     return OK;

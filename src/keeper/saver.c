@@ -114,7 +114,7 @@ void reaper_consider(struct keeper *keeper)
 static bool is_over(const struct keeper *keeper, const struct znode *node, int64_t wall_ms)
 {
     const struct tree *tree = &keeper->machine.tree;
-    int kind = znode_owner_kind(tree, node);
+    enum owner_kind kind = znode_owner_kind(tree, node);
     if ((kind != OWNER_IS_CONTAINER && kind != OWNER_IS_TTL) || znode_child_count(tree, node) > 0)
         return false;
     struct stat_kept kept = znode_kept(tree, node);

@@ -636,6 +636,14 @@ void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE])
     put_be64(out + 60, (uint64_t)stat->pzxid);
 }
 
+void znode_add_stat(const struct tree *tree, const struct znode *node, struct text *out)
+{
+    struct stat stat = znode_stat(tree, node);
+    uint8_t bytes[STAT_SIZE];
+    stat_encode(&stat, bytes);
+    text_add(out, (struct slice){bytes, sizeof bytes});
+}
+
 struct znode *znode_next_child(const struct tree *tree, const struct znode *node, size_t *at)
 {
     const struct znode_children *children = children_of(tree, node);

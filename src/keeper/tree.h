@@ -177,6 +177,8 @@ static inline int64_t znode_data_size(const struct znode *node)
 }
 struct stat znode_stat(const struct tree *tree, const struct znode *node);
 void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE]);
+/* Its stat, encoded. */
+void znode_add_stat(const struct tree *tree, const struct znode *node, struct text *out);
 /* One child after another, *at begins as 0; and the first of them. */
 struct znode *znode_next_child(const struct tree *tree, const struct znode *node, size_t *at);
 struct znode *znode_first_child(const struct tree *tree, const struct znode *node);

@@ -379,10 +379,7 @@ uint64_t tree_digest(const struct tree *tree)
         tree_path(tree, node, &bytes);
         jute_add_bytes(&bytes, znode_data(tree, node));
         text_add(&bytes, acl_bytes(&tree->acls, znode_acl(tree, node)));
-        struct stat stat = znode_stat(tree, node);
-        uint8_t encoded[STAT_SIZE];
-        stat_encode(&stat, encoded);
-        text_add(&bytes, (struct slice){encoded, sizeof encoded});
+        znode_add_stat(tree, node, &bytes);
         struct stat_kept kept = znode_kept(tree, node);
         text_add_be64(&bytes, (uint64_t)kept.owner);
         text_add_be32(&bytes, kept.order);
