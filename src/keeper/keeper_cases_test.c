@@ -283,14 +283,13 @@ static void sequences_go_on_after_a_failed_multi(void **state)
     struct client *client = open_client(bench);
     send_create(client, 1, "/q", 0, 0);
     send_sequential(client, 2, "/q/n-");
-    struct text out = {0}, part = {0};
+    struct text out = {0};
     add_header(&out, 3, OP_MULTI);
     for (int i = 0; i < 2; i++) { /* a sequential creation, then one whose parent is missing */
-        add_create(&part, 0, OP_CREATE, i == 0 ? "/q/n-" : "/none/x", i == 0 ? 2 : 0, 0);
         text_add_be32(&out, OP_CREATE);
         text_addc(&out, 0);
         text_add_be32(&out, UINT32_MAX);
-        text_add(&out, (struct slice){(const uint8_t *)part.data + 8, part.size - 8});
+        add_create_body(&out, i == 0 ? "/q/n-" : "/none/x", i == 0 ? 2 : 0, 0);
     }
     text_add_be32(&out, UINT32_MAX);
     text_addc(&out, 1);
@@ -301,7 +300,6 @@ static void sequences_go_on_after_a_failed_multi(void **state)
     send_path(client, 5, OP_EXISTS, "/q/n-0000000001", 0);
     assert_int_equal(answer_code(client, 5), 0);
     text_free(&out);
-    text_free(&part);
     bench_free(bench);
 }
 
@@ -330,6 +328,66 @@ static void a_flood_of_pings_harms_nobody(void **state)
     bench_free(bench);
 }
 
+/* request_throttle_max_requests: one write at a time, whoever asks, and all get their turn. */
+static void throttled_writes_get_their_turn(void **state)
+{
+    enum { WRITES = 20 };
+    struct bench *bench = bench_new();
+    bench->config.request_throttle_max = 1;
+    start(bench);
+    struct client *clients[] = {open_client(bench), open_client(bench)};
+    for (int32_t xid = 1; xid <= WRITES; xid++) {
+        char path[20];
+        for (int c = 0; c < 2; c++) {
+            snprintf(path, sizeof path, "/%c%d", 'a' + c, (int)xid);
+            send_create(clients[c], xid, path, 0, 1);
+        }
+    }
+    for (int64_t i = 0; i < 200; i++) {
+        sim_run_ms(bench->sim, 1);
+        assert_true(stats_of(bench).outstanding <= 1);
+    }
+    for (int c = 0; c < 2; c++) {
+        for (int32_t xid = 1; xid <= WRITES; xid++) assert_int_equal(answer_code(clients[c], xid), 0);
+    }
+    bench_free(bench);
+}
+
+/* throttled_op_wait_time: who waited too long hears so, in line, and may ask again. */
+static void a_write_that_waited_too_long_is_told(void **state)
+{
+    struct bench *bench = bench_new();
+    bench->config.request_throttle_max = 1;
+    bench->config.throttled_wait_ms = 100;
+    start(bench);
+    struct client *client = open_client(bench);
+    sim_disk_slow(bench->server, 300, 1);
+    send_create(client, 1, "/slow", 0, 1);
+    send_create(client, 2, "/late", 0, 1);
+    send_path(client, 3, OP_EXISTS, "/slow", 0);
+    assert_int_equal(answer_code(client, 1), 0);
+    assert_int_equal(answer_code(client, 2), -127);
+    assert_int_equal(answer_code(client, 3), 0);
+    send_create(client, 4, "/late", 0, 1);
+    assert_int_equal(answer_code(client, 4), 0);
+    bench_free(bench);
+}
+
+/* connection_throttle_tokens: who comes beyond them is cut, and may come later. */
+static void sessions_beyond_the_tokens_are_cut(void **state)
+{
+    struct bench *bench = bench_new();
+    bench->config.throttle.tokens = 2;
+    bench->config.throttle.fill_ms = 5000;
+    start(bench);
+    open_client(bench);
+    open_client(bench);
+    assert_int_equal(shake(dial(bench), 0, NULL, 0, 10000, true), 0);
+    sim_run_ms(bench->sim, 6000);
+    open_client(bench);
+    bench_free(bench);
+}
+
 static void quiet(void *context, enum diag_level level, const char *message)
 {
 }
@@ -346,6 +404,9 @@ int main(void)
         cmocka_unit_test(sequences_go_on_after_a_failed_multi),
         cmocka_unit_test(ids_of_requests_may_come_again),
         cmocka_unit_test(a_flood_of_pings_harms_nobody),
+        cmocka_unit_test(throttled_writes_get_their_turn),
+        cmocka_unit_test(a_write_that_waited_too_long_is_told),
+        cmocka_unit_test(sessions_beyond_the_tokens_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

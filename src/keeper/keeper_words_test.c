@@ -1,49 +1,7 @@
 /* keeper_words_test.c: what an operator reads of a keeper, over the simulated network: words, admin commands, metrics and audit lines,
  * in the formats that tools parse. What they are held against here, Apache's server says (test/interop/keeper_operators.py). */
-#include "base/test.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "base/diag.h"
 #include "keeper/admin.h"
-#include "keeper/jute.h"
-#include "keeper/keeper.h"
-#include "keeper/machine.h"
-#include "loop/sim.h"
-
-enum { PORT = 2181, TICK_MS = 1000 };
-
-struct peer {
-    struct connecting *dialing;
-    struct stream *stream;
-    struct text in;
-    bool is_connected, is_closed;
-};
-
-struct bench {
-    struct sim *sim;
-    struct sim_machine *server, *far;
-    struct loop *loop, *far_loop;
-    struct lane *lane;
-    struct keeper *keeper;
-    struct keeper_config config;
-    bool is_ready, is_ended;
-    struct peer session; /* one that stays, with a session */
-    struct text audit;
-    int32_t xid;
-    size_t read_size; /* of session.in, handled */
-};
-
-/* --- the keeper and its clients --- */
-
-static void on_ready(void *context, enum error err)
-{
-    struct bench *bench = context;
-    assert_int_equal(err, OK);
-    assert_int_equal(keeper_listen(bench->keeper, "", PORT), OK);
-    bench->is_ready = true;
-}
+#include "keeper/wire_bench.h"
 
 static void on_audit(void *context, struct slice lines)
 {
@@ -52,194 +10,53 @@ static void on_audit(void *context, struct slice lines)
     text_add(&bench->audit, lines);
 }
 
-static void on_ended(void *context)
+static struct bench *bench_with(const char *whitelist, bool has_audit, bool admits_read_only)
 {
-    struct bench *bench = context;
-    bench->is_ended = true;
-}
-
-static bool is_set(void *context)
-{
-    return *(bool *)context;
-}
-
-static void on_readable(void *context)
-{
-    struct peer *peer = context;
-    uint8_t bytes[8192];
-    size_t got;
-    while (stream_read(peer->stream, bytes, sizeof bytes, &got) == OK)
-        text_add(&peer->in, (struct slice){bytes, got});
-}
-
-static void on_closed(void *context, enum error err)
-{
-    struct peer *peer = context;
-    peer->is_closed = true;
-    stream_close(&peer->stream);
-}
-
-static void on_dialed(void *context, enum error err, struct stream *stream)
-{
-    static const struct stream_events events = {on_readable, NULL, on_closed};
-    struct peer *peer = context;
-    peer->dialing = NULL;
-    assert_int_equal(err, OK);
-    peer->is_connected = true;
-    peer->stream = stream;
-    stream_set_events(stream, &events, peer);
-    stream_set_reading(stream, true);
-}
-
-static void dial(struct bench *bench, struct peer *peer)
-{
-    *peer = (struct peer){0};
-    assert_int_equal(stream_connect(bench->far_loop, "10.0.0.1", PORT, 5000, on_dialed, peer, &peer->dialing),
-                     OK);
-    assert_true(sim_run_until(bench->sim, is_set, &peer->is_connected, 5000));
-}
-
-static void send_bytes(struct peer *peer, const void *data, size_t size)
-{
-    assert_int_equal(stream_write(peer->stream, bytes_copy(data, size), 0, size), OK);
-}
-
-static void send_frame(struct peer *peer, const struct text *frame)
-{
-    uint8_t size[4];
-    put_be32(size, (uint32_t)frame->size);
-    send_bytes(peer, size, 4);
-    send_bytes(peer, frame->data, frame->size);
-}
-
-static void hang_up(struct peer *peer)
-{
-    stream_connect_cancel(&peer->dialing);
-    if (peer->stream) stream_close(&peer->stream);
-    text_free(&peer->in);
-}
-
-/* What the session's connection answered to the last frame; 0 when it was closed. */
-static bool has_answer(void *context)
-{
-    const struct bench *bench = context;
-    const struct text *in = &bench->session.in;
-    if (bench->session.is_closed) return true;
-    size_t left = in->size - bench->read_size;
-    return left >= 4 && left - 4 >= get_be32((const uint8_t *)in->data + bench->read_size);
-}
-
-static struct slice answer(struct bench *bench)
-{
-    assert_true(sim_run_until(bench->sim, has_answer, bench, 10000));
-    if (bench->session.is_closed) return SLICE_NULL;
-    const uint8_t *at = (const uint8_t *)bench->session.in.data + bench->read_size;
-    struct slice frame = {at + 4, get_be32(at)};
-    bench->read_size += 4 + frame.size;
-    return frame;
-}
-
-static struct bench *bench_new_with(const char *whitelist, bool has_audit, bool admits_read_only)
-{
-    struct keeper_events events = {.ready = on_ready, .audit = has_audit ? on_audit : NULL};
-    struct bench *bench = calloc(1, sizeof *bench);
-    assert_int_equal(sim_new(7, &bench->sim), OK);
-    assert_int_equal(sim_machine_new(bench->sim, "10.0.0.1", &bench->server), OK);
-    assert_int_equal(sim_machine_new(bench->sim, "10.0.0.2", &bench->far), OK);
-    assert_int_equal(sim_loop_new(bench->server, &bench->loop), OK);
-    assert_int_equal(sim_loop_new(bench->far, &bench->far_loop), OK);
-    assert_int_equal(lane_new(bench->loop, "sync", 1, &bench->lane), OK);
-    keeper_config_init(&bench->config);
-    bench->config.data_dir = "/keeper";
+    struct bench *bench = bench_new();
+    if (has_audit) bench->events.audit = on_audit;
     bench->config.data_log_dir = "/log";
-    bench->config.tick_time_ms = TICK_MS;
     bench->config.four_letter_words = whitelist;
     bench->config.max_client_cnxns = 0;
     bench->config.extended_types = true;
     bench->config.admits_read_only = admits_read_only;
     bench->config.initial_config = "dataDir=/keeper\nsnapCount=5\n";
-    assert_int_equal(keeper_open(&bench->config, bench->loop, sim_machine_disk(bench->server), bench->lane,
-                                 &events, bench, &bench->keeper),
-                     OK);
-    assert_true(sim_run_until(bench->sim, is_set, &bench->is_ready, 10000));
+    start(bench);
     return bench;
 }
 
-static struct bench *bench_new(const char *whitelist, bool has_audit)
+static struct bench *bench_of(const char *whitelist)
 {
-    return bench_new_with(whitelist, has_audit, false);
+    return bench_with(whitelist, false, false);
 }
 
-static void bench_free(struct bench *bench)
-{
-    hang_up(&bench->session);
-    keeper_close(&bench->keeper, on_ended, bench);
-    assert_true(sim_run_until(bench->sim, is_set, &bench->is_ended, 10000));
-    lane_free(bench->lane);
-    loop_free(bench->loop);
-    loop_free(bench->far_loop);
-    sim_free(bench->sim);
-    text_free(&bench->audit);
-    free(bench);
-}
+/* --- requests of the first client, who stays and has a session --- */
 
-/* --- a session's requests --- */
-
-static int64_t open_session(struct bench *bench)
+static struct client *session_of(struct bench *bench)
 {
-    static const uint8_t no_password[PASSWORD_SIZE];
-    struct text frame = {0};
-    dial(bench, &bench->session);
-    text_add_be32(&frame, 0);
-    text_add_be64(&frame, 0);
-    text_add_be32(&frame, 10000);
-    text_add_be64(&frame, 0);
-    jute_add_bytes(&frame, (struct slice){no_password, PASSWORD_SIZE});
-    text_addc(&frame, 0);
-    send_frame(&bench->session, &frame);
-    text_free(&frame);
-    struct slice got = answer(bench);
-    assert_int_equal(got.size, 37);
-    return (int64_t)get_be64(got.data + 8);
+    return &bench->clients[0];
 }
 
 static struct text request(struct bench *bench, int32_t op)
 {
     struct text frame = {0};
-    text_add_be32(&frame, (uint32_t)++bench->xid);
-    text_add_be32(&frame, (uint32_t)op);
+    add_header(&frame, ++session_of(bench)->xid, op);
     return frame;
 }
 
-/* The code of the answer. */
+/* The code of the answer; 0 when there is none, for the connection was closed. */
 static int32_t ask(struct bench *bench, struct text *frame)
 {
-    send_frame(&bench->session, frame);
+    struct answer answer = {0};
+    send_frame(session_of(bench), frame);
     text_free(frame);
-    struct slice got = answer(bench);
-    return got.data ? (int32_t)get_be32(got.data + 12) : 0;
-}
-
-static void add_acl(struct text *out, int32_t perms, const char *scheme, const char *id)
-{
-    text_add_be32(out, 1);
-    text_add_be32(out, (uint32_t)perms);
-    jute_add_bytes(out, slice_of(scheme));
-    jute_add_bytes(out, slice_of(id));
-}
-
-static void add_create(struct text *out, const char *path, int32_t flags)
-{
-    jute_add_bytes(out, slice_of(path));
-    jute_add_bytes(out, SLICE("x"));
-    add_acl(out, ACL_ALL, "world", "anyone");
-    text_add_be32(out, (uint32_t)flags);
+    take_answer(session_of(bench), &answer);
+    return answer.err;
 }
 
 static int32_t create(struct bench *bench, const char *path, int32_t flags)
 {
     struct text frame = request(bench, OP_CREATE);
-    add_create(&frame, path, flags);
+    add_create_body(&frame, path, flags, 1);
     return ask(bench, &frame);
 }
 
@@ -263,8 +80,7 @@ static int32_t watch(struct bench *bench, int32_t op, const char *path)
 static void ping(struct bench *bench)
 {
     struct text frame = {0};
-    text_add_be32(&frame, (uint32_t)-2);
-    text_add_be32(&frame, OP_PING);
+    add_header(&frame, -2, OP_PING);
     ask(bench, &frame);
 }
 
@@ -273,13 +89,12 @@ static void ping(struct bench *bench)
 /* The answer to a word; the text is the caller's. */
 static struct text word_of(struct bench *bench, const void *word, size_t size)
 {
-    struct peer peer;
-    dial(bench, &peer);
-    send_bytes(&peer, word, size);
-    assert_true(sim_run_until(bench->sim, is_set, &peer.is_closed, 15000));
-    struct text said = peer.in;
-    peer.in = (struct text){0};
-    hang_up(&peer);
+    struct client *client = dial(bench);
+    send_raw(client, (struct slice){word, size});
+    assert_cut(client);
+    struct text said = client->in;
+    client->in = (struct text){0};
+    hang_up(bench);
     text_addc(&said, 0);
     return said;
 }
@@ -341,8 +156,8 @@ static void assert_says(const struct text *said, const char *wanted)
 
 static void words_look_as_zookeepers(void **state)
 {
-    struct bench *bench = bench_new("*", false);
-    open_session(bench);
+    struct bench *bench = bench_of("*");
+    open_client(bench);
     assert_int_equal(create(bench, "/a", 0), 0);
     assert_int_equal(create(bench, "/e", 1), 0);
     assert_int_equal(watch(bench, OP_EXISTS, "/none"), -101);
@@ -393,8 +208,8 @@ static void words_look_as_zookeepers(void **state)
 
 static void dump_groups_by_what_expires_together(void **state)
 {
-    struct bench *bench = bench_new("dump", false);
-    int64_t session = open_session(bench);
+    struct bench *bench = bench_of("dump");
+    int64_t session = open_client(bench)->session;
     assert_int_equal(create(bench, "/e", 1), 0);
     struct text said = word_of(bench, "dump", 4);
     char wanted[200];
@@ -412,18 +227,17 @@ static void dump_groups_by_what_expires_together(void **state)
 
 static void a_trace_mask_is_eight_bytes_more(void **state)
 {
-    struct bench *bench = bench_new(" gtmk ,\tstmk", false);
+    struct bench *bench = bench_of(" gtmk ,\tstmk");
     assert_word(bench, "gtmk", "N");
-    struct peer peer;
-    dial(bench, &peer);
-    send_bytes(&peer, "stmk\0\0", 6);
+    struct client *client = dial(bench);
+    send_raw(client, (struct slice){(const uint8_t *)"stmk\0\0", 6});
     sim_run_ms(bench->sim, 50);
-    assert_false(peer.is_closed);
-    send_bytes(&peer, "\0\0\0\0\1\1", 6);
-    assert_true(sim_run_until(bench->sim, is_set, &peer.is_closed, 5000));
-    text_addc(&peer.in, 0);
-    assert_string_equal(peer.in.data, "257");
-    hang_up(&peer);
+    assert_false(client->is_closed);
+    send_raw(client, (struct slice){(const uint8_t *)"\0\0\0\0\1\1", 6});
+    assert_true(sim_run_until(bench->sim, has_closed, client, 5000));
+    text_addc(&client->in, 0);
+    assert_string_equal(client->in.data, "257");
+    hang_up(bench);
     struct text said = word_of(bench, "gtmk", 4);
     assert_string_equal(said.data, "257");
     text_free(&said);
@@ -454,7 +268,7 @@ static void the_whitelist_is_zookeepers(void **state)
         {"", "isro", true, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct bench *bench = bench_new_with(rows[i].list, false, rows[i].admits_read_only);
+        struct bench *bench = bench_with(rows[i].list, false, rows[i].admits_read_only);
         struct text said = word_of(bench, rows[i].word, 4);
         char refused[100];
         snprintf(refused, sizeof refused, "%s is not executed because it is not in the whitelist.\n",
@@ -468,10 +282,10 @@ static void the_whitelist_is_zookeepers(void **state)
 
 static void no_words_once_a_session_has_begun(void **state)
 {
-    struct bench *bench = bench_new("*", false);
-    open_session(bench);
-    send_bytes(&bench->session, "ruok", 4); /* 1920298859 bytes are to follow: too many */
-    assert_true(sim_run_until(bench->sim, is_set, &bench->session.is_closed, 5000));
+    struct bench *bench = bench_of("*");
+    open_client(bench);
+    send_raw(session_of(bench), SLICE("ruok")); /* 1920298859 bytes are to follow: too many */
+    assert_true(sim_run_until(bench->sim, has_closed, session_of(bench), 5000));
     struct text said = word_of(bench, "mntr", 4);
     assert_says(&said, "zk_large_requests_rejected\t1\n");
     text_free(&said);
@@ -483,14 +297,14 @@ static void no_words_once_a_session_has_begun(void **state)
 
 static void mntr_counts(void **state)
 {
-    struct bench *bench = bench_new("*", false);
-    open_session(bench);
+    struct bench *bench = bench_of("*");
+    open_client(bench);
     assert_int_equal(create(bench, "/a", 0), 0);
     assert_int_equal(create(bench, "/e", 1), 0);
     assert_int_equal(watch(bench, OP_GET_DATA, "/a"), 0);
     assert_int_equal(watch(bench, OP_GET_CHILDREN, "/"), 0);
     assert_int_equal(create(bench, "/b", 0), 0); /* fires the child watch: its event comes first */
-    answer(bench);
+    assert_int_equal(answer_code(session_of(bench), session_of(bench)->xid), 0);
     struct text said = word_of(bench, "mntr", 4);
     static const char *const lines[] = {
         "zk_version\t3.9.5-odradek-",
@@ -535,8 +349,8 @@ static void mntr_counts(void **state)
 
 static void digests_are_told_at_every_128th_change(void **state)
 {
-    struct bench *bench = bench_new("*", false);
-    open_session(bench);
+    struct bench *bench = bench_of("*");
+    open_client(bench);
     assert_int_equal(create(bench, "/a", 0), 0);
     for (int i = 0; i < 254; i++) assert_int_equal(set_data(bench, "/a"), 0);
     struct text said = word_of(bench, "hash", 4);
@@ -554,8 +368,8 @@ static void digests_are_told_at_every_128th_change(void **state)
 
 static void admin_commands_look_as_zookeepers(void **state)
 {
-    struct bench *bench = bench_new("", false);
-    open_session(bench);
+    struct bench *bench = bench_of("");
+    open_client(bench);
     assert_int_equal(create(bench, "/e\"q", 1), 0);
     assert_int_equal(watch(bench, OP_GET_DATA, "/e\"q"), 0);
     assert_command(bench, "ruok", "{\n  \"command\" : \"ruok\",\n  \"error\" : null\n}");
@@ -618,12 +432,12 @@ static void admin_commands_look_as_zookeepers(void **state)
 
 static void metrics_are_zookeepers(void **state)
 {
-    struct bench *bench = bench_new("", false);
+    struct bench *bench = bench_of("");
     struct text said = {0};
     keeper_metrics(bench->keeper, &said);
     assert_says(&said, "readlatency{quantile=\"0.99\"} NaN\nreadlatency_count 0\nreadlatency_sum 0\n");
     text_free(&said);
-    open_session(bench);
+    open_client(bench);
     assert_int_equal(create(bench, "/a", 0), 0);
     keeper_metrics(bench->keeper, &said);
     assert_says(&said, "# HELP znode_count znode_count\n# TYPE znode_count gauge\nznode_count 6\n");
@@ -659,8 +473,8 @@ static void assert_audit(struct bench *bench, const char *wanted)
 
 static void audit_lines_say_who_did_what(void **state)
 {
-    struct bench *bench = bench_new("", true);
-    open_session(bench);
+    struct bench *bench = bench_with("", true, false);
+    open_client(bench);
 #define WHO "user=10.0.0.2|ip=10.0.0.2|"
     assert_int_equal(create(bench, "/p", 0), 0);
     assert_int_equal(create(bench, "/p", 0), -110);
@@ -675,8 +489,7 @@ static void audit_lines_say_who_did_what(void **state)
                         "E " WHO "operation=setData|znode=/nope|result=failure\n");
 
     struct text frame = {0};
-    text_add_be32(&frame, (uint32_t)-4);
-    text_add_be32(&frame, OP_AUTH);
+    add_header(&frame, -4, OP_AUTH);
     text_add_be32(&frame, 0);
     jute_add_bytes(&frame, SLICE("digest"));
     jute_add_bytes(&frame, SLICE("alice:secret"));
@@ -702,7 +515,7 @@ static void audit_lines_say_who_did_what(void **state)
             text_add_be32(&frame, OP_CREATE2);
             text_addc(&frame, 0);
             text_add_be32(&frame, UINT32_MAX);
-            add_create(&frame, names[i], i * 2);
+            add_create_body(&frame, names[i], i * 2, 1);
         }
         text_add_be32(&frame, OP_CHECK);
         text_addc(&frame, 0);

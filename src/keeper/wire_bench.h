@@ -22,7 +22,7 @@ struct client {
     bool is_connected, is_closed, is_deaf, is_broker;
     int64_t session;
     uint8_t password[PASSWORD_SIZE];
-    int32_t timeout_ms;
+    int32_t timeout_ms, xid;
 };
 
 struct bench {
@@ -32,6 +32,8 @@ struct bench {
     struct lane *lane;
     struct keeper *keeper;
     struct keeper_config config;
+    struct keeper_events events;
+    struct text audit; /* lines, where events.audit gathers them */
     bool is_ready, is_ended;
     enum error ready_err;
     struct client clients[CLIENTS_MAX];
@@ -68,10 +70,9 @@ static inline bool is_ended(void *context)
 
 static inline void start(struct bench *bench)
 {
-    static const struct keeper_events events = {on_ready, NULL};
     bench->is_ready = bench->is_ended = false;
     assert_int_equal(keeper_open(&bench->config, bench->loop, sim_machine_disk(bench->server), bench->lane,
-                                 &events, bench, &bench->keeper),
+                                 &bench->events, bench, &bench->keeper),
                      OK);
     assert_true(sim_run_until(bench->sim, is_ready, bench, 10000));
     assert_int_equal(bench->ready_err, OK);
@@ -95,21 +96,28 @@ static inline struct bench *bench_new(void)
     keeper_config_init(&bench->config);
     bench->config.data_dir = "/keeper";
     bench->config.tick_time_ms = TICK_MS;
+    bench->events.ready = on_ready;
     return bench;
+}
+
+/* The last that dialed: its place is free again. */
+static inline void hang_up(struct bench *bench)
+{
+    struct client *client = &bench->clients[--bench->client_count];
+    stream_connect_cancel(&client->dialing);
+    if (client->stream) stream_close(&client->stream);
+    text_free(&client->in);
 }
 
 static inline void bench_free(struct bench *bench)
 {
-    for (size_t i = 0; i < bench->client_count; i++) {
-        stream_connect_cancel(&bench->clients[i].dialing);
-        if (bench->clients[i].stream) stream_close(&bench->clients[i].stream);
-        text_free(&bench->clients[i].in);
-    }
+    while (bench->client_count > 0) hang_up(bench);
     if (bench->keeper) stop(bench);
     lane_free(bench->lane);
     loop_free(bench->loop);
     loop_free(bench->far_loop);
     sim_free(bench->sim);
+    text_free(&bench->audit);
     free(bench);
 }
 
@@ -250,19 +258,30 @@ static inline void add_header(struct text *out, int32_t xid, int32_t op)
     text_add_be32(out, (uint32_t)op);
 }
 
-/* A whole create request with the open ACL; the caller may add to it. */
+static inline void add_acl(struct text *out, int32_t perms, const char *scheme, const char *id)
+{
+    text_add_be32(out, 1);
+    text_add_be32(out, (uint32_t)perms);
+    jute_add_bytes(out, slice_of(scheme));
+    jute_add_bytes(out, slice_of(id));
+}
+
+/* With the open ACL. */
+static inline void add_create_body(struct text *out, const char *path, int32_t flags, size_t size)
+{
+    jute_add_bytes(out, slice_of(path));
+    text_add_be32(out, (uint32_t)size);
+    for (size_t i = 0; i < size; i++) text_addc(out, 'x');
+    add_acl(out, ACL_ALL, "world", "anyone");
+    text_add_be32(out, (uint32_t)flags);
+}
+
+/* A whole create request; the caller may add to it. */
 static inline void add_create(struct text *out, int32_t xid, int32_t op, const char *path, int32_t flags,
                               size_t size)
 {
     add_header(out, xid, op);
-    jute_add_bytes(out, slice_of(path));
-    text_add_be32(out, (uint32_t)size);
-    for (size_t i = 0; i < size; i++) text_addc(out, 'x');
-    text_add_be32(out, 1);
-    text_add_be32(out, ACL_ALL);
-    jute_add_bytes(out, SLICE("world"));
-    jute_add_bytes(out, SLICE("anyone"));
-    text_add_be32(out, (uint32_t)flags);
+    add_create_body(out, path, flags, size);
 }
 
 static inline void send_create(struct client *client, int32_t xid, const char *path, int32_t flags,
