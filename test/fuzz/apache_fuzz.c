@@ -7,14 +7,10 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "fuzz.h"
 #include "keeper/apache_inside.h"
 #include "loop/sim.h"
 #include "quorum/offline.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { HAS_SNAPSHOT = 1, HAS_DIGEST = 2, FORCES = 4, HAS_END = 8, IS_RAW = 16 };
 
@@ -73,8 +69,6 @@ static void check_saved(struct disk *disk, const struct apache_report *report)
     machine_free(&again);
     machine_free(&machine);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -3,14 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "wire/crc32c.h"
 #include "wire/legacy.h"
 #include "wire/record.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { OPENED_MAX = 1 << 20 };
 
@@ -65,8 +61,6 @@ static void mend(uint8_t *data, size_t size)
             put_be32(at + 12, crc32_legacy(0, at + 16, batch.size - 16));
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

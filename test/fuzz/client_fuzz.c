@@ -5,13 +5,9 @@
 
 #include "base/text.h"
 #include "client/connection.h"
+#include "fuzz.h"
 #include "loop/sim.h"
 #include "wire/messages.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { CALL_COUNT = 8, PORT = 9092 };
 
@@ -133,8 +129,6 @@ static void greet(struct world *world, int16_t highest)
     answer(world, (struct slice){body, size});
     free(body);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -8,11 +8,7 @@
 #include "base/text.h"
 #include "coord/coord.h"
 #include "coord/jute.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
+#include "fuzz.h"
 
 struct script {
     struct coord *coord;
@@ -184,8 +180,6 @@ static void step(struct script *script, uint8_t choice, uint8_t detail, struct s
 static void quiet(void *context, enum diag_level level, const char *message)
 {
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -10,13 +10,9 @@
 #include <string.h>
 
 #include "broker/fetch_session.h"
+#include "fuzz.h"
 #include "loop/sim.h"
 #include "wire/messages.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { SLOTS = 4, LOOPS = 2, TOPICS = 4, INDEXES = 16, ASKED_MAX = 15, RUNNING_MAX = 8, KNOWN_MAX = 64 };
 enum { NOT_ASKED = -1 };
@@ -301,8 +297,6 @@ static void check_counts(const struct world *world)
     for (int i = 0; i < LOOPS; i++) CHECK(fetch_sessions_count(world->sessions[i]) == counts[i]);
     CHECK(world->used == model_used(world) && world->used <= SLOTS);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -9,12 +9,8 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "fuzz.h"
 #include "group/brain.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 static void feed(struct group_shard *shard, struct slice in)
 {
@@ -125,8 +121,6 @@ static void compare(const struct group *group, const struct group_shard *copy)
         }
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -7,13 +7,9 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "fuzz.h"
 #include "metadata/image.h"
 #include "wire/messages.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { IMAGES_MAX = 16, FIRST_VERSION = 5, VERSION_COUNT = 4 };
 
@@ -109,8 +105,6 @@ static struct image *update(const struct image *old, int16_t version, struct sli
     arena_free(&arena); /* the image keeps nothing of the request */
     return image;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,16 +5,12 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "fuzz.h"
 #include "keeper/admin.h"
 #include "keeper/jute.h"
 #include "keeper/keeper.h"
 #include "keeper/machine.h"
 #include "loop/sim.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 struct world {
     struct sim *sim;
@@ -178,8 +174,6 @@ static void send_wire(struct world *world, struct slice bytes)
         stream_close(&world->wire);
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void quiet(void *context, enum diag_level level, const char *message)
 {

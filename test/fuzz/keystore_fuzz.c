@@ -1,14 +1,8 @@
 /* keystore_fuzz: any bytes as a key store. Either a reason, or PEM that a TLS library can use; nothing is left behind. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "security/keystore.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

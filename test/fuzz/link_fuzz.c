@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "quorum/frames.h"
 #include "quorum/membership.h"
 #include "quorum/vote.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void frames(struct slice bytes)
 {

@@ -6,12 +6,8 @@
  * like any other: it can be read, takes entries, and comes through a snapshot again. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "keeper/machine.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { CHUNK_MAX = 64, EDIT_SIZE = 4 };
 
@@ -99,8 +95,6 @@ static void feed(struct machine *machine, struct slice in)
         text_free(&bytes);
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

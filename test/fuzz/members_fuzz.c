@@ -5,14 +5,10 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "fuzz.h"
 #include "keeper/inside.h"
 #include "keeper/servers.h"
 #include "loop/sim.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 enum { OTHER = 2, LIFE = 7, PIECES_MAX = 64 };
 
@@ -86,7 +82,6 @@ static void try_message(struct keeper *keeper, struct slice bytes)
     text_free(&sent);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct keeper_server alone = {

@@ -3,12 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "settings/settings.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 static const char *environment(void *context, const char *name)
 {
@@ -30,8 +26,6 @@ static void seen(void *context, const struct setting_description *description)
     CHECK(description->doc && description->name);
     *count += description->synonym_count;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,14 +2,10 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "fuzz.h"
 #include "loop/sim.h"
 #include "quorum/files.h"
 #include "quorum/quorum.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 struct world {
     uint64_t applied;
@@ -90,8 +86,6 @@ static void make_records(uint8_t *bytes, size_t size)
         at += record_size;
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

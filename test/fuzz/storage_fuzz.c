@@ -10,16 +10,12 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "fuzz.h"
 #include "loop/sim.h"
 #include "storage/checkpoint.h"
 #include "storage/dump.h"
 #include "storage/log_store.h"
 #include "wire/record.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 static const char *const dir_files[] = {RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE,
                                         CLEANER_OFFSET_FILE, CLEAN_SHUTDOWN_FILE};

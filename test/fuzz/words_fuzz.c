@@ -7,11 +7,7 @@
 #include "cli/cli.h"
 #include "cli/offset.h"
 #include "client/bootstrap.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
+#include "fuzz.h"
 
 enum { CAPACITY = 3, NOW_MS = 1763805600 };
 
@@ -63,8 +59,6 @@ static void words(const char *word)
     else
         CHECK(wish.kind == OFFSET_AT_TIME || wish.value == 0);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

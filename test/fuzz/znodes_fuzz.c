@@ -2,12 +2,8 @@
  * written again, reads again, and is then written the same. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "metadata/znodes.h"
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) __builtin_trap();                                                                  \
-    } while (0)
 
 struct reading {
     struct arena *arena;
@@ -105,8 +101,6 @@ static enum error recode(int kind, struct slice data, struct reading *r)
     }
     return err;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

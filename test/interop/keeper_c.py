@@ -2,14 +2,12 @@
 
     BINARY=build/odradek WORK=$(mktemp -d) keeper_c.py
 """
-import difflib
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 
-from wire_keeper import HERE, WORK, Keeper
+from wire_keeper import HERE, WORK, Keeper, lines_of, same_on_both
 
 
 def session(kind, program):
@@ -20,12 +18,7 @@ def session(kind, program):
     lines = []
     client = subprocess.Popen(["timeout", "60", program, keeper.connect], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        for line in client.stdout:
-            lines.append(line.rstrip())
-            if lines[-1] == "restart":
-                keeper.restart(signal.SIGKILL)
-                client.stdin.write("restarted\n")
-                client.stdin.flush()
+        lines += lines_of(keeper, client)
     finally:
         code = client.wait()
         keeper.kill()
@@ -38,10 +31,7 @@ def main():
         sys.exit(77)
     program = str(WORK / "keeper_client")
     subprocess.run(["gcc", "-std=gnu11", "-Wall", "-Wextra", "-DTHREADED", str(HERE / "c/keeper_client.c"), "-o", program, "-lzookeeper_mt", "-lpthread"], check=True)
-    apache, ours = (session(kind, program) for kind in ("apache", "ours"))
-    for line in difflib.unified_diff(apache, ours, "apache", "ours", lineterm=""):
-        print(line)
-    assert apache == ours, "the C client tells them apart"
+    ours = same_on_both(lambda kind: session(kind, program), "the C client")
     assert ours[-1] == "end", ours
     print(f"ok, {len(ours)} lines")
 

@@ -1,6 +1,7 @@
 """Keepers of one's own for tests, in $WORK: Apache ZooKeeper 3.9.4 (kind "apache") or `odradek keeper` (kind "ours"); one, or an
 ensemble of three ("apache*3", "ours*3"), whose members can be killed, paused and started again."""
 import contextlib
+import difflib
 import os
 import pathlib
 import re
@@ -204,3 +205,22 @@ def keeper_of(kind, host="127.0.0.1", port_of=None, **more):
     if size:
         return Ensemble(name, host, int(size), port_of, **more)
     return Keeper(name, host, (port_of or free_port)())
+
+
+def lines_of(keeper, client):
+    """What a program prints; for a line "restart" its keeper is killed and started again, and the program told."""
+    for line in client.stdout:
+        yield line.rstrip()
+        if line.rstrip() == "restart":
+            keeper.restart(signal.SIGKILL)
+            client.stdin.write("restarted\n")
+            client.stdin.flush()
+
+
+def same_on_both(session, who):
+    """session(kind) gives lines: those on ours, once they are those on Apache's."""
+    apache, ours = (session(kind) for kind in ("apache", "ours"))
+    for line in difflib.unified_diff(apache, ours, "apache", "ours", lineterm=""):
+        print(line)
+    assert apache == ours, f"{who} tells them apart"
+    return ours
