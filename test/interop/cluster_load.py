@@ -1,14 +1,13 @@
 """cluster_load: one idempotent producer with acks=all and one group reading, both all the while; then what must be true of it.
 
 Every record carries its partition's own number, 0, 1, 2, ...; an acknowledged record must be found once, at the offset that the
-producer heard, behind the one before it. What librdkafka gives up by itself (2.10 and later drop a broker that is in no metadata, with
-what is on its way to it) may be there or not.
+producer heard, behind the one before it.
 """
 import subprocess
 import threading
 import time
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from cluster import JAVA, WORK, kafka_jars
 
@@ -20,7 +19,6 @@ class Load:
         self.servers, self.topic, self.partitions, self.rate = cluster.bootstrap, topic, partitions, rate
         self.acknowledged = [[] for _ in range(partitions)]  # [partition]: (number, offset), in the order of the answers
         self.sent = [0] * partitions
-        self.given_up = [set() for _ in range(partitions)]
         self.seen = [[] for _ in range(partitions)]  # what the group read, by offset
         self.problems, self.fatal = [], threading.Event()
         self.longest_gap, self.last_ack = 0.0, 0.0
@@ -45,9 +43,6 @@ class Load:
         assert not self.problems, self.problems[:3]
 
     def delivered(self, err, message):
-        if err is not None and err.code() in (KafkaError._DESTROY, KafkaError._DESTROY_BROKER):
-            self.given_up[message.partition()].add(int(message.value().split()[0]))
-            return
         if err is not None:
             self.problems.append(f"record not delivered: {err.str()} (partition {message.partition()})")
             return
@@ -111,16 +106,13 @@ class Load:
         self.check()
         all_found = []
         for partition, acknowledged in enumerate(self.acknowledged):
-            given_up = self.given_up[partition]
-            assert [n for n, _ in acknowledged] == [n for n in range(self.sent[partition]) if n not in given_up], \
-                f"partition {partition}: answers out of order or missing"
+            assert [n for n, _ in acknowledged] == list(range(self.sent[partition])), f"partition {partition}: answers out of order or missing"
             found = self.read(partition)
             all_found += [f"{partition} {offset} {number}" for offset, number in enumerate(found)]
             for number, offset in acknowledged:
                 assert offset < 0 or offset < len(found) and found[offset] == number, \
                     f"partition {partition}: record {number} was acknowledged at {offset}, where {found[offset] if offset < len(found) else 'nothing'} is"
-            assert found == sorted(set(found)) and set(range(self.sent[partition])) - set(found) <= given_up, \
-                f"partition {partition}: {len(found)} records, some twice, missing or out of order"
+            assert found == list(range(self.sent[partition])), f"partition {partition}: {len(found)} records, some twice, missing or out of order"
             assert self.seen[partition] == found, f"partition {partition}: the group read {len(self.seen[partition])} of {len(found)} records"
         if not with_java:
             return
