@@ -657,6 +657,59 @@ static void who_was_away_for_long_is_given_a_snapshot(void **state)
     world_free(world);
 }
 
+static void may_change(struct keeper_config *config)
+{
+    config->reconfig_enabled = config->skip_acl = true;
+}
+
+static void send_leave(struct client *client, int32_t id)
+{
+    struct text frame = {0};
+    char leaving[16];
+    snprintf(leaving, sizeof leaving, "%d", id);
+    text_add_be32(&frame, 1);
+    text_add_be32(&frame, OP_RECONFIG);
+    jute_add_bytes(&frame, SLICE_NULL);
+    jute_add_bytes(&frame, slice_of(leaving));
+    jute_add_bytes(&frame, SLICE_NULL);
+    text_add_be64(&frame, (uint64_t)-1);
+    send_frame(client, &frame);
+    text_free(&frame);
+}
+
+/* The answer comes through the member that leaves, behind what was asked before; then it serves nobody. */
+static void who_takes_out_its_own_member_hears_the_answer(void **state)
+{
+    for (int leads = 0; leads < 2; leads++) {
+        struct world *world = world_new(may_change);
+        struct member *leaving = leads ? leader_of(world) : follower_of(world, 0);
+        struct member *stays = follower_of(world, 1 - leads);
+        struct client *client = join(leaving, NULL), *reader = join(leaving, NULL);
+        send_request(client, OP_CREATE, "/before", "x", 0);
+        send_leave(client, leaving->id);
+        assert_int_equal(hear(client), 0);
+        assert_int_equal(hear(client), 0);
+        int64_t zxid = client->zxid;
+        assert_int_equal(ask(reader, OP_EXISTS, "/before"), 0);
+        assert_true(sim_run_until(world->sim, has_closed, client, 5000));
+        assert_true(sim_run_until(world->sim, has_closed, reader, 5000));
+
+        struct client *other = join(stays, NULL);
+        assert_true(exists(stays, "/before"));
+        struct tree *tree = &stays->keeper->machine.tree;
+        const struct znode *config = tree_find(tree, SLICE("/zookeeper/config"));
+        struct slice lines = znode_data(tree, config);
+        assert_null(memmem(lines.data, lines.size, leaving->host, strlen(leaving->host)));
+        char version[32], text[512];
+        snprintf(version, sizeof version, "version=%llx", (unsigned long long)zxid);
+        slice_text(lines, text, sizeof text);
+        assert_non_null(strstr(text, version));
+        assert_int_equal(create(other, "/after", 0), 0);
+        assert_false(exists(leaving, "/after"));
+        world_free(world);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -668,6 +721,7 @@ int main(void)
         cmocka_unit_test(without_a_leader_readers_are_served_if_admitted),
         cmocka_unit_test(a_member_that_differs_stops),
         cmocka_unit_test(who_was_away_for_long_is_given_a_snapshot),
+        cmocka_unit_test(who_takes_out_its_own_member_hears_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,10 +84,11 @@ void members_changed(void *context)
     keeper->is_config_told = false;
     if (keeper->is_closing || !keeper->is_machine_here) return;
     members_tell(keeper);
-    /* Whoever left hears nothing new any more: it must not go on as if it did. */
+    /* Who has left hears nothing new any more: it must not go on as if it did. */
     for (int32_t id = 1; id < MEMBER_IDS && keeper->office.state == OFFICE_LEADING; id++) {
         const struct hello *hello = &keeper->office.hellos[id];
-        if (hello->term && !members_find(keeper, id)) forward_refuse(keeper, id, hello->life);
+        bool has_left = !members_find(keeper, id) && !quorum_is_leaving(keeper->quorum, id);
+        if (hello->term && has_left) forward_refuse(keeper, id, hello->life);
     }
 }
 

@@ -391,6 +391,14 @@ enum error consensus_receive(struct consensus *consensus, int64_t now_ms, int32_
                                               .pre_vote = frame->vote_result.is_pre_vote};
         break;
     case FRAME_TIMEOUT_NOW:
+        /* A sole voter gets its term from the next tick. */
+        if (is_sole_voter(&consensus->raft.configuration, consensus->raft.id)) {
+            bool is_whole = consensus_stored_index(consensus) == consensus_last_index(consensus) &&
+                            consensus_last_index(consensus) == frame->timeout_now.last_index;
+            if (is_whole && consensus_leader(consensus) == from) consensus_hurry(consensus);
+            *effects = (struct consensus_effects){0};
+            return OK;
+        }
         message.type = RAFT_TIMEOUT_NOW;
         message.timeout_now = (struct raft_timeout_now){.version = 1,
                                                         .term = frame->timeout_now.term,

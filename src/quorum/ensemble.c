@@ -68,7 +68,8 @@ static enum error expect_also(struct membership *all, const struct membership *m
     return err;
 }
 
-/* Whoever is in the committed membership stays linked until another is committed: a leader that takes itself out must hear that. */
+/* Whoever is in the committed membership stays linked until another is committed: a leader that takes itself out must hear that; and
+ * the others hear it out. */
 void ensemble_expect(struct ensemble *ensemble)
 {
     struct membership *newest = ensemble_membership(ensemble), all = {0};
@@ -78,7 +79,10 @@ void ensemble_expect(struct ensemble *ensemble)
         err = expect_also(&all, &ensemble->changes[i]);
     bool is_in = newest->index > 0 && membership_seat(newest, ensemble->id);
     if (err == OK && !is_in) err = expect_also(&all, &ensemble->founders);
-    if (err == OK) links_expect(ensemble->links, &all); /* else the next change tries again */
+    int32_t leader = consensus_leader(ensemble->core);
+    ensemble->is_expecting_leader = leader && leader != ensemble->id && !membership_seat(&all, leader);
+    if (err == OK && !ensemble->is_expecting_leader)
+        links_expect(ensemble->links, &all); /* else the next change tries again */
     membership_free(&all);
 }
 
@@ -305,7 +309,17 @@ static void standing_tell(struct ensemble *ensemble)
         if (quorum->is_closing) return;
     }
     *told = now;
+    if (ensemble->is_expecting_leader) ensemble_expect(ensemble);
     if (standing) standing(quorum->context, &now);
+}
+
+bool ensemble_tell_core(struct ensemble *ensemble)
+{
+    struct consensus_effects effects;
+    ensemble->is_parting = false;
+    enum error err =
+        consensus_membership(ensemble->core, ensemble_now_ms(ensemble), &ensemble->committed, &effects);
+    return ensemble_take(ensemble, err, &effects);
 }
 
 static bool membership_apply(struct ensemble *ensemble, uint64_t index)
@@ -317,10 +331,9 @@ static bool membership_apply(struct ensemble *ensemble, uint64_t index)
     ensemble->committed = ensemble->changes[0];
     ensemble->change_count--;
     memmove(ensemble->changes, ensemble->changes + 1, ensemble->change_count * sizeof *ensemble->changes);
-    struct consensus_effects effects;
-    enum error err =
-        consensus_membership(ensemble->core, ensemble_now_ms(ensemble), &ensemble->committed, &effects);
-    if (!ensemble_take(ensemble, err, &effects)) return false;
+    ensemble->is_parting = consensus_state(ensemble->core) == CONSENSUS_LEADER &&
+                           !membership_seat(&ensemble->committed, ensemble->id);
+    if (!ensemble->is_parting && !ensemble_tell_core(ensemble)) return false;
     ensemble_expect(ensemble);
     if (quorum->events.members) quorum->events.members(quorum->context);
     if (!quorum->is_closing) ensemble_change_committed(ensemble);
@@ -434,6 +447,7 @@ static void turn_run(struct loop_message *message)
     if (quorum->is_closing) return;
     ensemble_change_run(ensemble);
     ensemble_submit_pending(ensemble);
+    ensemble_step_down(ensemble);
     if (quorum->state != QUORUM_OPEN) return;
     ensemble_install_maybe(ensemble);
     if (!ensemble->wants_install && !ensemble->is_installing) quorum_flush(quorum);
@@ -573,6 +587,9 @@ static enum error on_frame(void *context, int32_t id, const struct frame *frame)
         enum error err = entries_check(&frame->entries);
         if (err != OK) return err;
     }
+    /* What a next leader says comes behind what was committed. */
+    bool ends_office = frame->kind == FRAME_ENTRIES && frame->entries.term > consensus_term(ensemble->core);
+    if (ends_office && ensemble->is_parting && !ensemble_tell_core(ensemble)) return OK;
     struct consensus_effects effects;
     enum error err = consensus_receive(ensemble->core, ensemble_now_ms(ensemble), id, frame, NULL, &effects);
     if (err == OK && frame->kind == FRAME_ENTRIES && frame->entries.is_quiet && effects.message_count == 1 &&

@@ -139,6 +139,7 @@ struct ensemble {
     uint64_t office_index;           /* once it is applied the office is ours; 0: we do not lead */
     uint64_t office_term;
     struct loop_message turn;
+    bool is_expecting_leader; /* linked as long as it leads: it is no member */
     bool is_turn_deferred, is_submitting, is_begun;
     struct loop_timer timer, end_timer;
 
@@ -174,6 +175,10 @@ struct ensemble {
     /* membership (ensemble_change.c) */
     struct membership wanted;
     bool is_changing;
+    uint64_t farewell_index; /* what those that leave must have applied, the leader among them */
+    int64_t farewell_ms,
+        farewell_heard_ms; /* since when they leave, and since when all have it; -1: not yet */
+    bool is_parting;       /* we lead and are out: the core is told when the farewell is applied */
     void (*changed)(void *context, enum error err);
     void *changed_context;
     struct loop_timer change_timer;
@@ -222,6 +227,8 @@ bool ensemble_sends_snapshot(const struct ensemble *ensemble, uint64_t index);
 void ensemble_turn_soon(struct ensemble *ensemble);
 /* Notes what the core decided. An error of the core is final. False: it has failed. */
 bool ensemble_take(struct ensemble *ensemble, enum error err, const struct consensus_effects *effects);
+/* Of the committed membership. False: it has failed. */
+bool ensemble_tell_core(struct ensemble *ensemble);
 /* The newest membership in the log. */
 struct membership *ensemble_membership(struct ensemble *ensemble);
 bool ensemble_may_vote(struct ensemble *ensemble);
@@ -239,6 +246,8 @@ void ensemble_mark(struct ensemble *ensemble, uint64_t index, uint64_t file_firs
 /* What was appended goes to the core. */
 void ensemble_submit_pending(struct ensemble *ensemble);
 void ensemble_expect(struct ensemble *ensemble);
+/* ensemble_part.c: who can take office soonest; 0: nobody. */
+int32_t ensemble_nearest_voter(struct ensemble *ensemble);
 
 /* ensemble_open.c */
 MUST_USE enum error ensemble_start_core(struct ensemble *ensemble);
@@ -289,4 +298,6 @@ void ensemble_change_run(struct ensemble *ensemble);
 void ensemble_change_end(struct ensemble *ensemble, enum error err);
 /* A membership was committed. */
 void ensemble_change_committed(struct ensemble *ensemble);
+/* Steps down, when all is said that a leader has to say that is out. */
+void ensemble_step_down(struct ensemble *ensemble);
 void ensemble_change_timer_run(struct loop_timer *timer);

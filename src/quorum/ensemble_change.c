@@ -7,6 +7,9 @@
  *     only when it goes.
  *   - What quorum_change wants: newcomers first, as stand-bys, then their votes, then parts that are lost and members that go; the
  *     leader itself at last.
+ *   - Who goes leaves first: the change is done when the last one's seat says so, and the seat goes once its member was told of that,
+ *     and of what `done` appended: so it can answer the client that asked for it. Whoever leads then takes the seat away.
+ *   - A leader that is out leads on until what `done` appended is applied: only then the core hears of it, and steps down.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -20,6 +23,7 @@ enum {
     CHANGE_PATIENCE_MS = 30000, /* without any progress of whom a change waits for */
     CHANGE_LOOK_MS = 100,
     CAUGHT_UP_ENTRIES = 256, /* so near to the end a newcomer may vote */
+    FAREWELL_MS = 5000,      /* whoever has not heard by then will not */
 };
 
 static bool has_caught_up(struct ensemble *ensemble, const struct seat *seat)
@@ -33,7 +37,7 @@ static bool has_caught_up(struct ensemble *ensemble, const struct seat *seat)
 
 static bool is_other_directory(const struct ensemble *ensemble, const struct seat *seat)
 {
-    if (seat->id == ensemble->id || seat->is_owed) return false;
+    if (seat->id == ensemble->id || seat->is_owed || seat->is_leaving) return false;
     const struct peer *peer = &ensemble->peers[seat->id];
     if (!peer->is_up) return false;
     if (seat->incarnation) return peer->hello.incarnation != seat->incarnation;
@@ -51,7 +55,7 @@ static bool name_directories(struct ensemble *ensemble, struct membership *next)
     for (int i = 0; i < next->count; i++) {
         struct seat *seat = &next->seats[i];
         const struct peer *peer = &ensemble->peers[seat->id];
-        if (seat->is_owed || seat->incarnation) continue;
+        if (seat->is_owed || seat->is_leaving || seat->incarnation) continue;
         if (seat->id == ensemble->id)
             seat->incarnation = ensemble->vote.incarnation;
         else if (peer->is_up && (seat->role != SEAT_VOTER || peer->hello.is_founder))
@@ -139,6 +143,10 @@ static enum error wanted_step(struct ensemble *ensemble, struct membership *next
             added.incarnation = 0;
             return membership_add(next, &added);
         }
+        if (there->is_leaving) {
+            there->is_leaving = false;
+            return OK;
+        }
         if (place_take(there, seat)) return OK;
     }
     for (int i = 0; i < wanted->count; i++) {
@@ -154,10 +162,15 @@ static enum error wanted_step(struct ensemble *ensemble, struct membership *next
         for (int pass = 0; pass < 2; pass++) { /* the leader at last */
             for (int i = 0; i < next->count; i++) {
                 struct seat *there = &next->seats[i];
-                if ((there->id == ensemble->id) != (pass == 1)) continue;
+                if ((there->id == ensemble->id) != (pass == 1) || there->is_leaving) continue;
                 const struct seat *seat = membership_seat(wanted, there->id);
-                if (!seat) {
+                if (!seat && (there->is_owed || there->id == ensemble->id)) {
                     membership_remove(next, there);
+                    return OK;
+                }
+                if (!seat) {
+                    there->is_leaving = true;
+                    there->role = SEAT_STANDBY;
                     return OK;
                 }
                 if (!there->is_owed && seat->role != SEAT_VOTER && there->role == SEAT_VOTER) {
@@ -177,6 +190,7 @@ static bool is_reached(struct ensemble *ensemble)
     int seats = 0;
     for (int i = 0; i < committed->count; i++) {
         const struct seat *there = &committed->seats[i];
+        if (there->is_leaving) continue;
         const struct seat *seat = membership_seat(wanted, there->id);
         if (!seat) return false;
         if (there->is_owed) continue;
@@ -196,11 +210,62 @@ void ensemble_change_end(struct ensemble *ensemble, enum error err)
     void (*changed)(void *, enum error) = ensemble->changed;
     ensemble->changed = NULL;
     if (changed) changed(ensemble->changed_context, err);
+    ensemble->farewell_index = ensemble->quorum->last_index;
+    ensemble->farewell_ms = ensemble_now_ms(ensemble);
+    ensemble->farewell_heard_ms = -1;
 }
 
 void ensemble_change_committed(struct ensemble *ensemble)
 {
     if (ensemble->is_changing && is_reached(ensemble)) ensemble_change_end(ensemble, OK);
+}
+
+/* It has applied what it should, or cannot be told. */
+static bool has_heard(const struct ensemble *ensemble, const struct seat *seat)
+{
+    uint64_t index = ensemble->farewell_index;
+    const struct peer *peer = &ensemble->peers[seat->id];
+    return !peer->is_up ||
+           (consensus_match_index(ensemble->core, seat->id) >= index && peer->told_commit >= index);
+}
+
+/* The seat of one that leaves goes. *waits: they are still being told. */
+static void farewell_step(struct ensemble *ensemble, struct membership *next, bool *has_step, bool *waits)
+{
+    struct seat *goes = NULL;
+    bool have_heard = true, is_up = false;
+    for (int i = 0; i < next->count; i++) {
+        struct seat *seat = &next->seats[i];
+        if (!seat->is_leaving) continue;
+        have_heard = have_heard && has_heard(ensemble, seat);
+        is_up = is_up || ensemble->peers[seat->id].is_up;
+        goes = seat;
+    }
+    if (!goes) return;
+    int64_t now_ms = ensemble_now_ms(ensemble);
+    if (have_heard && ensemble->farewell_heard_ms < 0) ensemble->farewell_heard_ms = now_ms;
+    /* The last that was told is still on its way, and the link may end with the seat. */
+    bool is_over = now_ms - ensemble->farewell_ms >= FAREWELL_MS ||
+                   (have_heard && (!is_up || now_ms - ensemble->farewell_heard_ms >= CHANGE_LOOK_MS));
+    *waits = !is_over;
+    *has_step = is_over;
+    if (is_over) membership_remove(next, goes);
+}
+
+void ensemble_step_down(struct ensemble *ensemble)
+{
+    struct quorum *quorum = ensemble->quorum;
+    bool is_over = quorum->applied_index >= ensemble->farewell_index ||
+                   consensus_state(ensemble->core) != CONSENSUS_LEADER ||
+                   ensemble_now_ms(ensemble) - ensemble->farewell_ms >= FAREWELL_MS;
+    if (!ensemble->is_parting || !is_over) return;
+    int32_t next = consensus_state(ensemble->core) == CONSENSUS_LEADER ? ensemble_nearest_voter(ensemble) : 0;
+    if (next && !consensus_is_transferring(ensemble->core)) {
+        struct consensus_effects effects;
+        enum error err = consensus_transfer(ensemble->core, ensemble_now_ms(ensemble), next, &effects);
+        if (!ensemble_take(ensemble, err, &effects)) return;
+    }
+    (void)ensemble_tell_core(ensemble);
 }
 
 static enum error change_submit(struct ensemble *ensemble, const struct membership *next)
@@ -258,7 +323,9 @@ void ensemble_change_run(struct ensemble *ensemble)
     if (!has_step) err = restore_step(ensemble, &next, &has_step);
     if (!has_step && err == OK && ensemble->is_changing)
         err = wanted_step(ensemble, &next, &has_step, &waits);
-    bool is_owing = false;
+    bool is_parting = false;
+    if (!has_step && err == OK) farewell_step(ensemble, &next, &has_step, &is_parting);
+    bool is_owing = is_parting;
     for (int i = 0; i < next.count; i++) is_owing = is_owing || next.seats[i].is_owed;
     if (has_step && err == OK) {
         ensemble_submit_pending(ensemble);

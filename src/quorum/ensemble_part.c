@@ -33,6 +33,7 @@ const struct quorum_member *quorum_members(const struct quorum *quorum, int *cou
     const struct membership *membership = &ensemble->committed;
     for (int i = 0; i < membership->count && *count < QUORUM_MEMBERS_MAX; i++) {
         const struct seat *seat = &membership->seats[i];
+        if (seat->is_leaving) continue;
         if (seat->is_owed ? membership_seat(&ensemble->committed, seat->id) != NULL
                           : seat->role == SEAT_SPARE)
             continue;
@@ -44,15 +45,21 @@ const struct quorum_member *quorum_members(const struct quorum *quorum, int *cou
     return ensemble->told;
 }
 
-/* Who can take office soonest; 0: nobody. */
-static int32_t nearest_voter(struct ensemble *ensemble)
+bool quorum_is_leaving(const struct quorum *quorum, int32_t id)
+{
+    const struct seat *seat = quorum->ensemble ? membership_seat(&quorum->ensemble->committed, id) : NULL;
+    return seat && seat->is_leaving;
+}
+
+int32_t ensemble_nearest_voter(struct ensemble *ensemble)
 {
     const struct membership *membership = ensemble_membership(ensemble);
     int32_t nearest = 0;
     uint64_t furthest = 0;
     for (int i = 0; i < membership->count; i++) {
         const struct seat *seat = &membership->seats[i];
-        if (seat->role != SEAT_VOTER || seat->id == ensemble->id || !ensemble->peers[seat->id].is_up)
+        if (seat->role != SEAT_VOTER || seat->is_leaving || seat->id == ensemble->id ||
+            !ensemble->peers[seat->id].is_up)
             continue;
         uint64_t match = consensus_match_index(ensemble->core, seat->id);
         if (nearest == 0 || match > furthest) {
@@ -69,7 +76,7 @@ enum error quorum_transfer(struct quorum *quorum, int32_t to)
     if (!ensemble) return ERR_UNSUPPORTED;
     if (quorum->state != QUORUM_OPEN || ensemble->standing.office != QUORUM_LEADING) return ERR_NOT_LEADER;
     if (consensus_is_transferring(ensemble->core)) return ERR_BUSY;
-    if (to == 0) to = nearest_voter(ensemble);
+    if (to == 0) to = ensemble_nearest_voter(ensemble);
     if (to < 1 || to >= PEERS || !ensemble->peers[to].is_up)
         return ERR_NOT_FOUND; /* its office would be a pause */
     struct consensus_effects effects;

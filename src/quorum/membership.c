@@ -56,7 +56,8 @@ enum error membership_add(struct membership *membership, const struct seat *seat
     if (membership->count == SEATS_MAX) return ERR_LIMIT;
     const char *about = seat->about ? seat->about : "";
     if (seat->id < 1 || seat->id > 254 || seat->port == 0 || !is_host(seat->host) ||
-        strlen(about) > QUORUM_MEMBER_TEXT_MAX || (seat->is_owed && seat->role != SEAT_SPARE)) {
+        strlen(about) > QUORUM_MEMBER_TEXT_MAX || (seat->is_owed && seat->role != SEAT_SPARE) ||
+        (seat->is_leaving && seat->role != SEAT_STANDBY)) {
         return ERR_CONFIG;
     }
     if (seat->is_owed ? membership_owed(membership, seat->id) : membership_seat(membership, seat->id))
@@ -129,8 +130,8 @@ enum error membership_encode(const struct membership *membership, uint8_t **out,
         put_le64(bytes + at, (uint64_t)number_of(seat));
         at += 8;
         int written = snprintf((char *)bytes + at, SEAT_TEXT_MAX, "%d %016" PRIx64 " %016" PRIx64 " %u %s %s",
-                               (int)seat->id, seat->incarnation, membership->cluster, seat->port, seat->host,
-                               seat->about);
+                               (int)(seat->is_leaving ? -seat->id : seat->id), seat->incarnation,
+                               membership->cluster, seat->port, seat->host, seat->about);
         assert(written > 0 && written < SEAT_TEXT_MAX);
         at += (size_t)written + 1;
         bytes[at++] = (uint8_t)seat->role;
@@ -172,8 +173,9 @@ static enum error seat_take(struct slice text, uint64_t id, uint8_t role, struct
     if (seat.is_owed) id -= OWED;
     if (role > SEAT_SPARE || id < 1 || id > 254) return ERR_CORRUPT;
     seat.id = (int32_t)id;
-    if (!word_take(&text, &word) || !slice_to_int64(word, 1, 254, &number) || (uint64_t)number != id)
-        return ERR_CORRUPT;
+    if (!word_take(&text, &word) || !slice_to_int64(word, -254, 254, &number)) return ERR_CORRUPT;
+    seat.is_leaving = number < 0;
+    if (number != (seat.is_leaving ? -seat.id : seat.id)) return ERR_CORRUPT;
     uint64_t cluster;
     if (!hex_take(&text, &seat.incarnation) || !hex_take(&text, &cluster)) return ERR_CORRUPT;
     if (membership->count > 0 && cluster != membership->cluster) return ERR_CORRUPT;

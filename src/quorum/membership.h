@@ -1,7 +1,7 @@
 /* membership.h: who belongs to a quorum, as it lies in CHANGE entries and in snapshots, and travels between members.
  *
  *     01 | count u64 | id u64, text, 00, role u8 | ... | zeros up to 8 bytes        little-endian
- *     text: "ID INCARNATION CLUSTER PORT HOST ABOUT", the two middle numbers as 16 hexadecimal digits
+ *     text: "ID INCARNATION CLUSTER PORT HOST ABOUT", the two middle numbers as 16 hexadecimal digits; -ID for a seat that leaves
  *
  * The frame is that of the Raft library, which reads CHANGE entries itself (an address is any text to it); it checks no length,
  * so whatever comes from a disk or a wire passes membership_decode first.
@@ -17,12 +17,14 @@
 
 enum seat_role { SEAT_STANDBY, SEAT_VOTER, SEAT_SPARE }; /* the library's numbers */
 
-/* A seat that is owed is a note, for leaders to come: its member was taken out because its directory is another one, and gets its part
+/* A seat that leaves belongs to nobody's list any more: its member is only told what happens until it knows that it is out, and then
+ * the seat goes, too. It has no vote.
+ * A seat that is owed is a note, for leaders to come: its member was taken out because its directory is another one, and gets its part
  * back when it has caught up. It is a spare under the number 1000 + id; its incarnation is the part (a seat_role). */
 struct seat {
     int32_t id;
     enum seat_role role;
-    bool is_owed;
+    bool is_owed, is_leaving;
     uint64_t incarnation;
     uint16_t port;
     char *host, *about;

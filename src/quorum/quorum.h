@@ -177,8 +177,11 @@ void quorum_standing(const struct quorum *quorum, struct quorum_standing *standi
 MUST_USE enum error quorum_send(struct quorum *quorum, int32_t to, const struct slice *parts, int count);
 /* As committed, and the index of the entry that made it. A loan until the next `members` event; none with a log of one. */
 const struct quorum_member *quorum_members(const struct quorum *quorum, int *count, uint64_t *index);
+/* No member any more, but still told what happens until it knows. */
+bool quorum_is_leaving(const struct quorum *quorum, int32_t id);
 /* Leader only: brings the membership to `members` by single-server changes, newcomers catching up before they vote; done comes once,
- * after the last was committed (or the first failed). ERR_BUSY: one is under way; ERR_NOT_LEADER; ERR_CONFIG: no such
+ * after the last was committed (or the first failed); what it appends then still reaches those that leave, and a leader that takes
+ * itself out leads until that is applied. ERR_BUSY: one is under way; ERR_NOT_LEADER; ERR_CONFIG: no such
  * membership can be. Copies. */
 MUST_USE enum error quorum_change(struct quorum *quorum, const struct quorum_member *members, int count,
                                   void (*done)(void *context, enum error err), void *context);

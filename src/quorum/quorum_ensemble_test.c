@@ -230,6 +230,61 @@ static void memberships_change_and_disks_are_replaced(void **state)
     if (seeds >= 20) assert_true(total.changes > 0 && total.wiped > 0);
 }
 
+static void on_changed_says(void *context, enum error err)
+{
+    on_changed(context, err);
+    if (err == OK) CHECK(((struct life *)context)->world, append(context) == OK);
+}
+
+static bool is_gone(void *context)
+{
+    struct world *world = context;
+    struct life *leader = leader_of(world);
+    int count;
+    uint64_t index;
+    for (int i = 0; leader && i < world->member_count; i++)
+        if (quorum_is_leaving(leader->quorum, i + 1)) return false;
+    return leader && quorum_members(leader->quorum, &count, &index) && count == world->member_count - 1;
+}
+
+/* A follower, or the leader itself, is taken out: what the leader says at that is applied there, too. Its seat is gone soon, also when
+ * it is killed at once or the leader is. */
+static void who_leaves_is_told(void **state)
+{
+    for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++) {
+        struct world *world = world_new(seed, 4, 4);
+        for (int i = 0; i < 4; i++) born(world, i);
+        settle(world, 30000);
+        struct life *leader = leader_of(world);
+        bool is_own = seed % 4 == 0;
+        struct life *leaving = is_own ? leader : world->lives[(leader->at + 1 + (int)seed % 3) % 4];
+        struct quorum_member stay[3];
+        for (int i = 0, count = 0; i < 4; i++)
+            if (i != leaving->at) stay[count++] = world->members[i];
+        for (int i = 0; i < 20; i++) CHECK(world, append(leader) == OK); /* on their way */
+        leader->is_changing = true;
+        CHECK(world, quorum_change(leader->quorum, stay, 3, on_changed_says, leader) == OK);
+        CHECK(world, sim_run_until(world->sim, is_changed, world, 5000));
+        CHECK(world, leader->change_err == OK);
+        int count;
+        uint64_t index, said = world->next_value;
+        (void)quorum_members(leader->quorum, &count, &index);
+        CHECK(world, count == 3);
+        if (seed % 8 >= 6) {
+            sim_machine_kill(world->machines[seed % 8 == 6 ? leader->at : leaving->at]);
+            bury(world);
+        } else {
+            sim_run_ms(world->sim, 1000);
+            CHECK(world, leaving->values[leaving->count - 1] == said);
+        }
+        CHECK(world, sim_run_until(world->sim, is_gone, world, 5000));
+        if (world->lives[leaving->at] == leaving && !is_own) {
+            CHECK(world, leaving->standing.office != QUORUM_LEADING);
+        }
+        world_end(world);
+    }
+}
+
 /* Each founder gets a copy of what was imported; one that gets none is given it. */
 static void an_import_is_where_several_begin(void **state)
 {
@@ -323,6 +378,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(three_members_find_a_leader_and_agree),
         cmocka_unit_test(nothing_acknowledged_is_lost),
         cmocka_unit_test(memberships_change_and_disks_are_replaced),
+        cmocka_unit_test(who_leaves_is_told),
         cmocka_unit_test(an_import_is_where_several_begin),
         cmocka_unit_test(a_replaced_disk_does_not_vote),
         cmocka_unit_test(a_killed_leader_is_followed_at_once),

@@ -26,11 +26,14 @@ static void a_membership_comes_back_as_it_was(void **state)
     assert_int_equal(membership_of(three, 3, &made), OK);
     made.cluster = 0x123456789abcdef0;
     made.seats[1].incarnation = 42;
+    made.seats[2].is_leaving = true;
     struct seat owed = made.seats[0];
     owed.is_owed = true;
     owed.role = SEAT_SPARE;
     owed.incarnation = SEAT_VOTER;
     assert_int_equal(membership_add(&made, &owed), OK);
+    struct seat leaving_voter = {.id = 4, .role = SEAT_VOTER, .port = 1, .host = "d", .is_leaving = true};
+    assert_int_equal(membership_add(&made, &leaving_voter), ERR_CONFIG);
     uint8_t *bytes;
     size_t size;
     assert_int_equal(membership_encode(&made, &bytes, &size), OK);
@@ -41,7 +44,7 @@ static void a_membership_comes_back_as_it_was(void **state)
     for (int i = 0; i < 4; i++) {
         const struct seat *a = &made.seats[i], *b = &read.seats[i];
         assert_true(a->id == b->id && a->role == b->role && a->port == b->port && a->is_owed == b->is_owed);
-        assert_true(a->incarnation == b->incarnation);
+        assert_true(a->incarnation == b->incarnation && a->is_leaving == b->is_leaving);
         assert_string_equal(a->host, b->host);
         assert_string_equal(a->about, b->about);
     }
