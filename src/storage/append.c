@@ -26,15 +26,41 @@ struct run {
     int64_t records;
     size_t size, batch_count;
     bool has_producer, has_control;
+    struct batch_header first; /* of its first batch, stamped */
 };
+
+/* Goes over the batches of a run. The first is known, and mostly there is no other: nothing is parsed twice. */
+struct batch_walk {
+    struct slice rest;
+    const struct batch_header *known; /* of the one that comes next; NULL: to be read */
+    struct batch_header read;
+};
+
+/* NULL at the end. */
+static const struct batch_header *batch_walk_next(struct batch_walk *walk, struct slice *batch)
+{
+    const struct batch_header *header = walk->known;
+    if (!header) return batches_next(&walk->rest, &walk->read, batch) == OK ? &walk->read : NULL;
+    *batch = (struct slice){walk->rest.data, header->size_bytes};
+    walk->rest.data += header->size_bytes;
+    walk->rest.size -= header->size_bytes;
+    walk->known = NULL;
+    return header;
+}
+
+static struct batch_walk walk_run(const struct run *run)
+{
+    return (struct batch_walk){.rest = {run->batches, run->size}, .known = &run->first};
+}
 
 /* Runs that are written together: those of items[first] to items[next - 1] that are not refused and no duplicates. */
 struct group {
     struct log *log;
     struct log_append_item *items;
     size_t first, next;
-    struct iovec parts[GROUP_PARTS];
     int part_count;
+    struct iovec parts[GROUP_PARTS];
+    struct batch_header firsts[GROUP_PARTS]; /* of each part's first batch, stamped */
     int64_t size, records;
     int64_t end_offset; /* where the log will end */
     int64_t now_ms;
@@ -174,9 +200,11 @@ static enum error prepare(struct log *log, int64_t next_offset, uint8_t *batches
                 batch_set_base_offset(data, next_offset);
                 batch_set_leader_epoch(data, how->leader_epoch);
                 header.base_offset = next_offset;
+                header.partition_leader_epoch = how->leader_epoch;
             }
         }
         if (err != OK) return err;
+        if (run->batch_count == 0) run->first = header;
         run->has_producer = run->has_producer || batch_has_producer(&header);
         run->has_control = run->has_control || batch_is_control(&header);
         next_offset = batch_last_offset(&header) + 1;
@@ -269,17 +297,18 @@ static void put_epochs_back(struct group *group)
     group->has_epochs_before = false;
 }
 
-static enum error assign_epochs(struct group *group, struct slice rest)
+static enum error assign_epochs(struct group *group, const struct run *run)
 {
     struct log *log = group->log;
-    struct batch_header header;
+    struct batch_walk walk = walk_run(run);
+    const struct batch_header *header;
     struct slice batch;
     enum error err = OK;
-    while (err == OK && batches_next(&rest, &header, &batch) == OK) {
-        if (header.partition_leader_epoch >= 0) {
-            if (header.partition_leader_epoch != log_latest_epoch(log)) err = keep_epochs(group);
-            if (err == OK) err = log_epoch_assign(log, header.partition_leader_epoch, header.base_offset);
-        } else if (header.magic < 2 && log->epochs.count > 0) {
+    while (err == OK && (header = batch_walk_next(&walk, &batch))) {
+        if (header->partition_leader_epoch >= 0) {
+            if (header->partition_leader_epoch != log_latest_epoch(log)) err = keep_epochs(group);
+            if (err == OK) err = log_epoch_assign(log, header->partition_leader_epoch, header->base_offset);
+        } else if (header->magic < 2 && log->epochs.count > 0) {
             /* Written by a leader that knew no epochs: what we know no longer tells who wrote the end. */
             log->epochs.count = 0;
             log->epochs_unsaved = true;
@@ -314,11 +343,12 @@ static enum error take_back(struct log *log, enum error why)
 static enum error apply_producers(struct log *log, const struct run *run)
 {
     if (!run->has_producer) return OK;
-    struct slice rest = {run->batches, run->size}, batch;
-    struct batch_header header;
+    struct batch_walk walk = walk_run(run);
+    const struct batch_header *header;
+    struct slice batch;
     enum error err = OK;
-    while (err == OK && batches_next(&rest, &header, &batch) == OK) {
-        err = log_apply_producer(log, &header, batch, true, log_active_segment(log)->base_offset);
+    while (err == OK && (header = batch_walk_next(&walk, &batch))) {
+        err = log_apply_producer(log, header, batch, true, log_active_segment(log)->base_offset);
     }
     return err;
 }
@@ -362,12 +392,22 @@ static void group_begin(struct group *group, size_t first)
     group->has_epochs_before = false;
 }
 
-static void index_part(struct log *log, struct slice rest, int64_t position)
+/* Its parts stay as they are: clearing what nobody looks at would cost more than a small append. */
+static void group_init(struct group *group, struct log *log, struct log_append_item *items)
 {
-    struct batch_header header;
+    group->log = log;
+    group->items = items;
+    group->now_ms = 0;
+    group->epochs_before = (struct epoch_cache){0};
+    group_begin(group, 0);
+}
+
+static void index_part(struct log *log, struct batch_walk walk, int64_t position)
+{
+    const struct batch_header *header;
     struct slice batch;
-    for (; batches_next(&rest, &header, &batch) == OK; position += (int64_t)batch.size) {
-        log_index_batch(log, &header, position);
+    for (; (header = batch_walk_next(&walk, &batch)); position += (int64_t)batch.size) {
+        log_index_batch(log, header, position);
     }
 }
 
@@ -393,7 +433,7 @@ static void group_publish(struct group *group)
     if (segment->size == 0) log->active->created_ms = group->now_ms;
     for (int i = 0; i < group->part_count; i++) {
         struct slice part = {group->parts[i].iov_base, group->parts[i].iov_len};
-        index_part(log, part, segment->size);
+        index_part(log, (struct batch_walk){.rest = part, .known = &group->firsts[i]}, segment->size);
         segment->size += (int64_t)part.size;
     }
     publish(&log->size_bytes, log->size_bytes + group->size);
@@ -422,7 +462,8 @@ static enum error group_flush(struct group *group)
 
 static void group_add(struct group *group, const struct run *run)
 {
-    group->parts[group->part_count++] = (struct iovec){(void *)run->batches, run->size};
+    group->parts[group->part_count] = (struct iovec){(void *)run->batches, run->size};
+    group->firsts[group->part_count++] = run->first;
     group->size += (int64_t)run->size;
     group->records += run->records;
     group->end_offset = run->last_offset + 1;
@@ -458,8 +499,7 @@ static enum error group_take(struct group *group, struct log_append_item *item)
         if (err == OK) err = log_roll_at(log, is_far ? run.base_offset : log->end_offset);
         rolled = err == OK;
     }
-    struct slice all = {run.batches, run.size};
-    if (err == OK) err = assign_epochs(group, all);
+    if (err == OK) err = assign_epochs(group, &run);
     if (err != OK) return err;
 
     group->now_ms = how->now_ms;
@@ -516,8 +556,8 @@ static void appended_init(struct log_appended *appended)
 
 void log_append_all(struct log *log, struct log_append_item *items, size_t count)
 {
-    struct group group = {.log = log, .items = items};
-    group_begin(&group, 0);
+    struct group group;
+    group_init(&group, log, items);
     for (size_t i = 0; i < count; i++) {
         group.next = i;
         appended_init(items[i].appended);
@@ -532,8 +572,8 @@ void log_append_all(struct log *log, struct log_append_item *items, size_t count
 /* A write of its own. */
 static enum error append_one(struct log *log, struct log_append_item *item)
 {
-    struct group group = {.log = log, .items = item};
-    group_begin(&group, 0);
+    struct group group;
+    group_init(&group, log, item);
     enum error err = group_take(&group, item);
     enum error written = group_flush(&group);
     return settled(log, err == OK ? written : err);
