@@ -11,7 +11,7 @@
 #include "cli/cli.h"
 #include "cli/zk_client.h"
 #include "cli/zk_words.h"
-#include "keeper/tree.h"
+#include "keeper/stat.h"
 
 struct zk_call;
 
@@ -57,40 +57,40 @@ void zk_print_event(enum cli_output output, int32_t type, struct slice path);
 enum zk_read { ZK_GET = 4, ZK_EXISTS = 3, ZK_CHILDREN = 12, ZK_ACL = 6 };
 void zk_read_body(struct zk *zk, struct zk_request *request, enum zk_read op, const char *path, bool watches);
 MUST_USE enum error zk_get(struct zk *zk, const char *path, bool watches, struct text *data, bool *is_null,
-                           struct stat *stat);
-MUST_USE enum error zk_exists(struct zk *zk, const char *path, bool watches, struct stat *stat);
+                           struct znode_stat *stat);
+MUST_USE enum error zk_exists(struct zk *zk, const char *path, bool watches, struct znode_stat *stat);
 /* NUL-terminated names, sorted; freed with zk_names_free. */
 struct zk_names {
     char **names;
     size_t count;
 };
 MUST_USE enum error zk_children(struct zk *zk, const char *path, bool watches, struct zk_names *names,
-                                struct stat *stat);
-MUST_USE enum error zk_children_read(struct slice answer, struct zk_names *names, struct stat *stat);
+                                struct znode_stat *stat);
+MUST_USE enum error zk_children_read(struct slice answer, struct zk_names *names, struct znode_stat *stat);
 void zk_names_free(struct zk_names *names);
 /* ACLs as people write them: "world:anyone:cdrwa,digest:u:hash:r". Appends a jute vector; false when it cannot be read. */
 bool zk_acl_parse(const char *text, struct text *out);
 /* A jute vector to that form; what is behind it stays in *rest (may be NULL). */
 MUST_USE enum error zk_acl_text(struct slice vector, struct text *out, struct slice *rest);
-MUST_USE enum error zk_acl(struct zk *zk, const char *path, struct text *acl, struct stat *stat);
+MUST_USE enum error zk_acl(struct zk *zk, const char *path, struct text *acl, struct znode_stat *stat);
 /* flags as the protocol has them (1 ephemeral, 2 sequential, 4 container, 5 TTL); acl NULL: open. */
 MUST_USE enum error zk_create(struct zk *zk, const char *path, struct slice data, const char *acl,
                               int32_t flags, int64_t ttl_ms, struct text *created);
 MUST_USE enum error zk_set(struct zk *zk, const char *path, struct slice data, int32_t version,
-                           struct stat *stat);
+                           struct znode_stat *stat);
 MUST_USE enum error zk_set_acl(struct zk *zk, const char *path, const char *acl, int32_t version,
-                               struct stat *stat);
+                               struct znode_stat *stat);
 MUST_USE enum error zk_delete(struct zk *zk, const char *path, int32_t version);
-MUST_USE enum error zk_stat_read(struct slice bytes, struct stat *stat);
-json_t *zk_stat_json(const struct stat *stat);
-void zk_stat_print(const struct stat *stat);
+MUST_USE enum error zk_stat_read(struct slice bytes, struct znode_stat *stat);
+json_t *zk_stat_json(const struct znode_stat *stat);
+void zk_stat_print(const struct znode_stat *stat);
 /* On a terminal JSON is shown with indents. */
 void zk_data_print(const struct zk_call *call, const struct text *data, bool is_null);
 
 /* --- zk_walk.c --- */
 struct zk_node {
     char *path;
-    struct stat stat;
+    struct znode_stat stat;
     struct text data, acl; /* when asked for */
     bool is_null;
 };

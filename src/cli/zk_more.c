@@ -131,7 +131,7 @@ int zk_verb_config(struct zk_call *call)
 {
     struct text data = {0};
     bool is_null = false;
-    struct stat stat;
+    struct znode_stat stat;
     enum error err =
         zk_get(call->zk, "/zookeeper/config", zk_option(&call->words, "w"), &data, &is_null, &stat);
     if (err == OK && zk_is_text(call)) {
@@ -286,7 +286,7 @@ int zk_verb_setquota(struct zk_call *call)
         text_free(&data);
         return EXIT_USAGE;
     }
-    struct stat stat;
+    struct znode_stat stat;
     if (err == ERR_ZK_NO_NODE) err = zk_exists(call->zk, path, false, &stat);
     text_reset(&data);
     quota_text(&quota, &data);

@@ -55,7 +55,7 @@ int zk_verb_ls(struct zk_call *call)
         return status;
     }
     struct zk_names names;
-    struct stat stat;
+    struct znode_stat stat;
     enum error err = zk_children(call->zk, path, watches, &names, &stat);
     if (err != OK) return zk_fail(call, path, err);
     if (zk_is_text(call)) {
@@ -78,7 +78,7 @@ int zk_verb_get(struct zk_call *call)
     const char *path = call->words.argv[0];
     struct text data = {0};
     bool is_null = false;
-    struct stat stat;
+    struct znode_stat stat;
     enum error err = zk_get(call->zk, path, zk_option(&call->words, "w"), &data, &is_null, &stat);
     if (err != OK) {
         text_free(&data);
@@ -97,7 +97,7 @@ int zk_verb_get(struct zk_call *call)
     return EXIT_OK;
 }
 
-static void show_stat(struct zk_call *call, const char *path, const struct stat *stat)
+static void show_stat(struct zk_call *call, const char *path, const struct znode_stat *stat)
 {
     if (zk_is_text(call)) {
         zk_stat_print(stat);
@@ -109,7 +109,7 @@ static void show_stat(struct zk_call *call, const char *path, const struct stat 
 int zk_verb_stat(struct zk_call *call)
 {
     const char *path = call->words.argv[0];
-    struct stat stat;
+    struct znode_stat stat;
     enum error err = zk_exists(call->zk, path, zk_option(&call->words, "w"), &stat);
     if (err == OK) show_stat(call, path, &stat);
     if (err == OK || (err == ERR_ZK_NO_NODE && zk_option(&call->words, "w"))) wait_for_watch(call);
@@ -120,7 +120,7 @@ int zk_verb_set(struct zk_call *call)
 {
     const char *path = call->words.argv[0];
     int64_t version = -1;
-    struct stat stat;
+    struct znode_stat stat;
     if (!number_option(call, "v", -1, INT32_MAX, &version)) return EXIT_USAGE;
     enum error err = zk_set(call->zk, path, slice_of(call->words.argv[1]), (int32_t)version, &stat);
     if (err != OK) return zk_fail(call, path, err);
@@ -167,7 +167,7 @@ int zk_verb_get_acl(struct zk_call *call)
 {
     const char *path = call->words.argv[0];
     struct text acl = {0};
-    struct stat stat;
+    struct znode_stat stat;
     enum error err = zk_acl(call->zk, path, &acl, &stat);
     if (err == OK && zk_is_text(call)) {
         /* zkCli: 'world,'anyone and, below, : cdrwa. Ours on a line is what setAcl takes. */
@@ -193,7 +193,7 @@ int zk_verb_set_acl(struct zk_call *call)
     int64_t version = -1;
     if (!number_option(call, "v", -1, INT32_MAX, &version)) return EXIT_USAGE;
     struct zk_subtree subtree = {0};
-    struct stat stat;
+    struct znode_stat stat;
     enum error err = OK;
     if (zk_option(&call->words, "R")) {
         err = zk_walk(call->zk, path, 0, &subtree);

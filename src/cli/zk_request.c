@@ -16,32 +16,15 @@ void zk_read_body(struct zk *zk, struct zk_request *request, enum zk_read op, co
     if (op != ZK_ACL) text_addc(&request->body, watches);
 }
 
-static struct stat take_stat(struct jute *in)
-{
-    struct stat stat;
-    stat.czxid = jute_long(in);
-    stat.mzxid = jute_long(in);
-    stat.ctime_ms = jute_long(in);
-    stat.mtime_ms = jute_long(in);
-    stat.version = jute_int(in);
-    stat.cversion = jute_int(in);
-    stat.aversion = jute_int(in);
-    stat.ephemeral_owner = jute_long(in);
-    stat.data_length = jute_int(in);
-    stat.child_count = jute_int(in);
-    stat.pzxid = jute_long(in);
-    return stat;
-}
-
-enum error zk_stat_read(struct slice bytes, struct stat *stat)
+enum error zk_stat_read(struct slice bytes, struct znode_stat *stat)
 {
     struct jute in = jute_of(bytes);
-    *stat = take_stat(&in);
+    *stat = stat_read(&in);
     return in.is_bad ? ERR_CORRUPT : OK;
 }
 
 enum error zk_get(struct zk *zk, const char *path, bool watches, struct text *data, bool *is_null,
-                  struct stat *stat)
+                  struct znode_stat *stat)
 {
     struct zk_request request;
     zk_read_body(zk, &request, ZK_GET, path, watches);
@@ -49,7 +32,7 @@ enum error zk_get(struct zk *zk, const char *path, bool watches, struct text *da
     struct jute in = jute_of(text_slice(&request.answer));
     if (err == OK) {
         struct slice bytes = jute_bytes(&in);
-        struct stat read = take_stat(&in);
+        struct znode_stat read = stat_read(&in);
         if (stat) *stat = read;
         if (is_null) *is_null = !bytes.data;
         text_reset(data);
@@ -62,16 +45,16 @@ enum error zk_get(struct zk *zk, const char *path, bool watches, struct text *da
 }
 
 /* What answers with a Stat alone. */
-static enum error ask_stat(struct zk *zk, struct zk_request *request, struct stat *stat)
+static enum error ask_stat(struct zk *zk, struct zk_request *request, struct znode_stat *stat)
 {
     enum error err = zk_ask(zk, request);
-    struct stat ignored;
+    struct znode_stat ignored;
     if (err == OK) err = zk_stat_read(text_slice(&request->answer), stat ? stat : &ignored);
     zk_request_free(request);
     return err;
 }
 
-enum error zk_exists(struct zk *zk, const char *path, bool watches, struct stat *stat)
+enum error zk_exists(struct zk *zk, const char *path, bool watches, struct znode_stat *stat)
 {
     struct zk_request request;
     zk_read_body(zk, &request, ZK_EXISTS, path, watches);
@@ -83,7 +66,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-enum error zk_children_read(struct slice answer, struct zk_names *names, struct stat *stat)
+enum error zk_children_read(struct slice answer, struct zk_names *names, struct znode_stat *stat)
 {
     struct jute in = jute_of(answer);
     int32_t count = jute_count(&in, 4);
@@ -94,7 +77,7 @@ enum error zk_children_read(struct slice answer, struct zk_names *names, struct 
         names->names[names->count] = slice_dup(name.data ? name : SLICE(""));
         if (names->names[names->count]) names->count++;
     }
-    struct stat read = take_stat(&in);
+    struct znode_stat read = stat_read(&in);
     if (stat) *stat = read;
     if (in.is_bad) {
         zk_names_free(names);
@@ -105,7 +88,7 @@ enum error zk_children_read(struct slice answer, struct zk_names *names, struct 
 }
 
 enum error zk_children(struct zk *zk, const char *path, bool watches, struct zk_names *names,
-                       struct stat *stat)
+                       struct znode_stat *stat)
 {
     struct zk_request request;
     zk_read_body(zk, &request, ZK_CHILDREN, path, watches);
@@ -176,7 +159,7 @@ enum error zk_acl_text(struct slice vector, struct text *out, struct slice *rest
     return out->failed ? ERR_NOMEM : OK;
 }
 
-enum error zk_acl(struct zk *zk, const char *path, struct text *acl, struct stat *stat)
+enum error zk_acl(struct zk *zk, const char *path, struct text *acl, struct znode_stat *stat)
 {
     struct zk_request request;
     zk_read_body(zk, &request, ZK_ACL, path, false);
@@ -212,7 +195,8 @@ enum error zk_create(struct zk *zk, const char *path, struct slice data, const c
     return err;
 }
 
-enum error zk_set(struct zk *zk, const char *path, struct slice data, int32_t version, struct stat *stat)
+enum error zk_set(struct zk *zk, const char *path, struct slice data, int32_t version,
+                  struct znode_stat *stat)
 {
     struct zk_request request = {.op = OP_SET_DATA};
     zk_add_path(zk, &request.body, path);
@@ -221,7 +205,8 @@ enum error zk_set(struct zk *zk, const char *path, struct slice data, int32_t ve
     return ask_stat(zk, &request, stat);
 }
 
-enum error zk_set_acl(struct zk *zk, const char *path, const char *acl, int32_t version, struct stat *stat)
+enum error zk_set_acl(struct zk *zk, const char *path, const char *acl, int32_t version,
+                      struct znode_stat *stat)
 {
     struct zk_request request = {.op = OP_SET_ACL};
     zk_add_path(zk, &request.body, path);
@@ -245,7 +230,7 @@ enum error zk_delete(struct zk *zk, const char *path, int32_t version)
 
 /* --- showing --- */
 
-json_t *zk_stat_json(const struct stat *stat)
+json_t *zk_stat_json(const struct znode_stat *stat)
 {
     json_t *json = json_object();
     const struct {
@@ -277,7 +262,7 @@ static void print_time(const char *name, int64_t ms)
     printf("%s = %s\n", name, text);
 }
 
-void zk_stat_print(const struct stat *stat)
+void zk_stat_print(const struct znode_stat *stat)
 {
     printf("cZxid = 0x%llx\n", (unsigned long long)stat->czxid);
     print_time("ctime", stat->ctime_ms);

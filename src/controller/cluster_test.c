@@ -289,7 +289,7 @@ static void kafka_7165_our_own_older_session_holds_the_seat(void **state)
     /* The keeper still shows it (ZOOKEEPER-2985). */
     fake_keeper_put(w->fake, "/brokers/ids/1", slice_of(seat), session);
     fake_keeper_advance(w->fake, 3000);
-    struct coord_stat stat;
+    struct znode_stat stat;
     assert_true(fake_keeper_stat(w->fake, "/brokers/ids/1", &stat));
     assert_int_equal(stat.ephemeral_owner, coord_session_id(b->coord));
     assert_true(controller_broker_epoch(b->controller) > epoch);

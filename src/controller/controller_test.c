@@ -24,7 +24,7 @@ static void an_empty_keeper_becomes_a_cluster_of_one(void **state)
     assert_int_equal(b->joined, OK);
     assert_true(b->is_registered);
     assert_true(b->is_controller);
-    struct coord_stat stat;
+    struct znode_stat stat;
     assert_true(fake_keeper_stat(w->fake, "/brokers/ids/1", &stat));
     assert_int_equal(stat.version, 1);
     assert_int_equal(stat.czxid, controller_broker_epoch(b->controller));

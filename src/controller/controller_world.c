@@ -577,7 +577,7 @@ static void check_partition(struct check *check, struct slice name, const struct
     }
     must_ok(
         znode_state_decode(slice_of(path), fake_keeper_data(world->fake, path), &world->arena, &state, NULL));
-    struct coord_stat stat;
+    struct znode_stat stat;
     fake_keeper_stat(world->fake, path, &stat);
     bool is_leader_in_isr = false;
     for (size_t i = 0; i < state.isr.count; i++) {

@@ -30,6 +30,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "keeper/stat.h"
 
 struct coord;
 struct loop;
@@ -49,14 +50,6 @@ enum coord_acl { COORD_ACL_OPEN, COORD_ACL_CREATOR_AND_READERS, COORD_ACL_CREATO
 enum coord_mode { COORD_PERSISTENT = 0, COORD_EPHEMERAL = 1, COORD_SEQUENTIAL = 2 };
 enum { COORD_ANY_VERSION = -1 };
 
-struct coord_stat {
-    int64_t czxid, mzxid, ctime_ms, mtime_ms;
-    int32_t version, cversion, aversion;
-    int64_t ephemeral_owner; /* session id, 0 = persistent */
-    int32_t data_size, child_count;
-    int64_t pzxid;
-};
-
 enum coord_op_kind { COORD_CREATE, COORD_DELETE, COORD_SET, COORD_CHECK };
 
 /* One step of a multi. */
@@ -72,7 +65,7 @@ struct coord_op {
 struct coord_op_result {
     enum error err;         /* ERR_ZK_RUNTIME_INCONSISTENCY: another step failed first */
     struct slice path;      /* CREATE: as created */
-    struct coord_stat stat; /* SET */
+    struct znode_stat stat; /* SET */
 };
 
 struct coord_reply {
@@ -80,7 +73,7 @@ struct coord_reply {
     int64_t zxid;                 /* the keeper's, when it answered */
     struct slice path;            /* create: as created (sequence number included) */
     struct slice data;            /* get */
-    struct coord_stat stat;       /* get, exists, set, children */
+    struct znode_stat stat;       /* get, exists, set, children */
     const struct slice *children; /* children: names, in no order */
     size_t child_count;
     const struct coord_op_result *results; /* multi: one for each step, when the keeper answered at all */

@@ -8,13 +8,13 @@
 #include "base/random.h"
 #include "base/vec.h"
 #include "coord/fake_keeper.h"
-#include "coord/jute.h"
+#include "coord/protocol.h"
 
 struct znode {
     char *path;
     uint8_t *data; /* NULL = null */
     size_t size;
-    struct coord_stat stat;
+    struct znode_stat stat;
     int32_t sequence;
 };
 

@@ -41,7 +41,7 @@ static void send_event(struct fake_keeper *fake, struct fake_door *door, enum co
     header(&message, JUTE_XID_EVENT, -1, OK);
     text_add_be32(&message, (uint32_t)event);
     text_add_be32(&message, 3); /* connected */
-    jute_add_buffer(&message, slice_of(path));
+    jute_add_bytes(&message, slice_of(path));
     post_text(fake, door, &message);
 }
 
@@ -169,14 +169,14 @@ static void password_of(int64_t id, uint8_t password[16])
     put_be64(password, (uint64_t)id * 0x9e3779b97f4a7c15u);
 }
 
-static void greeted(struct fake_keeper *fake, struct fake_door *door, struct jute_reader *in)
+static void greeted(struct fake_keeper *fake, struct fake_door *door, struct jute *in)
 {
     jute_int(in);
     jute_long(in);
     int32_t timeout_ms = jute_int(in);
     int64_t id = jute_long(in);
-    struct slice given = jute_buffer(in);
-    assert(!in->failed && given.size == 16);
+    struct slice given = jute_bytes(in);
+    assert(!in->is_bad && given.size == 16);
     struct fake_session *session = NULL;
     uint8_t password[16] = {0};
     if (id == 0) {
@@ -199,7 +199,7 @@ static void greeted(struct fake_keeper *fake, struct fake_door *door, struct jut
     text_add_be32(&message, 0);
     text_add_be32(&message, session ? (uint32_t)session->timeout_ms : 0);
     text_add_be64(&message, session ? (uint64_t)session->id : 0);
-    jute_add_buffer(&message, (struct slice){password, 16});
+    jute_add_bytes(&message, (struct slice){password, 16});
     text_addc(&message, 0);
     post_text(fake, door, &message);
     if (!session) post(fake, CLOSED, door, NULL);
@@ -213,31 +213,31 @@ struct step {
     struct slice data;
     int32_t version, flags;
     enum error err;
-    struct coord_stat stat;
+    struct znode_stat stat;
 };
 
-static void read_path(struct jute_reader *in, char path[512])
+static void read_path(struct jute *in, char path[512])
 {
-    struct slice s = jute_buffer(in);
-    assert(!in->failed && s.size > 0 && s.size < 512);
+    struct slice s = jute_bytes(in);
+    assert(!in->is_bad && s.size > 0 && s.size < 512);
     slice_text(s, path, 512);
 }
 
-static void read_step(struct jute_reader *in, struct step *step)
+static void read_step(struct jute *in, struct step *step)
 {
     read_path(in, step->path);
-    if (step->type == JUTE_CREATE || step->type == JUTE_SET) step->data = jute_buffer(in);
+    if (step->type == JUTE_CREATE || step->type == JUTE_SET) step->data = jute_bytes(in);
     if (step->type == JUTE_CREATE) {
-        for (size_t acls = jute_count(in, 4); acls > 0; acls--) {
+        for (int32_t acls = jute_count(in, 4); acls > 0; acls--) {
             jute_int(in);
-            jute_buffer(in);
-            jute_buffer(in);
+            jute_bytes(in);
+            jute_bytes(in);
         }
         step->flags = jute_int(in);
     } else {
         step->version = jute_int(in);
     }
-    assert(!in->failed);
+    assert(!in->is_bad);
 }
 
 static void apply_step(struct fake_keeper *fake, struct fake_door *door, struct step *step)
@@ -272,11 +272,11 @@ static void tell_step(struct fake_keeper *fake, const struct step *step)
 
 static void answer_step(struct text *out, const struct step *step)
 {
-    if (step->type == JUTE_CREATE) jute_add_buffer(out, slice_of(step->created));
-    if (step->type == JUTE_SET) jute_add_stat(out, &step->stat);
+    if (step->type == JUTE_CREATE) jute_add_bytes(out, slice_of(step->created));
+    if (step->type == JUTE_SET) stat_add(&step->stat, out);
 }
 
-static void multi(struct fake_keeper *fake, struct fake_door *door, struct jute_reader *in, struct text *body)
+static void multi(struct fake_keeper *fake, struct fake_door *door, struct jute *in, struct text *body)
 {
     struct step *steps = NULL;
     size_t count = 0, capacity = 0;
@@ -284,7 +284,7 @@ static void multi(struct fake_keeper *fake, struct fake_door *door, struct jute_
         int32_t type = jute_int(in);
         bool is_done = jute_bool(in);
         jute_int(in);
-        assert(!in->failed);
+        assert(!in->is_bad);
         if (is_done) break;
         if (!VEC_RESERVE(steps, count, capacity)) abort();
         steps[count] = (struct step){.type = type};
@@ -324,14 +324,14 @@ static void children(struct fake_keeper *fake, const struct znode *node, struct 
         const char *path = paths[i];
         bool is_below =
             strlen(path) > prefix && strncmp(path, node->path, size) == 0 && path[prefix - 1] == '/';
-        if (is_below && !strchr(path + prefix, '/')) jute_add_buffer(body, slice_of(path + prefix));
+        if (is_below && !strchr(path + prefix, '/')) jute_add_bytes(body, slice_of(path + prefix));
     }
     free(paths);
-    jute_add_stat(body, &node->stat);
+    stat_add(&node->stat, body);
 }
 
-static enum error read_node(struct fake_keeper *fake, struct fake_door *door, int32_t type,
-                            struct jute_reader *in, struct text *body)
+static enum error read_node(struct fake_keeper *fake, struct fake_door *door, int32_t type, struct jute *in,
+                            struct text *body)
 {
     char path[512];
     read_path(in, path);
@@ -340,19 +340,19 @@ static enum error read_node(struct fake_keeper *fake, struct fake_door *door, in
     if (is_watching && (node || type == JUTE_EXISTS))
         arm(fake, door, type == JUTE_CHILDREN ? COORD_WATCH_CHILDREN : COORD_WATCH_NODE, path);
     if (!node) return ERR_ZK_NO_NODE;
-    if (type == JUTE_GET) jute_add_buffer(body, (struct slice){node->data, node->size});
+    if (type == JUTE_GET) jute_add_bytes(body, (struct slice){node->data, node->size});
     if (type == JUTE_CHILDREN)
         children(fake, node, body);
     else
-        jute_add_stat(body, &node->stat);
+        stat_add(&node->stat, body);
     return OK;
 }
 
-static void set_watches(struct fake_keeper *fake, struct fake_door *door, struct jute_reader *in)
+static void set_watches(struct fake_keeper *fake, struct fake_door *door, struct jute *in)
 {
     int64_t seen = jute_long(in);
     for (int list = 0; list < 3; list++) { /* data, exist, child */
-        for (size_t count = jute_count(in, 4); count > 0; count--) {
+        for (int32_t count = jute_count(in, 4); count > 0; count--) {
             char path[512];
             read_path(in, path);
             struct znode *node = fake_find(fake, path);
@@ -370,7 +370,7 @@ static void set_watches(struct fake_keeper *fake, struct fake_door *door, struct
     }
 }
 
-static void request(struct fake_keeper *fake, struct fake_door *door, struct jute_reader *in)
+static void request(struct fake_keeper *fake, struct fake_door *door, struct jute *in)
 {
     int32_t xid = jute_int(in), type = jute_int(in);
     struct text body = {0}, message = {0};
@@ -438,7 +438,7 @@ bool fake_keeper_step(struct fake_keeper *fake)
             coord_door_closed(door->coord, ERR_EOF);
             break;
         case TO_KEEPER: {
-            struct jute_reader in = {now.message->data, now.message->data + now.message->size, false};
+            struct jute in = jute_of(bytes_slice(now.message));
             if (!door->is_greeted)
                 greeted(fake, door, &in);
             else if (door->session && door->session->is_alive)
@@ -619,7 +619,7 @@ void fake_keeper_cut_answers(struct fake_keeper *fake)
         struct parcel *parcel = CONTAINER_OF(item, struct parcel, link);
         struct fake_door *door = parcel->door;
         if (parcel->kind != TO_KEEPER || parcel->connection != door->connection || !door->session) continue;
-        struct jute_reader in = {parcel->message->data, parcel->message->data + parcel->message->size, false};
+        struct jute in = jute_of(bytes_slice(parcel->message));
         if (door->session->is_alive) request(fake, door, &in);
         parcel_free(parcel);
     }
@@ -679,7 +679,7 @@ struct slice fake_keeper_data(const struct fake_keeper *fake, const char *path)
     return node ? (struct slice){node->data, node->size} : SLICE_NULL;
 }
 
-bool fake_keeper_stat(const struct fake_keeper *fake, const char *path, struct coord_stat *stat)
+bool fake_keeper_stat(const struct fake_keeper *fake, const char *path, struct znode_stat *stat)
 {
     const struct znode *node = fake_find(fake, path);
     if (node) *stat = node->stat;

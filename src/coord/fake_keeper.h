@@ -52,7 +52,7 @@ size_t fake_keeper_armed(const struct fake_keeper *fake);         /* watches */
 bool fake_keeper_has(const struct fake_keeper *fake, const char *path);
 /* Null when absent or when its data is null; a loan until the next change. */
 struct slice fake_keeper_data(const struct fake_keeper *fake, const char *path);
-bool fake_keeper_stat(const struct fake_keeper *fake, const char *path, struct coord_stat *stat);
+bool fake_keeper_stat(const struct fake_keeper *fake, const char *path, struct znode_stat *stat);
 /* Creates (with parents) or sets. owner 0 = persistent. */
 void fake_keeper_put(struct fake_keeper *fake, const char *path, struct slice data, int64_t owner);
 void fake_keeper_remove(struct fake_keeper *fake, const char *path); /* with all below */

@@ -80,7 +80,7 @@ static void set_data(struct znode *node, struct slice data)
         memcpy(node->data, data.data, data.size);
     }
     node->size = data.size;
-    node->stat.data_size = (int32_t)data.size;
+    node->stat.data_length = (int32_t)data.size;
 }
 
 /* flags as on the wire; `created` gets the path with its sequence number. */

@@ -25,13 +25,13 @@ static void add_acl(struct text *out, enum coord_acl acl)
     text_add_be32(out, acl == COORD_ACL_CREATOR_AND_READERS ? 2 : 1);
     if (acl != COORD_ACL_OPEN) {
         text_add_be32(out, ALL);
-        jute_add_buffer(out, SLICE("auth"));
-        jute_add_buffer(out, SLICE(""));
+        jute_add_bytes(out, SLICE("auth"));
+        jute_add_bytes(out, SLICE(""));
     }
     if (acl != COORD_ACL_CREATOR) {
         text_add_be32(out, acl == COORD_ACL_OPEN ? ALL : READ);
-        jute_add_buffer(out, SLICE("world"));
-        jute_add_buffer(out, SLICE("anyone"));
+        jute_add_bytes(out, SLICE("world"));
+        jute_add_bytes(out, SLICE("anyone"));
     }
 }
 
@@ -40,12 +40,12 @@ static void add_step(const struct coord *coord, struct text *out, const struct c
     add_path(coord, out, op->path);
     switch (op->kind) {
     case COORD_CREATE:
-        jute_add_buffer(out, op->data);
+        jute_add_bytes(out, op->data);
         add_acl(out, op->acl);
         text_add_be32(out, (uint32_t)op->mode);
         break;
     case COORD_SET:
-        jute_add_buffer(out, op->data);
+        jute_add_bytes(out, op->data);
         text_add_be32(out, (uint32_t)op->version);
         break;
     case COORD_DELETE:
@@ -192,11 +192,11 @@ struct request *request_internal(struct coord *coord, int32_t op, struct slice p
                                  void *context)
 {
     struct text body = {0};
-    jute_add_buffer(&body, path);
+    jute_add_bytes(&body, path);
     if (op == JUTE_EXISTS) {
         text_addc(&body, 0);
     } else {
-        jute_add_buffer(&body, SLICE_NULL);
+        jute_add_bytes(&body, SLICE_NULL);
         add_acl(&body, COORD_ACL_OPEN);
         text_add_be32(&body, COORD_PERSISTENT);
     }
@@ -227,47 +227,48 @@ void request_fail(struct coord *coord, struct request *request, enum error err)
     request_finish(coord, request, &reply);
 }
 
-static bool answer_children(struct coord *coord, struct request *request, struct jute_reader *in,
+static bool answer_children(struct coord *coord, struct request *request, struct jute *in,
                             struct coord_reply *reply)
 {
-    size_t count = jute_count(in, 4);
+    int32_t told = jute_count(in, 4);
+    size_t count = told > 0 ? (size_t)told : 0;
     struct slice *names = malloc((count ? count : 1) * sizeof *names);
     if (!names) {
         request_fail(coord, request, ERR_NOMEM);
         return true;
     }
     for (size_t i = 0; i < count; i++) {
-        names[i] = jute_buffer(in);
-        if (!names[i].data) in->failed = true;
+        names[i] = jute_bytes(in);
+        if (!names[i].data) in->is_bad = true;
     }
-    reply->stat = jute_stat(in);
+    reply->stat = stat_read(in);
     reply->children = names;
     reply->child_count = count;
-    bool is_whole = !in->failed;
+    bool is_whole = !in->is_bad;
     if (is_whole) request_finish(coord, request, reply);
     free(names);
     return is_whole;
 }
 
-static void read_step(struct coord *coord, struct jute_reader *in, enum coord_op_kind kind,
+static void read_step(struct coord *coord, struct jute *in, enum coord_op_kind kind,
                       struct coord_op_result *result)
 {
     int32_t type = jute_int(in);
-    if (jute_bool(in)) in->failed = true;
+    if (jute_bool(in)) in->is_bad = true;
     jute_int(in);
     if (type == -1) {
         int32_t code = jute_int(in);
         result->err = code == 0 ? OK : error_from_zk(code);
     } else if (type != step_type[kind]) {
-        in->failed = true;
+        in->is_bad = true;
     } else if (kind == COORD_CREATE) {
-        result->path = chroot_strip(coord, jute_buffer(in));
+        result->path = chroot_strip(coord, jute_bytes(in));
     } else if (kind == COORD_SET) {
-        result->stat = jute_stat(in);
+        result->stat = stat_read(in);
     }
 }
 
-static bool answer_multi(struct coord *coord, struct request *request, struct jute_reader *in,
+static bool answer_multi(struct coord *coord, struct request *request, struct jute *in,
                          struct coord_reply *reply)
 {
     size_t count = request->step_count;
@@ -276,7 +277,7 @@ static bool answer_multi(struct coord *coord, struct request *request, struct ju
         request_fail(coord, request, ERR_NOMEM);
         return true;
     }
-    for (size_t i = 0; i < count && !in->failed; i++) {
+    for (size_t i = 0; i < count && !in->is_bad; i++) {
         read_step(coord, in, (enum coord_op_kind)request->kinds[i], &results[i]);
         bool is_cause = results[i].err != OK && results[i].err != ERR_ZK_RUNTIME_INCONSISTENCY;
         if (is_cause && reply->err == OK) {
@@ -288,14 +289,14 @@ static bool answer_multi(struct coord *coord, struct request *request, struct ju
     for (size_t i = 0; i < count && reply->err == OK; i++) reply->err = results[i].err;
     reply->results = results;
     reply->result_count = count;
-    bool is_whole = !in->failed;
+    bool is_whole = !in->is_bad;
     if (is_whole) request_finish(coord, request, reply);
     free(results);
     return is_whole;
 }
 
 bool request_take_answer(struct coord *coord, struct request *request, int64_t zxid, int32_t code,
-                         struct jute_reader *in)
+                         struct jute *in)
 {
     struct coord_reply reply = {.err = code == 0 ? OK : error_from_zk(code), .zxid = zxid};
     if (request->is_watching) watch_arm(coord, request, reply.err);
@@ -304,18 +305,18 @@ bool request_take_answer(struct coord *coord, struct request *request, int64_t z
         return true;
     }
     switch (request->op) {
-    case JUTE_CREATE: reply.path = chroot_strip(coord, jute_buffer(in)); break;
+    case JUTE_CREATE: reply.path = chroot_strip(coord, jute_bytes(in)); break;
     case JUTE_GET:
-        reply.data = jute_buffer(in);
-        reply.stat = jute_stat(in);
+        reply.data = jute_bytes(in);
+        reply.stat = stat_read(in);
         break;
     case JUTE_EXISTS:
-    case JUTE_SET: reply.stat = jute_stat(in); break;
+    case JUTE_SET: reply.stat = stat_read(in); break;
     case JUTE_CHILDREN: return answer_children(coord, request, in, &reply);
     case JUTE_MULTI: return answer_multi(coord, request, in, &reply);
     default: break;
     }
-    if (in->failed) return false;
+    if (in->is_bad) return false;
     request_finish(coord, request, &reply);
     return true;
 }

@@ -253,7 +253,7 @@ static void greet(struct coord *coord)
     text_add_be64(&message, (uint64_t)coord->last_zxid);
     text_add_be32(&message, (uint32_t)coord->wanted_timeout_ms);
     text_add_be64(&message, (uint64_t)coord->id);
-    jute_add_buffer(&message, (struct slice){coord->password, sizeof coord->password});
+    jute_add_bytes(&message, (struct slice){coord->password, sizeof coord->password});
     text_addc(&message, 0); /* not read-only */
     if (!send_text(coord, &message)) lose_connection(coord, ERR_NOMEM);
 }
@@ -287,13 +287,13 @@ static void attached(struct coord *coord, bool is_new)
     set_wake(coord);
 }
 
-static void greeted(struct coord *coord, struct jute_reader *in)
+static void greeted(struct coord *coord, struct jute *in)
 {
     jute_int(in); /* protocol version */
     int32_t timeout_ms = jute_int(in);
     int64_t id = jute_long(in);
-    struct slice password = jute_buffer(in);
-    if (in->failed || (timeout_ms > 0 && (id == 0 || password.size != sizeof coord->password))) {
+    struct slice password = jute_bytes(in);
+    if (in->is_bad || (timeout_ms > 0 && (id == 0 || password.size != sizeof coord->password))) {
         lose_connection(coord, ERR_CORRUPT);
         return;
     }
@@ -317,7 +317,7 @@ static void greeted(struct coord *coord, struct jute_reader *in)
     attached(coord, is_new);
 }
 
-static void answered(struct coord *coord, int32_t xid, int64_t zxid, int32_t code, struct jute_reader *in)
+static void answered(struct coord *coord, int32_t xid, int64_t zxid, int32_t code, struct jute *in)
 {
     if (zxid > coord->last_zxid) coord->last_zxid = zxid;
     enum error err = code == 0 ? OK : error_from_zk(code);
@@ -349,12 +349,12 @@ static void answered(struct coord *coord, int32_t xid, int64_t zxid, int32_t cod
     session_pump(coord);
 }
 
-static void event(struct coord *coord, struct jute_reader *in)
+static void event(struct coord *coord, struct jute *in)
 {
     int32_t type = jute_int(in);
     jute_int(in); /* state */
-    struct slice path = jute_buffer(in);
-    if (in->failed) {
+    struct slice path = jute_bytes(in);
+    if (in->is_bad) {
         lose_connection(coord, ERR_CORRUPT);
         return;
     }
@@ -363,7 +363,7 @@ static void event(struct coord *coord, struct jute_reader *in)
 
 void coord_door_message(struct coord *coord, struct slice message)
 {
-    struct jute_reader in = {message.data, message.data + message.size, false};
+    struct jute in = jute_of(message);
     coord->heard_ms = now_of(coord);
     if (coord->phase == PHASE_GREETING && !coord->is_ending_old) {
         greeted(coord, &in);
@@ -382,7 +382,7 @@ void coord_door_message(struct coord *coord, struct slice message)
     int32_t xid = jute_int(&in);
     int64_t zxid = jute_long(&in);
     int32_t code = jute_int(&in);
-    if (in.failed)
+    if (in.is_bad)
         lose_connection(coord, ERR_CORRUPT);
     else if (coord->phase == PHASE_FINISHING) {
         if (xid == coord->last_xid) finished(coord);

@@ -8,7 +8,7 @@
 #include "base/map.h"
 #include "base/text.h"
 #include "coord/coord.h"
-#include "coord/jute.h"
+#include "coord/protocol.h"
 
 /* A request that waits, or is in flight. `body` is what follows the header. */
 struct request {
@@ -82,7 +82,7 @@ void request_finish(struct coord *coord, struct request *request, const struct c
 void request_fail(struct coord *coord, struct request *request, enum error err);
 /* Decodes the body of an answer and calls back. False when malformed; the request is then still the caller's. */
 bool request_take_answer(struct coord *coord, struct request *request, int64_t zxid, int32_t code,
-                         struct jute_reader *in);
+                         struct jute *in);
 /* A request of the session itself, with `path` as it is; NULL without memory. */
 struct request *request_internal(struct coord *coord, int32_t op, struct slice path, coord_done *done,
                                  void *context);

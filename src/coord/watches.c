@@ -141,7 +141,7 @@ enum error watch_restore(struct coord *coord)
             enum armed armed = ((struct watch *)slot->value)->armed;
             if (armed == ARMED_NOT) continue;
             int list = armed == ARMED_DATA ? 0 : armed == ARMED_EXIST ? 1 : 2;
-            jute_add_buffer(&lists[list], map_slot_key(slot));
+            jute_add_bytes(&lists[list], map_slot_key(slot));
             counts[list]++;
             size += 4 + map_slot_key(slot).size;
             if (size < PIECE_SIZE) continue;

@@ -160,7 +160,7 @@ static inline enum error bench_read(struct bench *bench, int32_t op, int64_t ses
     return machine_read(&bench->machine, &request, out);
 }
 
-static inline struct stat bench_stat(struct bench *bench, const char *path)
+static inline struct znode_stat bench_stat(struct bench *bench, const char *path)
 {
     struct znode *node = tree_find(&bench->machine.tree, slice_of(path));
     assert_non_null(node);

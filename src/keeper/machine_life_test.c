@@ -120,7 +120,7 @@ static void compare(struct bench *bench, const struct model *model, uint64_t see
         const struct model_node *want = &model->nodes[i];
         struct znode *node = tree_find(&machine->tree, slice_of(want->path));
         if (!node) fail_msg("seed %llu step %d: no %s", (unsigned long long)seed, step, want->path);
-        struct stat stat = znode_stat(&machine->tree, node);
+        struct znode_stat stat = znode_stat(&machine->tree, node);
         int children =
             model_children(model, want->path) + (want->path[0] == 0); /* the root: /zookeeper, too */
         bool is_same = stat.czxid == want->czxid && stat.mzxid == want->mzxid && stat.pzxid == want->pzxid &&

@@ -147,7 +147,7 @@ static void stat_tells_what_happened(void **state)
     int64_t session = bench_session(&bench);
     bench_create(&bench, session, "/p", "abc", 0);
     int64_t born = bench.machine.zxid, born_ms = bench.time_ms;
-    struct stat stat = bench_stat(&bench, "/p");
+    struct znode_stat stat = bench_stat(&bench, "/p");
     assert_true(stat.czxid == born && stat.mzxid == born && stat.pzxid == born);
     assert_true(stat.ctime_ms == born_ms && stat.mtime_ms == born_ms);
     assert_true(stat.version == 0 && stat.cversion == 0 && stat.aversion == 0 && stat.data_length == 3);

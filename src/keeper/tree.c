@@ -147,11 +147,11 @@ static void data_assign(struct tree *tree, struct znode *node, struct slice data
     memcpy(more->data, data.data, data.size);
 }
 
-struct stat znode_stat(const struct tree *tree, const struct znode *node)
+struct znode_stat znode_stat(const struct tree *tree, const struct znode *node)
 {
     struct stat_kept kept = znode_kept(tree, node);
     int32_t child_count = (int32_t)znode_child_count(tree, node);
-    return (struct stat){
+    return (struct znode_stat){
         .czxid = kept.czxid,
         .mzxid = kept.mzxid,
         .ctime_ms = kept.ctime_ms,
@@ -621,27 +621,10 @@ void tree_rollback(struct tree *tree)
 
 /* --- asking --- */
 
-void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE])
-{
-    put_be64(out, (uint64_t)stat->czxid);
-    put_be64(out + 8, (uint64_t)stat->mzxid);
-    put_be64(out + 16, (uint64_t)stat->ctime_ms);
-    put_be64(out + 24, (uint64_t)stat->mtime_ms);
-    put_be32(out + 32, (uint32_t)stat->version);
-    put_be32(out + 36, (uint32_t)stat->cversion);
-    put_be32(out + 40, (uint32_t)stat->aversion);
-    put_be64(out + 44, (uint64_t)stat->ephemeral_owner);
-    put_be32(out + 52, (uint32_t)stat->data_length);
-    put_be32(out + 56, (uint32_t)stat->child_count);
-    put_be64(out + 60, (uint64_t)stat->pzxid);
-}
-
 void znode_add_stat(const struct tree *tree, const struct znode *node, struct text *out)
 {
-    struct stat stat = znode_stat(tree, node);
-    uint8_t bytes[STAT_SIZE];
-    stat_encode(&stat, bytes);
-    text_add(out, (struct slice){bytes, sizeof bytes});
+    struct znode_stat stat = znode_stat(tree, node);
+    stat_add(&stat, out);
 }
 
 struct znode *znode_next_child(const struct tree *tree, const struct znode *node, size_t *at)

@@ -27,6 +27,7 @@
 #include "base/text.h"
 #include "keeper/acl.h"
 #include "keeper/children.h"
+#include "keeper/stat.h"
 
 /* Stored owners that are not sessions. */
 #define OWNER_CONTAINER INT64_MIN
@@ -81,15 +82,6 @@ struct znode_more {
         struct znode_ephemeral *ephemeral; /* of a session's znode: it has no children */
     };
 };
-
-struct stat {
-    int64_t czxid, mzxid, ctime_ms, mtime_ms;
-    int32_t version, cversion, aversion;
-    int64_t ephemeral_owner;
-    int32_t data_length, child_count;
-    int64_t pzxid;
-};
-enum { STAT_SIZE = 68 };
 
 struct undo;
 
@@ -175,8 +167,7 @@ static inline int64_t znode_data_size(const struct znode *node)
 {
     return node->data_size_or_0 > 0 ? (int64_t)node->data_size_or_0 - 1 : 0;
 }
-struct stat znode_stat(const struct tree *tree, const struct znode *node);
-void stat_encode(const struct stat *stat, uint8_t out[STAT_SIZE]);
+struct znode_stat znode_stat(const struct tree *tree, const struct znode *node);
 /* Its stat, encoded. */
 void znode_add_stat(const struct tree *tree, const struct znode *node, struct text *out);
 /* One child after another, *at begins as 0; and the first of them. */

@@ -7,7 +7,7 @@
 #include "base/diag.h"
 #include "base/text.h"
 #include "coord/coord.h"
-#include "coord/jute.h"
+#include "coord/protocol.h"
 #include "fuzz.h"
 
 struct script {

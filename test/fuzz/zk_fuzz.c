@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice bytes = {data, size}, rest;
     struct zk_names names;
-    struct stat stat;
+    struct znode_stat stat;
     struct text shown = {0}, vector = {0}, again = {0};
     if (zk_children_read(bytes, &names, &stat) == OK) {
         for (size_t i = 1; i < names.count; i++) CHECK(strcmp(names.names[i - 1], names.names[i]) <= 0);

@@ -514,7 +514,8 @@ static void compare_trees(struct keepers *keepers, const struct member *one, con
         text_reset(&path);
         tree_path(tree, node, &path);
         const struct znode *same = tree_find(twin, text_slice(&path));
-        struct stat left = znode_stat(tree, node), right = same ? znode_stat(twin, same) : (struct stat){0};
+        struct znode_stat left = znode_stat(tree, node),
+                          right = same ? znode_stat(twin, same) : (struct znode_stat){0};
         uint8_t bytes[2][STAT_SIZE];
         stat_encode(&left, bytes[0]);
         stat_encode(&right, bytes[1]);

@@ -43,7 +43,7 @@ struct answer {
     enum error err;
     char path[200];
     struct bytes *data;
-    struct coord_stat stat;
+    struct znode_stat stat;
     size_t children, failed_index, results;
     enum error result_errs[8];
     int order;
@@ -192,7 +192,7 @@ static void operations(struct bench *b, struct coord *c)
     ASK(coord_set(c, root, SLICE("x"), 0, note, &a));
     check(b, a.err == ERR_ZK_BAD_VERSION, "set with an old version: refused");
     ASK(coord_get(c, root, note, &a));
-    check(b, a.err == OK && slice_is(bytes_slice(a.data), "two") && a.stat.data_size == 3,
+    check(b, a.err == OK && slice_is(bytes_slice(a.data), "two") && a.stat.data_length == 3,
           "get gives data and stat");
     ASK(coord_exists(c, SLICE("/none"), note, &a));
     check(b, a.err == ERR_ZK_NO_NODE, "exists of what is not: no such znode");
