@@ -161,6 +161,31 @@ static bool must_repeat(struct controller *c, const struct transition *t, const 
     return false;
 }
 
+/* What was written is so, and whom it concerns hears of it; what was overtaken takes the step again. `told` also hears of writes
+ * that failed for good. */
+static void finish_writes(struct controller *c, const struct transition *t,
+                          void (*told)(struct controller *c, const struct transition *t,
+                                       const struct change *change),
+                          void (*step)(struct controller *c, void *argument))
+{
+    struct partition_list again = {0};
+    for (size_t i = 0; i < t->change_count; i++) {
+        const struct change *change = &t->changes[i];
+        if (change->write->err != OK && must_repeat(c, t, change)) {
+            partition_list_add(c, &again, change->partition);
+            continue;
+        }
+        if (change->write->err == OK)
+            context_set_state(change->partition, &change->state, change->write->version);
+        told(c, t, change);
+    }
+    batch_send(c);
+    if (again.count == 0) return;
+    struct transition *next = transition_alloc(c);
+    *next = (struct transition){.partitions = again, .kind = t->kind, .attempts = t->attempts + 1};
+    engine_push(c, step, next);
+}
+
 /* --- partitions --- */
 
 static void new_step(struct controller *c, void *argument)
@@ -289,34 +314,24 @@ static void online_step(struct controller *c, void *argument)
     engine_writes(c, t->writes, t->change_count);
 }
 
+static void online_told(struct controller *c, const struct transition *t, const struct change *change)
+{
+    struct cpartition *partition = change->partition;
+    if (change->write->err != OK) {
+        partition->election = ERR_UNKNOWN_SERVER_ERROR;
+        return;
+    }
+    partition->phase = PARTITION_ONLINE;
+    /* Who is about to stop must hear that it leads no more (KAFKA-7482). */
+    struct int32_list told = t->kind == ELECT_PREFERRED             ? context_replicas(c, partition)
+                             : t->kind == ELECT_CONTROLLED_SHUTDOWN ? context_reachable_replicas(c, partition)
+                                                                    : context_live_replicas(c, partition);
+    batch_leader_and_isr(c, told, partition, change->is_new);
+}
+
 static void online_written(struct controller *c, void *argument)
 {
-    struct transition *t = argument;
-    struct partition_list again = {0};
-    for (size_t i = 0; i < t->change_count; i++) {
-        struct change *change = &t->changes[i];
-        struct cpartition *partition = change->partition;
-        if (change->write->err != OK) {
-            if (must_repeat(c, t, change))
-                partition_list_add(c, &again, partition);
-            else
-                partition->election = ERR_UNKNOWN_SERVER_ERROR;
-            continue;
-        }
-        context_set_state(partition, &change->state, change->write->version);
-        partition->phase = PARTITION_ONLINE;
-        /* Who is about to stop must hear that it leads no more (KAFKA-7482). */
-        struct int32_list told = t->kind == ELECT_PREFERRED ? context_replicas(c, partition)
-                                 : t->kind == ELECT_CONTROLLED_SHUTDOWN
-                                     ? context_reachable_replicas(c, partition)
-                                     : context_live_replicas(c, partition);
-        batch_leader_and_isr(c, told, partition, change->is_new);
-    }
-    batch_send(c);
-    if (again.count == 0) return;
-    struct transition *next = transition_alloc(c);
-    *next = (struct transition){.partitions = again, .kind = t->kind, .attempts = t->attempts + 1};
-    engine_push(c, online_step, next);
+    finish_writes(c, argument, online_told, online_step);
 }
 
 void transition_online(struct controller *c, struct partition_list partitions, enum election kind)
@@ -376,29 +391,20 @@ static void epoch_step(struct controller *c, void *argument)
     engine_writes(c, t->writes, t->change_count);
 }
 
+static void epoch_told(struct controller *c, const struct transition *t, const struct change *change)
+{
+    (void)t;
+    struct cpartition *partition = change->partition;
+    for (size_t s = 0; change->write->err == OK && s < partition->seat_count; s++) {
+        int32_t *id = scratch_alloc(c, 1, sizeof *id);
+        *id = partition->seats[s].broker_id;
+        batch_leader_and_isr(c, (struct int32_list){id, 1}, partition, ids_have(partition->adding, *id));
+    }
+}
+
 static void epoch_written(struct controller *c, void *argument)
 {
-    struct transition *t = argument;
-    struct partition_list again = {0};
-    for (size_t i = 0; i < t->change_count; i++) {
-        struct change *change = &t->changes[i];
-        struct cpartition *partition = change->partition;
-        if (change->write->err != OK) {
-            if (must_repeat(c, t, change)) partition_list_add(c, &again, partition);
-            continue;
-        }
-        context_set_state(partition, &change->state, change->write->version);
-        for (size_t s = 0; s < partition->seat_count; s++) {
-            int32_t *id = scratch_alloc(c, 1, sizeof *id);
-            *id = partition->seats[s].broker_id;
-            batch_leader_and_isr(c, (struct int32_list){id, 1}, partition, ids_have(partition->adding, *id));
-        }
-    }
-    batch_send(c);
-    if (again.count == 0) return;
-    struct transition *next = transition_alloc(c);
-    *next = (struct transition){.partitions = again, .attempts = t->attempts + 1};
-    engine_push(c, epoch_step, next);
+    finish_writes(c, argument, epoch_told, epoch_step);
 }
 
 void transition_epoch(struct controller *c, struct partition_list partitions)
