@@ -182,20 +182,31 @@ static void word_envi(struct keeper *keeper, struct text *out)
     process_environment(KEEPER_VERSION, add_pair, out);
 }
 
-static void dump_sessions(struct keeper *keeper, struct text *out, int64_t wall_ms)
+/* What is due at the same time, together. Frees `due`. */
+static void dump_due(struct text *out, struct status_due *due, size_t count, int64_t wall_ms,
+                     void (*add)(struct text *out, const struct status_due *due))
 {
-    size_t count;
-    struct status_due *due = status_sessions(keeper, &count);
-    text_addf(out, "SessionTracker dump:\nSession Sets (%zu)/(%zu):\n", bucket_count(due, count), count);
+    text_addf(out, " Sets (%zu)/(%zu):\n", bucket_count(due, count), count);
     for (size_t at = 0, same; at < count; at += same) {
         same = status_same_due(due, count, at);
         text_addf(out, "%zu expire at ", same);
         add_date(out, due[at].due_ms + wall_ms);
         text_addz(out, ":\n");
-        for (size_t i = at; i < at + same; i++)
-            text_addf(out, "\t0x%" PRIx64 "\n", (uint64_t)due[i].session->id);
+        for (size_t i = at; i < at + same; i++) add(out, &due[i]);
     }
     free(due);
+}
+
+static void add_due_session(struct text *out, const struct status_due *due)
+{
+    text_addf(out, "\t0x%" PRIx64 "\n", (uint64_t)due->session->id);
+}
+
+static void add_due_conn(struct text *out, const struct status_due *due)
+{
+    text_addz(out, "\tip: ");
+    add_peer(out, due->conn);
+    text_addf(out, " sessionId: 0x%" PRIx64 "\n", (uint64_t)status_session_id(due->conn));
 }
 
 static void dump_ephemerals(struct keeper *keeper, struct text *out)
@@ -217,36 +228,22 @@ static void dump_ephemerals(struct keeper *keeper, struct text *out)
     }
 }
 
-static void dump_conns(struct keeper *keeper, struct text *out, int64_t wall_ms)
-{
-    size_t count;
-    struct status_due *due = status_conns(keeper, &count);
-    text_addf(out, "Connections dump:\nConnections Sets (%zu)/(%zu):\n", bucket_count(due, count), count);
-    for (size_t at = 0, same; at < count; at += same) {
-        same = status_same_due(due, count, at);
-        text_addf(out, "%zu expire at ", same);
-        add_date(out, due[at].due_ms + wall_ms);
-        text_addz(out, ":\n");
-        for (size_t i = at; i < at + same; i++) {
-            text_addz(out, "\tip: ");
-            add_peer(out, due[i].conn);
-            text_addf(out, " sessionId: 0x%" PRIx64 "\n", (uint64_t)status_session_id(due[i].conn));
-        }
-    }
-    free(due);
-}
-
 static void word_dump(struct keeper *keeper, struct text *out)
 {
     int64_t wall_ms = loop_wall_ms(keeper->loop) - loop_now_ms(keeper->loop); /* of 0 on our clock */
+    size_t count;
+    text_addz(out, "SessionTracker dump:\n");
     if (office_leads(keeper)) {
-        dump_sessions(keeper, out, wall_ms);
+        struct status_due *sessions = status_sessions(keeper, &count);
+        text_addz(out, "Session");
+        dump_due(out, sessions, count, wall_ms, add_due_session);
     } else {
-        text_addz(out, "SessionTracker dump:\n"); /* when they expire is for the leader to say */
-        status_add_global_sessions(keeper, out);
+        status_add_global_sessions(keeper, out); /* when they expire is for the leader to say */
     }
     dump_ephemerals(keeper, out);
-    dump_conns(keeper, out, wall_ms);
+    struct status_due *conns = status_conns(keeper, &count);
+    text_addz(out, "Connections dump:\nConnections");
+    dump_due(out, conns, count, wall_ms, add_due_conn);
 }
 
 static void word_wchs(struct keeper *keeper, struct text *out)
