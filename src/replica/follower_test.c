@@ -326,122 +326,71 @@ static void assert_equal_logs(struct world *world)
 
 /* --- chosen cases --- */
 
+static bool does(struct follower_step step, enum follower_act act, int64_t offset)
+{
+    return step.act == act && (act == FOLLOWER_NOTHING || step.offset == offset);
+}
+
 static void answers(void **state)
 {
     (void)state;
     static const struct {
         const char *says;
-        struct follower_log log; /* start, end, high watermark, latest epoch */
-        enum error err;
-        struct epoch_end diverging, own;
+        int32_t latest_epoch;
+        struct epoch_end diverging, own; /* the leader's word, and what we know of that epoch */
         bool has_records;
         enum follower_act act;
         int64_t offset;
-        enum follower_state then;
-        bool pauses;
     } cases[] = {
-        {"records are appended", {0, 10, 8, 3}, OK, {-1, -1}, {-1, -1}, true, FOLLOWER_APPEND, 10, 0, false},
-        {"no news is good news", {0, 10, 8, 3}, OK, {-1, -1}, {-1, -1}, false, FOLLOWER_NOTHING, 0, 0, false},
-        {"the leader's epoch ended before our end",
-         {0, 10, 8, 3},
-         OK,
-         {3, 7},
-         {3, 10},
-         false,
-         FOLLOWER_CUT,
-         7,
-         0,
-         false},
-        {"we have that epoch, ours ended earlier",
-         {0, 10, 8, 3},
-         OK,
-         {2, 9},
-         {2, 6},
-         false,
-         FOLLOWER_CUT,
-         6,
-         0,
-         false},
+        {"records are appended", 3, {-1, -1}, {-1, -1}, true, FOLLOWER_APPEND, 10},
+        {"no news is good news", 3, {-1, -1}, {-1, -1}, false, FOLLOWER_NOTHING, 0},
+        {"the leader's epoch ended before our end", 3, {3, 7}, {3, 10}, false, FOLLOWER_CUT, 7},
+        {"we have that epoch, ours ended earlier", 3, {2, 9}, {2, 6}, false, FOLLOWER_CUT, 6},
         {"we do not have it: to the end of ours before it, and again",
-         {0, 10, 8, 5},
-         OK,
+         5,
          {4, 9},
          {3, 5},
          false,
          FOLLOWER_CUT,
-         5,
-         0,
-         false},
-        {"nothing to cut but an epoch that wrote nothing",
-         {0, 10, 8, 6},
-         OK,
-         {5, 10},
-         {5, 10},
-         false,
-         FOLLOWER_CUT,
-         10,
-         0,
-         false},
-        {"all of it", {0, 10, 8, 1}, OK, {1, 0}, {1, 10}, false, FOLLOWER_CUT, 0, 0, false},
-        {"out of range",
-         {0, 10, 8, 3},
-         ERR_OFFSET_OUT_OF_RANGE,
-         {-1, -1},
-         {-1, -1},
-         false,
-         FOLLOWER_NOTHING,
-         0,
-         FOLLOWER_ASKS_LATEST,
-         false},
-        {"fenced at our own epoch",
-         {0, 10, 8, 3},
-         ERR_FENCED_LEADER_EPOCH,
-         {-1, -1},
-         {-1, -1},
-         false,
-         FOLLOWER_NOTHING,
-         0,
-         FOLLOWER_FAILED,
-         false},
-        {"it does not know its epoch yet",
-         {0, 10, 8, 3},
-         ERR_UNKNOWN_LEADER_EPOCH,
-         {-1, -1},
-         {-1, -1},
-         false,
-         FOLLOWER_NOTHING,
-         0,
-         0,
-         true},
-        {"nor its role",
-         {0, 10, 8, 3},
-         ERR_NOT_LEADER_OR_FOLLOWER,
-         {-1, -1},
-         {-1, -1},
-         false,
-         FOLLOWER_NOTHING,
-         0,
-         0,
-         true},
-        {"nor the topic",
-         {0, 10, 8, 3},
-         ERR_UNKNOWN_TOPIC_ID,
-         {-1, -1},
-         {-1, -1},
-         false,
-         FOLLOWER_NOTHING,
-         0,
-         0,
-         true},
+         5},
+        {"nothing to cut but an epoch that wrote nothing", 6, {5, 10}, {5, 10}, false, FOLLOWER_CUT, 10},
+        {"all of it", 1, {1, 0}, {1, 10}, false, FOLLOWER_CUT, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct follower follower = {.leader_epoch = 7, .pause_max_ms = PAUSE_MAX_MS};
-        struct follower_answer answer = {cases[i].err, cases[i].diverging, cases[i].has_records};
-        struct follower_step step = follower_answered(&follower, &cases[i].log, &answer, cases[i].own, 100);
-        bool is_right = step.act == cases[i].act &&
-                        (step.act == FOLLOWER_NOTHING || step.offset == cases[i].offset) &&
-                        follower.state == cases[i].then && (follower.resume_ms > 100) == cases[i].pauses;
+        struct follower_log log = {0, 10, 8, cases[i].latest_epoch};
+        struct follower_answer answer = {OK, cases[i].diverging, cases[i].has_records};
+        struct follower_step step = follower_answered(&follower, &log, &answer, cases[i].own, 100);
+        bool is_right = does(step, cases[i].act, cases[i].offset) && follower.state == FOLLOWER_FETCHING &&
+                        follower.resume_ms <= 100;
         if (!is_right) fail_msg("%s: act %d, offset %lld", cases[i].says, step.act, (long long)step.offset);
+    }
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *says;
+        enum error err;
+        enum follower_state then;
+        bool pauses;
+    } cases[] = {
+        {"out of range", ERR_OFFSET_OUT_OF_RANGE, FOLLOWER_ASKS_LATEST, false},
+        {"fenced at our own epoch", ERR_FENCED_LEADER_EPOCH, FOLLOWER_FAILED, false},
+        {"it does not know its epoch yet", ERR_UNKNOWN_LEADER_EPOCH, FOLLOWER_FETCHING, true},
+        {"nor its role", ERR_NOT_LEADER_OR_FOLLOWER, FOLLOWER_FETCHING, true},
+        {"nor the topic", ERR_UNKNOWN_TOPIC_ID, FOLLOWER_FETCHING, true},
+    };
+    static const struct follower_log log = {0, 10, 8, 3};
+    static const struct epoch_end nothing = {-1, -1};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct follower follower = {.leader_epoch = 7, .pause_max_ms = PAUSE_MAX_MS};
+        struct follower_answer answer = {cases[i].err, nothing, false};
+        struct follower_step step = follower_answered(&follower, &log, &answer, nothing, 100);
+        bool is_right = step.act == FOLLOWER_NOTHING && follower.state == cases[i].then &&
+                        (follower.resume_ms > 100) == cases[i].pauses;
+        if (!is_right) fail_msg("%s: act %d, state %d", cases[i].says, step.act, follower.state);
     }
 }
 
@@ -668,6 +617,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers),
+        cmocka_unit_test(refusals),
         cmocka_unit_test(offsets),
         cmocka_unit_test(pauses_grow_to_their_limit),
         cmocka_unit_test(without_epochs_the_high_watermark_is_all_it_knows),
