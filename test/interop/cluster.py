@@ -188,8 +188,15 @@ class Node:
         self.end(signal.SIGKILL)
 
     def pause(self):
+        """Until every thread stands still: one of a JVM that runs on for a moment is enough to win an election."""
         self.process.send_signal(signal.SIGSTOP)
         self.is_paused = True
+
+        def stands():
+            tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+            return all(stat.read_text().rpartition(")")[2].split()[0] in "Tt" for stat in tasks)
+
+        wait_for(f"stop of {self}", stands, 10)
 
     def resume(self):
         if self.is_paused and self.is_running():
