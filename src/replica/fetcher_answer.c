@@ -31,7 +31,7 @@ static enum error take_whole(const struct followed *followed, struct slice recor
     return OK;
 }
 
-static enum error append(struct followed *followed, struct slice records)
+static enum error append(struct followed *followed, struct slice records, int64_t leader_start)
 {
     struct partition *partition = followed->partition;
     struct batch_header first = {0};
@@ -39,10 +39,12 @@ static enum error append(struct followed *followed, struct slice records)
     enum error err = take_whole(followed, records, &size, &first);
     if (err != OK || size == 0) return err;
     struct log *log = partition->log;
-    /* A leader whose log starts in the middle of a batch (DeleteRecords) sends all of it (KAFKA-6975). */
+    /* A leader whose log starts in the middle of a batch (DeleteRecords) sends all of it (KAFKA-6975), and all that we have lies
+     * below that start: nothing, or what a leader that was since deposed gave us. */
     int64_t end = log_end_offset(log);
     bool is_across = first.base_offset < end && batch_last_offset(&first) >= end;
-    if (is_across && log_start_offset(log) == end) err = partition_start_at(partition, first.base_offset);
+    bool is_nothing_left = log_start_offset(log) == end || leader_start >= end;
+    if (is_across && is_nothing_left) err = partition_start_at(partition, first.base_offset);
     if (err != OK) return err;
     /* The bytes are the connection's, which nobody else reads; those of a leader stay as they are. */
     return partition_append_fetched(partition, (uint8_t *)(uintptr_t)records.data, size);
@@ -69,20 +71,25 @@ static void went(struct followed *followed, enum error err, const char *what)
         follower_pause(&followed->brain, now_ms(followed));
 }
 
-static void cut(struct followed *followed, int64_t offset)
+/* A leader that has deleted what is left to us does not know any more where we part: it may be further below. */
+static void cut(struct followed *followed, int64_t offset, int64_t leader_start)
 {
     struct follower_log before = followed_log(followed);
     enum error err = partition_cut(followed->partition, offset);
+    const struct log *log = followed->partition->log;
+    int64_t end = log_end_offset(log);
+    if (err == OK && leader_start >= end && log_start_offset(log) < end)
+        err = partition_start_at(followed->partition, end);
     struct follower_log after = followed_log(followed);
     bool is_same = after.end_offset == before.end_offset && after.latest_epoch == before.latest_epoch;
     went(followed, err, "cut its log as");
     if (err == OK && is_same) follower_pause(&followed->brain, now_ms(followed));
 }
 
-static void obey(struct followed *followed, struct follower_step step)
+static void obey(struct followed *followed, struct follower_step step, int64_t leader_start)
 {
     if (step.act == FOLLOWER_CUT)
-        cut(followed, step.offset);
+        cut(followed, step.offset, leader_start);
     else if (step.act == FOLLOWER_START_AT)
         went(followed, partition_start_at(followed->partition, step.offset), "start anew as");
 }
@@ -125,8 +132,10 @@ static void take_partition(struct followed *followed, const partition_answer *da
     struct epoch_end own = {-1, -1};
     if (answer.diverging.epoch >= 0) own = log_epoch_end(partition->log, answer.diverging.epoch);
     struct follower_step step = follower_answered(&followed->brain, &log, &answer, own, now_ms(followed));
-    if (step.act == FOLLOWER_APPEND) went(followed, append(followed, records), "append");
-    if (step.act == FOLLOWER_CUT || step.act == FOLLOWER_START_AT) obey(followed, step);
+    if (step.act == FOLLOWER_APPEND)
+        went(followed, append(followed, records, data->log_start_offset), "append");
+    if (step.act == FOLLOWER_CUT || step.act == FOLLOWER_START_AT)
+        obey(followed, step, data->log_start_offset);
     bool is_good = answer.err == OK && step.act != FOLLOWER_CUT && followed->brain.pause_ms == 0;
     if (!is_good || followed->brain.state != FOLLOWER_FETCHING) return;
     partition_follow_offsets(partition, data->high_watermark, data->log_start_offset);
@@ -187,7 +196,9 @@ void fetcher_take_offsets(struct fetcher *fetcher, const struct list_offsets_res
             }
             struct follower_log log = followed_log(followed);
             enum error err = data->error_code == 0 ? OK : error_from_kafka(data->error_code);
-            obey(followed, follower_told_offset(&followed->brain, &log, err, data->offset, now_ms(followed)));
+            struct follower_step step =
+                follower_told_offset(&followed->brain, &log, err, data->offset, now_ms(followed));
+            obey(followed, step, -1);
             fetcher_note(followed);
         }
     }
