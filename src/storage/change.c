@@ -62,12 +62,33 @@ static void move_end(struct log *log, int64_t end_offset)
     log_publish_trust(log);
 }
 
-/* Before anything is written below a start that is checkpointed. */
+/* Before anything is written below a start that is checkpointed. On an error it stays. */
 static enum error lower_start(struct log *log, int64_t start_offset)
 {
-    if (log->start_offset <= start_offset) return OK;
+    int64_t before = log->start_offset;
+    if (before <= start_offset) return OK;
     publish(&log->start_offset, start_offset);
-    return log_write_start(log);
+    enum error err = log_write_start(log);
+    if (err != OK) publish(&log->start_offset, before);
+    return err;
+}
+
+/* What was cut is gone, whether or not there is room to write the epochs that are left: it is written later, then. */
+static enum error save_cut_epochs(struct log *log)
+{
+    enum error err = log_save_epochs(log);
+    if (err != ERR_DISK_FULL) return err;
+    log->epochs_unsaved = true;
+    log_mark_dirty(log);
+    return OK;
+}
+
+/* Half cut there is no way back, and none forward: what is known of producers and indexes may be of batches that are gone. */
+static enum error fail_half_cut(struct log *log, enum error err, const char *what)
+{
+    if (err == OK) return OK;
+    log_dir_fail(log->dir, err, what, log->name);
+    return ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* Cuts the last segment before the batch that holds `offset`; *end_offset is where the log then ends. */
@@ -114,11 +135,24 @@ static enum error cut_active(struct log *log, int64_t offset, int64_t *end_offse
     char *path = log_segment_path(log, segment->base_offset, FILE_TXNINDEX, "");
     err = path ? txn_index_cut(log->dir->disk, path, *end_offset) : ERR_NOMEM;
     free(path);
-    if (err == OK) err = log_save_indexes(log);
+    if (err == OK) err = log_spare_indexes(log, log_save_indexes(log));
     /* Largest timestamp, newest positions, bytes since the last entry: read anew from the end. */
     log_deactivate(log);
     publish(&log->end_offset, *end_offset);
     if (err == OK) err = log_activate(log, 0);
+    return err;
+}
+
+/* Down to the base of the batch that holds it. */
+static enum error whole_batches_to(struct log *log, int64_t *offset)
+{
+    struct segment *segment = &log->segments[log_segment_of(log, *offset)];
+    struct batch_header header;
+    int64_t position;
+    enum error err = segment_file(log, segment, false);
+    if (err == OK) err = scan_find(segment->log_file, 0, segment->size, false, *offset, &header, &position);
+    if (err == ERR_EOF) return OK;
+    if (err == OK && header.base_offset < *offset) *offset = header.base_offset;
     return err;
 }
 
@@ -128,13 +162,17 @@ enum error log_truncate_to(struct log *log, int64_t offset)
     if (offset >= log->end_offset) {
         /* Leaders that wrote nothing from there on were none (KAFKA-10706). */
         bool is_told = epoch_cache_cut_end(&log->epochs, log->end_offset);
-        return is_told ? fail(log, log_save_epochs(log), "truncate") : OK;
+        return is_told ? fail(log, save_cut_epochs(log), "truncate") : OK;
     }
-    if (offset < log->segments[0].base_offset) return log_truncate_fully_and_start_at(log, offset);
+    int64_t end_offset = offset;
+    enum error err =
+        log->start_offset > log->segments[0].base_offset ? whole_batches_to(log, &end_offset) : OK;
+    if (err != OK) return fail(log, err, "truncate");
+    /* Nothing would be left but what was deleted already. */
+    if (end_offset < log->start_offset) return log_truncate_fully_and_start_at(log, end_offset);
 
     size_t i = log_segment_of(log, offset);
-    int64_t end_offset = log->end_offset;
-    enum error err = OK;
+    end_offset = log->end_offset;
     if (i + 1 < log->segment_count) {
         end_offset = log->segments[i + 1].base_offset;
         err = log_drop_segments(log, i + 1, log->segment_count - i - 1, true);
@@ -145,11 +183,10 @@ enum error log_truncate_to(struct log *log, int64_t offset)
     if (err == OK) err = cut_active(log, offset, &end_offset);
     if (err == OK) {
         move_end(log, end_offset);
-        err = lower_start(log, end_offset);
-        if (err == OK && epoch_cache_cut_end(&log->epochs, end_offset)) err = log_save_epochs(log);
+        if (epoch_cache_cut_end(&log->epochs, end_offset)) err = save_cut_epochs(log);
     }
     if (err == OK) err = log_rebuild_producers(log, end_offset);
-    return fail(log, err, "truncate");
+    return fail_half_cut(log, err, "truncate");
 }
 
 enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
@@ -157,16 +194,23 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
     /* The new segment first: a crash between leaves the old log, for recovery drops what stands behind a gap. Unless its
      * name is taken, or the checkpoint may promise so much that recovery would begin there. */
+    bool is_there = offset == log_active_segment(log)->base_offset && log_active_segment(log)->size == 0;
     bool is_first = offset > log_active_segment(log)->base_offset &&
                     offset > __atomic_load_n(&log->checkpointed_recovery_point, __ATOMIC_SEQ_CST);
-    size_t count = log->segment_count;
-    enum error err = is_first ? log_add_segment(log, offset) : OK;
-    if (err == OK) err = log_drop_segments(log, 0, count, true);
-    if (err == OK && !is_first) err = log_add_segment(log, offset);
+    size_t count = log->segment_count - is_there;
+    int64_t start_before = log->start_offset;
+    enum error err = lower_start(log, offset);
+    if (err == OK && is_first) err = log_add_segment(log, offset);
+    if (err != OK) {
+        publish(&log->start_offset, start_before);
+        __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
+        return fail(log, err, "empty");
+    }
+    err = log_drop_segments(log, 0, count, true);
+    if (err == OK && !is_first && !is_there) err = log_add_segment(log, offset);
     if (err == OK) err = sync_names(log);
     if (err == OK) {
         move_end(log, offset);
-        err = lower_start(log, offset);
         publish(&log->start_offset, offset);
         publish(&log->recovery_point, offset);
         log->closed_synced = offset;
@@ -174,15 +218,10 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
         publish(&log->size_bytes, 0);
         __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
         log->epochs.count = 0;
-        if (err == OK) err = log_save_epochs(log);
+        err = save_cut_epochs(log);
     }
     if (err == OK) err = log_rebuild_producers(log, -1);
-    /* Half an empty log is none: it cannot go on without a segment. */
-    if (err != OK && log->segment_count == 0) {
-        log_dir_fail(log->dir, err, "empty", log->name);
-        return ERR_KAFKA_STORAGE_ERROR;
-    }
-    return fail(log, err, "empty");
+    return fail_half_cut(log, err, "empty");
 }
 
 static void raise_start(struct log *log, int64_t offset)

@@ -191,14 +191,17 @@ static enum error read_topic_id(struct log *log, const struct listing *listing)
     return OK;
 }
 
-/* Leader epochs from the batches themselves. */
-static enum error rebuild_epochs(struct log *log)
+/* Leader epochs from the batches themselves: all of them, or those from the start to this offset, where messages too old for
+ * epochs leave nothing to be read. */
+static enum error rebuild_epochs(struct log *log, int64_t end_offset)
 {
     uint8_t window[4096];
     enum error err = OK;
-    for (size_t i = 0; err == OK && i < log->segment_count; i++) {
+    bool is_over = false;
+    for (size_t i = 0; err == OK && !is_over && i < log->segment_count; i++) {
         struct segment *segment = &log->segments[i];
         if (segment->size == 0) continue;
+        if (segment->base_offset >= end_offset) break;
         err = segment_file(log, segment, false);
         struct header_scan scan = {.file = segment->log_file,
                                    .end = segment->size,
@@ -206,15 +209,31 @@ static enum error rebuild_epochs(struct log *log)
                                    .window_capacity = sizeof window};
         struct batch_header header;
         int64_t position;
-        while (err == OK && (err = header_scan_next(&scan, &header, &position)) == OK) {
-            if (header.partition_leader_epoch > log_latest_epoch(log)) {
+        while (err == OK && !is_over && (err = header_scan_next(&scan, &header, &position)) == OK) {
+            bool is_old = header.partition_leader_epoch < 0 && end_offset < INT64_MAX;
+            is_over = is_old || header.base_offset >= end_offset;
+            if (!is_over && header.partition_leader_epoch > log_latest_epoch(log))
                 err = epoch_cache_assign(&log->epochs, header.partition_leader_epoch, header.base_offset);
-            }
         }
         segment_release_files(segment);
         if (err == ERR_EOF || err == ERR_TRUNCATED || err == ERR_CORRUPT) err = OK;
     }
     log->epochs_unsaved = true;
+    return err;
+}
+
+/* A log start that was raised cuts the epochs below it, and is itself saved only now and then: a crash may bring the old start
+ * back, and with it records whose epoch nobody would know. A follower that parts from us among them must be told so. */
+static enum error mend_first_epochs(struct log *log)
+{
+    struct epoch_cache known = log->epochs;
+    int64_t first = known.count > 0 ? known.entries[0].start_offset : log->end_offset;
+    if (first <= log->start_offset) return OK;
+    log->epochs = (struct epoch_cache){0};
+    enum error err = rebuild_epochs(log, first);
+    for (size_t i = 0; err == OK && i < known.count; i++)
+        err = epoch_cache_assign(&log->epochs, known.entries[i].epoch, known.entries[i].start_offset);
+    epoch_cache_free(&known);
     return err;
 }
 
@@ -366,7 +385,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     }
     if (err == OK && must_rebuild_epochs) {
         log->epochs.count = 0;
-        err = rebuild_epochs(log);
+        err = rebuild_epochs(log, INT64_MAX);
     }
     if (err != OK) return err;
 
@@ -382,6 +401,8 @@ static enum error load_segments(const struct log_load_request *request, struct l
     if (err != OK) return err;
     /* An epoch that began at the very end wrote nothing yet, and is still the newest. */
     if (epoch_cache_cut_end(&log->epochs, log->end_offset + 1)) log->epochs_unsaved = true;
+    if (!was_clean) err = mend_first_epochs(log);
+    if (err != OK) return err;
     if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;
     if (!was_clean) {
         log_prune_snapshots(log, true);
@@ -458,7 +479,7 @@ enum error log_load(const struct log_load_request *request, struct log **log, in
     listing_free(&listing);
     free(listing.path);
     if (err != OK) {
-        /* It was made, but nothing ever came into it: whoever makes it again takes the directory that is there. */
+        /* It was made, but nothing ever came into it: log_store_create takes the directory that is there. */
         bool was_begun = loaded->segment_count > 0 || request->start_offset > 0;
         log_free(loaded);
         *log = NULL;

@@ -57,7 +57,6 @@ struct life {
     int32_t epoch;
     int64_t producer_base; /* ids in use; others after a power cut, for what it left of theirs is a guess */
     bool txns_known;
-    int64_t highest_start; /* of all times */
     int64_t forget_before; /* batches of producers below were dropped with it */
     struct log_config config;
     struct log_store_options options;
@@ -296,8 +295,6 @@ static void check_epochs(struct life *life)
     int64_t offset = model->start + (int64_t)below(life, (uint64_t)(model->end - model->start));
     size_t i = model_find(model, offset);
     if (i == model->count) return;
-    /* Below a start that a crash forgot, the epochs are forgotten as well. */
-    if (offset < life->highest_start && log_epoch_of(life->log, offset) == -1) return;
     CHECK(life, log_epoch_of(life->log, offset) == model->batches[i].epoch);
     /* Where the epoch of this batch ended: the first batch of a later one. */
     int64_t end = model->end;
@@ -828,6 +825,8 @@ static void step_disk_full(struct life *life)
     enum error err = log_roll(life->log, life->now_ms);
     CHECK(life, err == OK || err == ERR_DISK_FULL);
     check_all(life);
+    if (below(life, 2) == 0) step_truncate(life);
+    check_all(life);
     sim_disk_full(life->machine, false);
     CHECK(life, !log_is_offline(life->log));
     step_append(life);
@@ -866,7 +865,6 @@ static void step_crash(struct life *life)
 static void step(struct life *life)
 {
     life->now_ms += (int64_t)below(life, 3000);
-    if (life->model.start > life->highest_start) life->highest_start = life->model.start;
     uint64_t what = below(life, 100);
     if (life->is_loud) {
         fprintf(stderr, "step %d what %d: start %lld end %lld synced %lld epoch %d\n", life->step, (int)what,

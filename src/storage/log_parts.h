@@ -121,7 +121,8 @@ struct log {
     int64_t size_bytes;
     int64_t
         checkpointed_recovery_point; /* the most its file may say; above recovery_point after a cut: see log_roll_at */
-    int64_t checkpoint_pending; /* the store's: what is being written; -1 nothing */
+    int64_t checkpoint_pending;  /* the store's: what is being written; -1 nothing */
+    int64_t checkpointed_before; /* and the most the file said before that */
     int32_t generation;
     bool epochs_unsaved;    /* leader epochs are not written, */
     bool epochs_unsynced;   /* or written and not synced */
@@ -194,7 +195,10 @@ void log_index_batch(struct log *log, const struct batch_header *header, int64_t
 MUST_USE enum error log_save_indexes(struct log *log);
 /* Takes the last time index entry, as a segment that will not grow has. */
 MUST_USE enum error log_close_indexes(struct log *log);
-/* The same at a start, which does without when there is no room: none at all then, for a part would be taken for all of it. Readers
+/* Passes on how writing index files went, but on a full disk: then both files go, a part would be taken for all of it. They are made
+ * anew from the log, by the next flush or the next start. */
+MUST_USE enum error log_spare_indexes(struct log *log, enum error err);
+/* log_close_indexes at a start, which does without when there is no room: none at all then, for a part would be taken for all of it. Readers
  * search the segment from its front, and the next start makes them anew. */
 MUST_USE enum error log_leave_indexes(struct log *log);
 /* Room for as many more. */

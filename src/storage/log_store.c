@@ -120,6 +120,23 @@ size_t log_store_count(const struct log_store *store)
     return store->logs.count;
 }
 
+/* Where it was begun already (log_load leaves out a log for whose first segment a full disk had no room), else where it is
+ * wanted, else where there are fewest; NULL = no directory can be used. */
+static struct log_dir *choose_dir(struct log_store *store, const char *name, struct log_dir *wanted)
+{
+    struct log_dir *emptiest = NULL;
+    for (size_t i = 0; i < store->dir_count; i++) {
+        struct log_dir *dir = &store->dirs[i];
+        if (log_dir_is_failed(dir)) continue;
+        char *path = store->dir_count > 1 ? path_join(dir->path, name) : NULL;
+        bool is_begun = path && disk_exists(dir->disk, path);
+        free(path);
+        if (is_begun) return dir;
+        if (!emptiest || dir->partition_count < emptiest->partition_count) emptiest = dir;
+    }
+    return wanted && !log_dir_is_failed(wanted) ? wanted : emptiest;
+}
+
 enum error log_store_create(struct log_store *store, struct slice topic, int32_t partition,
                             const struct uuid *topic_id, const struct log_config *config, struct log **log)
 {
@@ -127,28 +144,22 @@ enum error log_store_create(struct log_store *store, struct slice topic, int32_t
     if (!log_store_key(topic, partition, key)) return ERR_INVALID_TOPIC_EXCEPTION;
     if (map_get(&store->logs, slice_of(key))) return ERR_EXISTS;
 
-    struct log_dir *emptiest = NULL;
-    for (size_t i = 0; i < store->dir_count; i++) {
-        struct log_dir *dir = &store->dirs[i];
-        if (log_dir_is_failed(dir)) continue;
-        if (!emptiest || dir->partition_count < emptiest->partition_count) emptiest = dir;
-    }
-    if (!emptiest) return ERR_KAFKA_STORAGE_ERROR;
     struct log_dir *wanted = map_remove(&store->wanted_dirs, slice_of(key));
-    if (wanted && !log_dir_is_failed(wanted)) emptiest = wanted;
+    struct log_dir *chosen = choose_dir(store, key, wanted);
+    if (!chosen) return ERR_KAFKA_STORAGE_ERROR;
 
     /* A line of the log that had this name until a moment ago would be taken for one of the new log. */
     enum error err = log_store_settle_deleted(store, slice_of(key));
     struct log *made = NULL;
-    if (err == OK) err = log_create(emptiest, key, topic_id, config, &made);
+    if (err == OK) err = log_create(chosen, key, topic_id, config, &made);
     if (err == OK) err = map_put(&store->logs, slice_of(key), made);
     if (err != OK) {
         log_free(made);
         if (err == ERR_NOMEM || err == ERR_DISK_FULL || err == ERR_LIMIT) return err;
-        log_dir_fail(emptiest, err, "create", key);
+        log_dir_fail(chosen, err, "create", key);
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    emptiest->partition_count++;
+    chosen->partition_count++;
     *log = made;
     return OK;
 }

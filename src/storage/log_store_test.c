@@ -503,6 +503,27 @@ static void another_boot_is_a_loss_until_it_is_noted(void **state)
     world_close(&world);
 }
 
+static enum error append_sequence(struct world *world, struct log *log, int sequence, int64_t *offset)
+{
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    options.producer_id = 5;
+    options.producer_epoch = 0;
+    options.base_sequence = sequence;
+    struct batch_builder builder = {0};
+    struct slice batch;
+    uint8_t copy[200];
+    batch_builder_start(&builder, &options);
+    assert_int_equal(batch_builder_add(&builder, world->now_ms, SLICE("k"), SLICE("v"), NULL, 0), OK);
+    assert_int_equal(batch_builder_finish(&builder, &batch), OK);
+    memcpy(copy, batch.data, batch.size);
+    struct log_append how = {.origin = APPEND_CLIENT, .now_ms = world->now_ms};
+    struct log_appended appended;
+    enum error err = log_append(log, copy, batch.size, &how, &appended);
+    *offset = appended.base_offset;
+    batch_builder_free(&builder);
+    return err;
+}
+
 /* With several batches on their way a producer hears of a full disk for each, and not that its sequence is broken. */
 static void a_full_disk_breaks_no_sequence(void **state)
 {
@@ -510,9 +531,6 @@ static void a_full_disk_breaks_no_sequence(void **state)
     world_open(&world, 1);
     open_store(&world);
     struct log *log = create(&world, "t", 0);
-    struct batch_options options = BATCH_OPTIONS_DEFAULT;
-    options.producer_id = 5;
-    options.producer_epoch = 0;
     static const struct {
         int sequence;
         bool is_full;
@@ -526,20 +544,60 @@ static void a_full_disk_breaks_no_sequence(void **state)
                  {2, false, OK},
                  {4, false, ERR_OUT_OF_ORDER_SEQUENCE_NUMBER}};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        struct batch_builder builder = {0};
-        struct slice batch;
-        uint8_t copy[200];
-        options.base_sequence = steps[i].sequence;
-        batch_builder_start(&builder, &options);
-        assert_int_equal(batch_builder_add(&builder, world.now_ms, SLICE("k"), SLICE("v"), NULL, 0), OK);
-        assert_int_equal(batch_builder_finish(&builder, &batch), OK);
-        memcpy(copy, batch.data, batch.size);
-        struct log_append how = {.origin = APPEND_CLIENT, .now_ms = world.now_ms};
-        struct log_appended appended;
+        int64_t offset;
         sim_disk_full(world.machine, steps[i].is_full);
-        assert_int_equal(log_append(log, copy, batch.size, &how, &appended), steps[i].err);
-        batch_builder_free(&builder);
+        assert_int_equal(append_sequence(&world, log, steps[i].sequence, &offset), steps[i].err);
     }
+    close_store(&world);
+    world_close(&world);
+}
+
+/* Without room for anything a log is cut all the same, and forgets what its producers sent of the rest; one that would have to begin
+ * anew elsewhere stays as it is. */
+static void a_full_disk_cuts_whole_or_not_at_all(void **state)
+{
+    struct world world;
+    world_open(&world, 1);
+    open_store(&world);
+    struct log *log = create(&world, "t", 0);
+    int64_t offset;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(log_epoch_assign(log, i, i), OK);
+        assert_int_equal(append_sequence(&world, log, i, &offset), OK);
+    }
+    run_ms(&world, 1500);
+    sim_disk_full(world.machine, true);
+    log_store_checkpoint(world.store); /* in vain */
+    run_ms(&world, 100);
+    assert_int_equal(log_truncate_to(log, 5), OK);
+    assert_int_equal(log_end_offset(log), 5);
+    assert_int_equal(log_epoch_end(log, 7).end_offset, -1);
+    assert_int_equal(log_truncate_fully_and_start_at(log, 100), ERR_DISK_FULL);
+    assert_int_equal(log_end_offset(log), 5);
+    assert_int_equal(world.dir_failures, 0);
+    sim_disk_full(world.machine, false);
+    assert_int_equal(append_sequence(&world, log, 5, &offset), OK);
+    assert_int_equal(offset, 5);
+    assert_int_equal(log_end_offset(log), 6);
+    assert_int_equal(log_truncate_fully_and_start_at(log, 100), OK);
+    assert_int_equal(log_start_offset(log), 100);
+    close_store(&world);
+    world_close(&world);
+}
+
+/* A log whose making found no room left its directory behind. */
+static void a_log_is_made_where_it_was_begun(void **state)
+{
+    struct world world;
+    world_open(&world, 2);
+    open_store(&world);
+    char path[120];
+    snprintf(path, sizeof path, "%s/v-0", world.paths[1]);
+    assert_int_equal(disk_mkdir(world.disk, path), OK);
+    assert_string_equal(log_dir_path(create(&world, "v", 0)), world.paths[1]);
+    close_store(&world);
+    open_store(&world);
+    assert_non_null(log_store_find(world.store, SLICE("v"), 0));
     close_store(&world);
     world_close(&world);
 }
@@ -767,6 +825,8 @@ int main(void)
 #ifdef LOOP_IS_SIMULATED
         cmocka_unit_test(another_boot_is_a_loss_until_it_is_noted),
         cmocka_unit_test(a_full_disk_breaks_no_sequence),
+        cmocka_unit_test(a_full_disk_cuts_whole_or_not_at_all),
+        cmocka_unit_test(a_log_is_made_where_it_was_begun),
         cmocka_unit_test(a_start_on_a_full_disk_reads_and_deletes),
         cmocka_unit_test(a_store_that_does_not_open_says_no_more),
         cmocka_unit_test(a_clean_stop_is_on_the_platter),

@@ -282,9 +282,8 @@ enum error log_close_indexes(struct log *log)
     return log_save_indexes(log);
 }
 
-enum error log_leave_indexes(struct log *log)
+enum error log_spare_indexes(struct log *log, enum error err)
 {
-    enum error err = log_close_indexes(log);
     if (err != ERR_DISK_FULL) return err;
     static const enum file_kind kinds[] = {FILE_INDEX, FILE_TIMEINDEX};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -294,7 +293,14 @@ enum error log_leave_indexes(struct log *log)
         if (gone != OK && gone != ERR_NOT_FOUND) return gone;
     }
     log->dir_unsynced = true;
-    return log_dir_spare(log->dir, err);
+    return OK;
+}
+
+enum error log_leave_indexes(struct log *log)
+{
+    enum error err = log_close_indexes(log);
+    enum error spared = log_spare_indexes(log, err);
+    return spared == OK ? log_dir_spare(log->dir, err) : spared;
 }
 
 enum error log_begin_indexes(struct log *log)

@@ -160,7 +160,9 @@ static int64_t number_of(struct log *log, enum checkpoint_kind kind)
     }
     /* A cut on another thread lowers the recovery point and then asks what the file may say. Whichever of the two comes
      * second sees the other. */
-    __atomic_store_n(&log->checkpointed_recovery_point, INT64_MAX, __ATOMIC_SEQ_CST);
+    int64_t said = __atomic_exchange_n(&log->checkpointed_recovery_point, INT64_MAX, __ATOMIC_SEQ_CST);
+    if (said == INT64_MAX) said = log->checkpoint_pending; /* another text of it is under way */
+    if (said > log->checkpointed_before) log->checkpointed_before = said;
     log->checkpoint_pending = __atomic_load_n(&log->trusted_point, __ATOMIC_SEQ_CST);
     return log->checkpoint_pending;
 }
@@ -214,24 +216,25 @@ struct checkpoint_job {
     enum error err;
 };
 
-/* The recovery points that were written are now what the file says. */
-static void settle(struct log_dir *dir)
+/* The recovery points that were written are now what the file says; if they could not be, it says these or those before. */
+static void settle(struct log_dir *dir, bool is_written)
 {
     struct store_walk walk = {0};
     struct log *log;
     while ((log = log_store_walk(dir->store, &walk))) {
         if (log->dir != dir || log->checkpoint_pending < 0) continue;
-        __atomic_store_n(&log->checkpointed_recovery_point, log->checkpoint_pending, __ATOMIC_SEQ_CST);
+        int64_t most = log->checkpoint_pending;
+        if (!is_written && log->checkpointed_before > most) most = log->checkpointed_before;
+        log->checkpointed_before = most;
         log->checkpoint_pending = -1;
+        __atomic_store_n(&log->checkpointed_recovery_point, most, __ATOMIC_SEQ_CST);
     }
 }
 
 static void written(struct log_dir *dir, enum checkpoint_kind kind, enum error err)
 {
-    if (err == OK) {
-        if (kind == RECOVERY_POINTS) settle(dir);
-        return;
-    }
+    if (kind == RECOVERY_POINTS) settle(dir, err == OK);
+    if (err == OK) return;
     __atomic_store_n(dirty_flag(dir, kind), 1, __ATOMIC_RELAXED); /* next time, then */
     if (err == ERR_DISK_FULL || err == ERR_NOMEM) {
         diag_warn("could not write \"%s/%s\": %s", dir->path, file_names[kind], error_text(err));
