@@ -190,6 +190,9 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->enforce_quota = zoo_bool(config, ZOO_ENFORCE_QUOTA);
     keeper->super_digest = zoo_text(config, ZOO_DIGEST_AUTHENTICATION_PROVIDER_SUPER_DIGEST);
     keeper->super_users = config->super_users;
+    keeper->has_admin_snapshot = zoo_bool(config, ZOO_ADMIN_SNAPSHOT_ENABLED);
+    keeper->has_admin_restore = zoo_bool(config, ZOO_ADMIN_RESTORE_ENABLED);
+    keeper->admin_interval_ms = (int32_t)zoo_number(config, ZOO_ADMIN_RATE_LIMITER_INTERVAL_IN_MS);
     keeper->admits_sasl_failures = zoo_bool(config, ZOO_ALLOW_SASL_FAILED_CLIENTS);
     keeper->enforced_schemes = config->enforced_schemes;
     keeper->has_x509_acls = config->has_x509_provider;

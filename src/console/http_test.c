@@ -20,7 +20,7 @@ struct asker {
     uint16_t port;
     const char *const *lines;
     int count;
-    char answers[8][16384];
+    char answers[10][16384];
 };
 
 static void ask(uint16_t port, const char *line, char *out, size_t size)
@@ -119,9 +119,16 @@ static bool answers(const struct asker *asker, int which, const char *status, co
 
 static void a_keepers_pages_answer(void **state)
 {
-    static const char *const admin_lines[] = {"GET /c",        "GET /c/ruok", "GET /c/stmk?traceMask=7",
-                                              "GET /c/nosuch", "PUT /c/ruok", "GET /commands/ruok",
-                                              "GET /cx"};
+    static const char *const admin_lines[] = {"GET /c",
+                                              "GET /c/ruok",
+                                              "GET /c/stmk?traceMask=7",
+                                              "GET /c/nosuch",
+                                              "PUT /c/ruok",
+                                              "GET /commands/ruok",
+                                              "GET /cx",
+                                              "GET /c/rest",
+                                              "GET /c/snapshot",
+                                              "GET /c/snap HTTP/1.1\r\nAuthorization: ip\r\nX:"};
     static const char *const metrics_lines[] = {"GET /metrics", "GET /"};
     static struct asker asker;
     char dir[] = "/tmp/keeper_pages_XXXXXX";
@@ -144,7 +151,7 @@ static void a_keepers_pages_answer(void **state)
     struct keeper_pages_options options = {
         .kind = KEEPER_PAGES_ADMIN, .host = "127.0.0.1", .command_url = "/c/", .keeper = keeper};
     assert_int_equal(keeper_pages_open(loop, &options, &pages), OK);
-    asker = (struct asker){.loop = loop, .port = keeper_pages_port(pages), .lines = admin_lines, .count = 7};
+    asker = (struct asker){.loop = loop, .port = keeper_pages_port(pages), .lines = admin_lines, .count = 10};
     ask_all(&asker);
     assert_true(answers(&asker, 0, "HTTP/1.1 200", "<a href=\"/c/ruok\">ruok</a>\n<br/>\n"));
     assert_true(answers(&asker, 1, "HTTP/1.1 200", "\"error\" : null"));
@@ -154,6 +161,10 @@ static void a_keepers_pages_answer(void **state)
     assert_true(answers(&asker, 4, "HTTP/1.1 405", ""));
     assert_true(answers(&asker, 5, "HTTP/1.1 404", "/c"));
     assert_true(answers(&asker, 6, "HTTP/1.1 404", "/c"));
+    assert_true(answers(&asker, 7, "HTTP/1.1 405", ""));
+    assert_true(answers(&asker, 8, "HTTP/1.1 401", "Auth info is missing for the command"));
+    assert_true(answers(&asker, 9, "HTTP/1.1 200", "last_zxid: 0x0\r\nsnapshot_size: "));
+    assert_true(answers(&asker, 9, "HTTP/1.1 200", "\r\n\r\nZKSN"));
     keeper_pages_close(&pages);
 
     options.kind = KEEPER_PAGES_METRICS;

@@ -1,15 +1,19 @@
 #include "console/keeper_pages.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "console/serve.h"
 #include "keeper/admin.h"
+#include "keeper/backup.h"
 
 struct keeper_pages {
     struct keeper *keeper;
     char *command_url; /* without a slash at its end */
     struct serve *serve;
+    struct serve_call *backup; /* who waits for a snapshot or a restore */
 };
 
 static bool is_get(const struct serve_request *request)
@@ -36,14 +40,88 @@ static void add_links(const char *url, struct text *out)
         text_addf(out, "<a href=\"%s/%s\">%s</a>\n<br/>\n", url, name, name);
 }
 
-static void answer_admin(void *context, const struct serve_request *request, struct serve_answer *answer)
+/* --- a snapshot, and back --- */
+
+static void backup_say(struct backup_answer *from, struct serve_answer *answer)
+{
+    answer->status = from->status;
+    answer->type = from->file ? "application/octet-stream" : "application/json";
+    answer->body = from->body;
+    answer->file = from->file;
+    answer->file_size = from->size;
+    if (from->size < 0) return;
+    struct serve_header *headers = answer->headers;
+    headers[0].name = "last_zxid";
+    snprintf(headers[0].value, sizeof headers[0].value, "0x%llx", (unsigned long long)from->zxid);
+    headers[1].name = "snapshot_size";
+    snprintf(headers[1].value, sizeof headers[1].value, "%lld", (long long)from->size);
+}
+
+static void backup_done(void *context, struct backup_answer *from)
+{
+    struct keeper_pages *pages = context;
+    struct serve_answer answer = {0};
+    struct serve_call *call = pages->backup;
+    pages->backup = NULL;
+    backup_say(from, &answer);
+    serve_answer_later(call, &answer);
+}
+
+static void restore_take(void *context, struct slice bytes)
 {
     const struct keeper_pages *pages = context;
+    backup_take(pages->keeper, bytes);
+}
+
+static void restore_end(void *context)
+{
+    const struct keeper_pages *pages = context;
+    backup_end(pages->keeper);
+}
+
+static void backup_gone(void *context)
+{
+    struct keeper_pages *pages = context;
+    pages->backup = NULL;
+    backup_forget(pages->keeper);
+}
+
+static void answer_backup(struct keeper_pages *pages, const struct serve_request *request, struct slice name,
+                          bool is_restore, struct serve_answer *answer)
+{
+    char host[64];
+    const char *streaming = serve_query(request, "streaming");
+    serve_peer(request, host, sizeof host);
+    struct backup_request asked = {.name = name,
+                                   .authorization = serve_header(request, "Authorization"),
+                                   .host = host,
+                                   .is_restore = is_restore,
+                                   .streams = !streaming || strcasecmp(streaming, "true") == 0};
+    struct backup_answer refusal = {0};
+    if (!backup_begin(pages->keeper, &asked, backup_done, pages, &refusal)) {
+        backup_say(&refusal, answer);
+        return;
+    }
+    pages->backup = answer->call;
+    answer->is_later = true;
+    answer->task = (struct serve_task){.gone = backup_gone, .context = pages};
+    if (!is_restore) return;
+    answer->task.take = restore_take;
+    answer->task.end = restore_end;
+}
+
+static void answer_admin(void *context, const struct serve_request *request, struct serve_answer *answer)
+{
+    struct keeper_pages *pages = context;
     size_t size = strlen(pages->command_url);
     const char *rest = request->path + size;
+    bool is_restore = false;
     bool is_ours = strncmp(request->path, pages->command_url, size) == 0 && (*rest == 0 || *rest == '/');
-    if (!is_get(request)) {
+    bool is_backup = is_ours && *rest == '/' && backup_knows(slice_of(rest + 1), &is_restore);
+    if (is_restore ? strcmp(request->method, "POST") != 0 : !is_get(request)) {
         answer_not_allowed(answer);
+    } else if (is_backup) {
+        answer_backup(pages, request, slice_of(rest + 1), is_restore, answer);
     } else if (!is_ours) {
         answer_not_found(answer, pages->command_url);
     } else if (rest[0] == 0 || rest[1] == 0) {

@@ -2,6 +2,7 @@
  *
  *     admin     GET /commands          links to the commands, as HTML
  *               GET /commands/NAME     JSON (keeper/admin.h)
+ *               GET /commands/snapshot, POST /commands/restore    a snapshot of Apache's format (keeper/backup.h)
  *     metrics   GET /metrics           Prometheus text
  *
  * Either has a port of its own. Owner: the loop given, the keeper's. Errors: as serve.h. */

@@ -13,8 +13,6 @@
 #include "loop/tls.h"
 #include "settings/properties.h"
 
-#define NOT_SERVING "This ZooKeeper instance is not currently serving requests"
-
 struct asked {
     struct keeper *keeper;
     const char *trace_mask;
@@ -421,9 +419,9 @@ static void run_watches_by_path(struct asked *asked)
 /* --- the commands --- */
 
 static const struct command {
-    const char *names[3]; /* the first is the one */
-    bool works_always;    /* also while we do not serve */
-    void (*run)(struct asked *asked);
+    const char *names[3];             /* the first is the one */
+    bool works_always;                /* also while we do not serve */
+    void (*run)(struct asked *asked); /* NULL: backup.c's */
 } commands[] = {
     {{"configuration", "conf", "config"}, false, run_configuration},
     {{"connection_stat_reset", "crst"}, false, run_connection_stat_reset},
@@ -440,9 +438,11 @@ static const struct command {
     {{"monitor", "mntr"}, false, run_monitor},
     {{"observer_connection_stat_reset", "orst"}, false, run_nothing},
     {{"observers", "obsr"}, false, run_observers},
+    {{"restore", "rest"}, false, NULL},
     {{"ruok"}, false, run_nothing},
     {{"server_stats", "srvr"}, false, run_server_stats},
     {{"set_trace_mask", "stmk"}, true, run_set_trace_mask},
+    {{"snapshot", "snap"}, false, NULL},
     {{"stat_reset", "srst"}, false, run_stat_reset},
     {{"stats", "stat"}, false, run_stats},
     {{"system_properties", "sysp"}, true, run_system_properties},
@@ -485,11 +485,11 @@ void keeper_admin(struct keeper *keeper, struct slice name, const char *trace_ma
     struct asked asked = {.keeper = keeper, .trace_mask = trace_mask, .report = &report};
     const struct command *command = command_of(name);
     report_open(&report, NULL, '{');
-    if (!command) {
+    if (!command || !command->run) {
         add_unknown(&report, name);
     } else if (!command->works_always && !keeper->is_serving) {
         report_text(&report, "command", name);
-        report_text(&report, "error", SLICE(NOT_SERVING));
+        report_text(&report, "error", SLICE(KEEPER_NOT_SERVING));
     } else {
         command->run(&asked);
         if (asked.error) report_text(&report, "error", slice_of(asked.error));

@@ -15,9 +15,11 @@
 
 struct keeper;
 
+#define KEEPER_NOT_SERVING "This ZooKeeper instance is not currently serving requests"
+
 /* The commands by their first names, in order; NULL at the end. */
 const char *keeper_admin_name(size_t index);
-/* `name`: any name of a command. `trace_mask`: the value of the request's traceMask, NULL when it has none. */
+/* `name`: any name of a command, but for those of backup.h. `trace_mask`: the value of the request's traceMask, NULL when it has none. */
 void keeper_admin(struct keeper *keeper, struct slice name, const char *trace_mask, struct text *out);
 
 /* Prometheus text. */

@@ -46,6 +46,17 @@ MUST_USE enum error apache_is_there(struct disk *disk, const char *dir, bool *is
 MUST_USE enum error apache_import(struct disk *disk, const struct apache_import *import,
                                   struct apache_report *report);
 
+/* --- one snapshot by itself, as ZooKeeper's admin command `snapshot` streams it --- */
+struct apache_restored;
+/* Reads and checks it. Zxids go on in an epoch behind that of `after_zxid`. As ZooKeeper does it takes one that was written amid
+ * writes and does not sum up, and says so. ERR_CORRUPT, ERR_TRUNCATED; ERR_UNSUPPORTED_VERSION: it does not say its zxid, so it is of before 3.9. */
+MUST_USE enum error apache_restore_read(struct disk *disk, const char *path, int64_t after_zxid,
+                                        struct apache_restored **restored, struct apache_report *report);
+/* The chunks of a snapshot of ours (machine_restore). Once. */
+void apache_restored_write(struct apache_restored *restored, void (*write)(void *context, struct slice chunk),
+                           void *context);
+void apache_restored_free(struct apache_restored **restored);
+
 /* --- the other way --- */
 /* The state in Apache's snapshot format, some tens of KiB at a time; `write` is a loan and may refuse. The machine must not change
  * meanwhile. */

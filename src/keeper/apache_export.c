@@ -131,6 +131,7 @@ static enum error read_machine(struct disk *disk, const char *data_dir, bool loc
 {
     static const struct quorum_machine callbacks = {on_restore, on_restored, on_apply};
     machine_init(machine, 1);
+    if (last_index == 0) return OK; /* nothing was written yet */
     return quorum_offline_read(disk, data_dir, "keeper-", locks, last_index, &callbacks, machine);
 }
 

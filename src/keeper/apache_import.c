@@ -38,6 +38,7 @@ struct importing {
     bool has_gap;
     int64_t gap_after, gap_to;
     bool is_fuzzy;        /* until the digest of the snapshot */
+    int64_t least_epoch;  /* we go on behind it */
     bool has_last_digest; /* of the last record, when nothing else says where the snapshot is whole */
     uint64_t last_digest;
 };
@@ -369,7 +370,9 @@ static int64_t read_epoch(struct importing *importing, const char *name)
     char path[PATH_MAX];
     struct bytes *content = NULL;
     int64_t epoch = 0;
-    if (!path_join(path, importing->snapshot_dir, name) || !disk_exists(importing->disk, path)) return 0;
+    if (!importing->snapshot_dir[0] || !path_join(path, importing->snapshot_dir, name) ||
+        !disk_exists(importing->disk, path))
+        return 0;
     if (disk_read_file(importing->disk, path, 64, &content) != OK) return 0;
     struct slice text = bytes_slice(content);
     while (text.size > 0 && (text.data[text.size - 1] == '\n' || text.data[text.size - 1] == '\r'))
@@ -397,8 +400,9 @@ static enum error finish(struct importing *importing)
         if (!session_id_is_given(machine, session->id)) machine->last_session = session->id;
     }
     int64_t epoch = state->zxid >> 32;
-    const int64_t epochs[] = {read_epoch(importing, "currentEpoch"), read_epoch(importing, "acceptedEpoch")};
-    for (int i = 0; i < 2; i++) epoch = epochs[i] > epoch ? epochs[i] : epoch;
+    const int64_t epochs[] = {read_epoch(importing, "currentEpoch"), read_epoch(importing, "acceptedEpoch"),
+                              importing->least_epoch};
+    for (int i = 0; i < 3; i++) epoch = epochs[i] > epoch ? epochs[i] : epoch;
     if (epoch >= INT32_MAX) {
         diag_error("epoch 0x%llx is the last there can be", (unsigned long long)epoch);
         return ERR_LIMIT;
@@ -462,4 +466,56 @@ enum error apache_import(struct disk *disk, const struct apache_import *import, 
     names_free(&importing.snapshots);
     names_free(&importing.logs);
     return err;
+}
+
+/* --- a snapshot by itself --- */
+
+struct apache_restored {
+    struct importing importing;
+};
+
+enum error apache_restore_read(struct disk *disk, const char *path, int64_t after_zxid,
+                               struct apache_restored **restored, struct apache_report *report)
+{
+    static const struct apache_import forces = {.forces = true}; /* as ZooKeeper's own restore takes it */
+    *report = (struct apache_report){.snapshot_zxid = -1};
+    struct apache_restored *made = calloc(1, sizeof *made);
+    if (!made) return ERR_NOMEM;
+    struct importing *importing = &made->importing;
+    *importing = (struct importing){
+        .disk = disk, .import = &forces, .report = report, .least_epoch = after_zxid >> 32};
+    struct apache_state *state = &importing->state;
+    apache_state_init(state);
+    int64_t position = 0;
+    enum error err = apache_snapshot_read(state, disk, path, -1, &position);
+    if (err != OK) diag_warn("cannot restore: %s at byte %lld", error_text(err), (long long)position);
+    if (err == OK) {
+        report->snapshot_zxid = state->zxid;
+        tree_digest_all(&state->machine.tree);
+        if (state->has_digest && state->digest_zxid == state->zxid)
+            err = compare(importing, state->digest_expected, "what is restored");
+    }
+    if (err == OK) err = check_end(importing);
+    if (err == OK) err = finish(importing);
+    if (err == OK)
+        *restored = made;
+    else
+        apache_restored_free(&made);
+    return err;
+}
+
+void apache_restored_write(struct apache_restored *restored, void (*write)(void *context, struct slice chunk),
+                           void *context)
+{
+    struct machine *machine = &restored->importing.state.machine;
+    machine_snapshot_begin(machine, write, context);
+    while (machine_snapshot_step(machine, 1 << 16)) continue;
+}
+
+void apache_restored_free(struct apache_restored **restored)
+{
+    if (!*restored) return;
+    apache_state_free(&(*restored)->importing.state);
+    free(*restored);
+    *restored = NULL;
 }

@@ -81,7 +81,7 @@ void apache_state_begin(struct apache_state *state);
 struct session *apache_session(struct apache_state *state, int64_t id);
 
 /* --- apache_snapshot.c --- */
-/* The state as of `path`, whose name says `zxid`. *position: how far it was read when an error came. */
+/* The state as of `path`, whose name says `zxid` (-1: it has no name, and its end says so). *position: how far it was read when an error came. */
 MUST_USE enum error apache_snapshot_read(struct apache_state *state, struct disk *disk, const char *path,
                                          int64_t zxid, int64_t *position);
 

@@ -235,7 +235,9 @@ static enum error load_trailers(struct loading *loading, int64_t zxid)
     err = apache_file_long(file, &last_zxid);
     if (err == OK) err = check_seal(file);
     if (err == OK) err = apache_file_peek(file, 1, &data, &got);
-    return err == OK && got > 0 ? ERR_CORRUPT : err;
+    if (err == OK && (got > 0 || last_zxid < 0)) return ERR_CORRUPT;
+    if (err == OK) state->zxid = last_zxid;
+    return err;
 }
 
 enum error apache_snapshot_read(struct apache_state *state, struct disk *disk, const char *path, int64_t zxid,
@@ -251,7 +253,10 @@ enum error apache_snapshot_read(struct apache_state *state, struct disk *disk, c
     if (err == OK) err = load_znodes(&loading);
     if (err == OK && state->order == 0) err = ERR_CORRUPT; /* not even a root */
     if (err == OK) err = check_seal(&loading.file);
+    state->zxid = -1;
     if (err == OK) err = load_trailers(&loading, zxid);
+    if (zxid >= 0) state->zxid = zxid;
+    if (err == OK && state->zxid < 0) err = ERR_UNSUPPORTED_VERSION; /* of before 3.9 */
     *position = loading.file.position;
     struct map_slot *slot;
     for (size_t i = 0; (slot = map_next(&loading.acls, &i));)
@@ -259,6 +264,5 @@ enum error apache_snapshot_read(struct apache_state *state, struct disk *disk, c
     map_free(&loading.acls);
     text_free(&loading.parent_path);
     apache_file_close(&loading.file);
-    state->zxid = zxid;
     return err;
 }

@@ -233,6 +233,7 @@ struct keeper {
     int64_t digest_zxid;
 
     struct text audit; /* lines of this turn */
+    struct backup *backup;
 };
 
 /* --- conn.c --- */
@@ -261,6 +262,8 @@ void keeper_timeouts(struct loop_timer *timer);
 void keeper_serve(struct keeper *keeper);
 /* Closes every connection and lets nobody in. */
 void keeper_cut_clients(struct keeper *keeper);
+/* It cannot go on: as when the log has failed. */
+void keeper_fail(struct keeper *keeper, enum error err);
 /* Once closing: frees it as soon as nothing will call it any more. */
 void keeper_end(struct keeper *keeper);
 
@@ -344,6 +347,18 @@ enum words_found { WORDS_NONE, WORDS_MORE, WORDS_ANSWERED };
 enum words_found words_try(struct conn *conn, const uint8_t *data, size_t size);
 void conns_reset(struct keeper *keeper);
 
+/* --- backup.c --- */
+/* Entries were applied; a snapshot was finished, or given up. */
+void backup_go_on(struct keeper *keeper);
+void backup_saved(struct keeper *keeper, enum error err);
+/* A worker is at something of it. */
+bool backup_is_busy(const struct keeper *keeper);
+void backup_free(struct backup **backup);
+
+/* --- requests.c again: what a password proves --- */
+/* How many ids it adds. */
+int auth_add_digest(const struct keeper *keeper, struct slice secret, struct text *ids);
+
 /* --- audit.c --- */
 /* Entry `index` was applied, its events still there. */
 void audit_applied(struct keeper *keeper, uint64_t index, struct slice entry);
@@ -357,6 +372,8 @@ void local_free_all(struct keeper *keeper);
 
 /* --- saver.c --- */
 void saver_consider(struct keeper *keeper);
+/* Now, whatever is due. ERR_BUSY: one is being written. */
+MUST_USE enum error saver_begin(struct keeper *keeper);
 void saver_run(struct loop_message *message);
 void saver_room(struct keeper *keeper);
 void saver_finish(struct keeper *keeper);

@@ -33,6 +33,9 @@ void keeper_config_init(struct keeper_config *config)
         .shows_digests = true,
         .four_letter_words = "srvr",
         .patience_ms = 2000,
+        .has_admin_snapshot = true,
+        .has_admin_restore = true,
+        .admin_interval_ms = 300000,
     };
     throttle_config_init(&config->throttle);
 }
@@ -140,6 +143,7 @@ static void on_applied(void *context)
     if (keeper->office.state != OFFICE_ALONE) office_applied(keeper);
     resume_stalled(keeper);
     if (keeper->is_closing) return;
+    backup_go_on(keeper);
     saver_consider(keeper);
     reaper_consider(keeper);
 }
@@ -191,6 +195,11 @@ static void on_installed(void *context)
     office_ready(keeper);
 }
 
+void keeper_fail(struct keeper *keeper, enum error err)
+{
+    on_failed(keeper, err);
+}
+
 static void on_failed(void *context, enum error err)
 {
     struct keeper *keeper = context;
@@ -214,6 +223,7 @@ static void on_snapshot_done(void *context, enum error err)
     struct keeper *keeper = context;
     keeper->is_saving = false;
     if (err == OK) keeper->saved_zxid = keeper->saving_zxid;
+    if (!keeper->is_closing) backup_saved(keeper, err);
 }
 
 static void on_ready(void *context, enum error err)
@@ -259,6 +269,7 @@ static const struct quorum_events quorum_callbacks = {.ready = on_ready,
 
 static void keeper_free(struct keeper *keeper)
 {
+    backup_free(&keeper->backup);
     keeper_free_dead(keeper);
     local_free_all(keeper);
     request_drop_pending(keeper);
@@ -415,7 +426,7 @@ uint16_t keeper_port(const struct keeper *keeper)
 
 void keeper_end(struct keeper *keeper)
 {
-    if (!keeper->is_log_closed || keeper->is_turn_deferred) return;
+    if (!keeper->is_log_closed || keeper->is_turn_deferred || backup_is_busy(keeper)) return;
     void (*closed)(void *context) = keeper->closed;
     void *closed_context = keeper->closed_context;
     keeper_free(keeper);

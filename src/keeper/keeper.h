@@ -87,8 +87,10 @@ struct keeper_config {
     const char *enforced_schemes;      /* of one of these, separated by commas, a client must be; NULL: any */
     bool has_x509_acls, has_sasl_acls; /* authProvider.N: what an ACL may name */
     const char *four_letter_words;     /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
-    bool shows_digests;         /* digest.enabled, true: hash tells the tree's digest at every 128th change */
-    bool admits_read_only;      /* readonlymode.enabled: isro joins the whitelist */
+    bool shows_digests;    /* digest.enabled, true: hash tells the tree's digest at every 128th change */
+    bool admits_read_only; /* readonlymode.enabled: isro joins the whitelist */
+    bool has_admin_snapshot, has_admin_restore; /* admin.snapshot.enabled, admin.restore.enabled; true */
+    int32_t admin_interval_ms;                  /* admin.rateLimiterIntervalInMS, 300000 */
     const char *initial_config; /* what the admin command initial_configuration shows, key=value lines */
 
     /* An ensemble. The members are read while the log is empty; from then on they are what the log says. */

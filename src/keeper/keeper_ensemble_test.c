@@ -6,8 +6,10 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "keeper/backup.h"
 #include "keeper/inside.h"
 #include "keeper/jute.h"
+#include "loop/disk.h"
 #include "loop/sim.h"
 
 enum { MEMBERS = 3, PORT = 2181, QUORUM_PORT = 2888, TICK_MS = 200, TIMEOUT_MS = 2000, CLIENTS_MAX = 16 };
@@ -657,6 +659,47 @@ static void who_was_away_for_long_is_given_a_snapshot(void **state)
     world_free(world);
 }
 
+static void on_backup(void *context, struct backup_answer *answer)
+{
+    *(struct backup_answer *)context = *answer;
+}
+
+static bool has_backup(void *context)
+{
+    return ((struct backup_answer *)context)->status != 0;
+}
+
+/* Each member gives the same; none takes one for all. */
+static void every_member_gives_a_snapshot(void **state)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = join(follower_of(world, 0), NULL);
+    for (int i = 0; i < 50; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/n%d", i);
+        assert_int_equal(create(client, path, 0), 0);
+    }
+    run(world, 500);
+    int64_t size = 0;
+    for (int i = 0; i < MEMBERS; i++) {
+        struct keeper *keeper = world->members[i].keeper;
+        struct backup_answer answer = {0};
+        struct backup_request request = {
+            .name = SLICE("snapshot"), .authorization = "ip", .host = "10.0.0.9", .streams = true};
+        assert_true(backup_begin(keeper, &request, on_backup, &answer, &answer));
+        assert_true(sim_run_until(world->sim, has_backup, &answer, 10000));
+        assert_int_equal(answer.status, 200);
+        assert_true(answer.zxid == keeper->machine.zxid && (i == 0 || answer.size == size));
+        size = answer.size;
+        file_release(&answer.file);
+        request.is_restore = true;
+        assert_false(backup_begin(keeper, &request, on_backup, &answer, &answer));
+        assert_int_equal(answer.status, 503);
+        text_free(&answer.body);
+    }
+    world_free(world);
+}
+
 static void may_change(struct keeper_config *config)
 {
     config->reconfig_enabled = config->skip_acl = true;
@@ -721,6 +764,7 @@ int main(void)
         cmocka_unit_test(without_a_leader_readers_are_served_if_admitted),
         cmocka_unit_test(a_member_that_differs_stops),
         cmocka_unit_test(who_was_away_for_long_is_given_a_snapshot),
+        cmocka_unit_test(every_member_gives_a_snapshot),
         cmocka_unit_test(who_takes_out_its_own_member_hears_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

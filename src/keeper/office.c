@@ -16,7 +16,8 @@ bool office_takes_writes(const struct keeper *keeper)
 
 bool office_leads(const struct keeper *keeper)
 {
-    return keeper->office.state == OFFICE_ALONE || keeper->office.state == OFFICE_LEADING;
+    enum office_state state = keeper->office.state;
+    return keeper->is_machine_here && (state == OFFICE_ALONE || state == OFFICE_LEADING);
 }
 
 static bool is_observer(const struct keeper *keeper)

@@ -411,9 +411,9 @@ void request_applied(struct keeper *keeper, uint64_t index)
 
 /* --- auth --- */
 
-static bool auth_digest(struct conn *conn, struct slice secret)
+int auth_add_digest(const struct keeper *keeper, struct slice secret, struct text *ids)
 {
-    if (!secret.data) return false; /* null, which is not empty */
+    int count = 0;
     struct text id = {0};
     const uint8_t *colon = secret.size ? memchr(secret.data, ':', secret.size) : NULL;
     char hash[SHA1_BASE64_SIZE];
@@ -421,13 +421,20 @@ static bool auth_digest(struct conn *conn, struct slice secret)
     text_add(&id, (struct slice){secret.data, colon ? (size_t)(colon - secret.data) : secret.size});
     text_addc(&id, ':');
     text_addz(&id, hash);
-    const char *super = conn->keeper->config.super_digest;
+    const char *super = keeper->config.super_digest;
     if (!id.failed && super && slice_is(text_slice(&id), super))
-        conn->auth_count += auth_add(&conn->ids, SLICE("super"), SLICE(""));
-    if (!id.failed) conn->auth_count += auth_add(&conn->ids, SLICE("digest"), text_slice(&id));
-    bool is_done = !id.failed && !conn->ids.failed;
+        count += auth_add(ids, SLICE("super"), SLICE(""));
+    if (!id.failed) count += auth_add(ids, SLICE("digest"), text_slice(&id));
+    ids->failed |= id.failed;
     text_free(&id);
-    return is_done;
+    return count;
+}
+
+static bool auth_digest(struct conn *conn, struct slice secret)
+{
+    if (!secret.data) return false; /* null, which is not empty */
+    conn->auth_count += auth_add_digest(conn->keeper, secret, &conn->ids);
+    return !conn->ids.failed;
 }
 
 /* Answered at once, before what waits in the queue: it concerns later requests only. */

@@ -28,12 +28,19 @@ void saver_consider(struct keeper *keeper)
     if (keeper->is_saving || keeper->is_closing || keeper->has_failed || !keeper->is_machine_here) return;
     bool is_due = quorum_log_entries(keeper->quorum) >= keeper->config.snap_count ||
                   quorum_log_bytes(keeper->quorum) >= keeper->config.snap_size_bytes;
-    if (!is_due || quorum_snapshot_begin(keeper->quorum) != OK) return;
+    if (is_due) (void)!saver_begin(keeper); /* one that cannot begin is looked at again */
+}
+
+enum error saver_begin(struct keeper *keeper)
+{
+    enum error err = quorum_snapshot_begin(keeper->quorum);
+    if (err != OK) return err;
     keeper->is_saving = true;
     keeper->saving_zxid = keeper->machine.zxid;
     keeper->saver_waits = false;
     machine_snapshot_begin(&keeper->machine, write_chunk, keeper);
     saver_post(keeper);
+    return OK;
 }
 
 void saver_run(struct loop_message *message)

@@ -44,6 +44,7 @@ TESTS = [
     ("cluster_racks", "cluster_racks.py ours,ours ours", True, 60, []),
     ("cluster_killed", "cluster_mixed.py ours,ours,ours ours --faults stop,kill --no-java", True, 120, []),
     ("zk_cli", "zk_cli.py", False, 120, []),
+    ("keeper_backup", "keeper_backup.py", False, 120, []),
     ("keeper_import", "keeper_import.py 6", False, 420, []),
     ("patroni", "keeper_patroni.py", False, 300, []),
     ("clickhouse", "keeper_clickhouse.py", False, 300, []),
