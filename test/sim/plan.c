@@ -25,8 +25,9 @@ static void draw_cluster(struct world *world)
     plan->has_racks = is_replicated && world_chance(world, 2);
     plan->deletes_records =
         world_chance(world, 3) && (plan->is_durable || (is_replicated && !plan->has_blackouts));
+    /* Enough for three that catch up with producers who do not wait for them. */
     plan->throttle_bytes =
-        is_replicated && world_chance(world, 4) ? (int)world_between(world, 150000, 600000) : 0;
+        is_replicated && world_chance(world, 4) ? (int)world_between(world, 500000, 1500000) : 0;
 }
 
 static void say(struct world *world)
