@@ -208,7 +208,8 @@ static int open_all(struct cli *cli, struct watching *watching, struct zk **zk)
     if (err == ERR_CONFIG) return EXIT_USAGE;
     if (err != OK) {
         cli_complain("no session with %s: %s", server, error_text(err));
-        return EXIT_UNREACHABLE;
+        bool is_denied = err == ERR_ZK_AUTH_FAILED || err == ERR_ZK_SESSION_CLOSED_REQUIRE_SASL;
+        return is_denied ? EXIT_DENIED : EXIT_UNREACHABLE;
     }
     watching->zk = *zk;
     const char *auth;

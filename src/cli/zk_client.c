@@ -13,6 +13,7 @@
 #include "loop/loop.h"
 #include "loop/stream.h"
 #include "loop/tls.h"
+#include "security/sasl_digest.h"
 
 enum {
     MEMBERS_MAX = 64,
@@ -26,7 +27,11 @@ enum {
     CLOSE_MS = 1000,
 };
 
-enum phase { RESTING, DIALLING, GREETING, ATTACHED };
+enum phase { RESTING, DIALLING, GREETING, PROVING, ATTACHED };
+
+/* What Java's client calls the service and its server, whoever they are. */
+#define SASL_SERVICE "zookeeper"
+#define SASL_SERVER "zk-sasl-md5"
 
 struct known { /* an authentication (scheme, auth) or a watch (path, mode) */
     char *a, *b;
@@ -54,6 +59,7 @@ struct zk {
     int32_t timeout_ms, last_xid;
     int64_t sent_ms, heard_ms;
     struct list in_flight;
+    struct sasl_digest_client *sasl; /* PROVING */
     enum error auth_err;
     size_t auths_pending;
 
@@ -81,6 +87,7 @@ static void drop(struct zk *zk, enum error err)
 {
     if (zk->connecting) stream_connect_cancel(&zk->connecting);
     if (zk->stream) stream_close(&zk->stream);
+    sasl_digest_client_free(&zk->sasl);
     text_reset(&zk->in);
     zk->last_err = err;
     zk->phase = RESTING;
@@ -144,6 +151,53 @@ static void send_watch(struct zk *zk, const struct known *watch)
     text_free(&body);
 }
 
+static void attached(struct zk *zk)
+{
+    zk->phase = ATTACHED;
+    for (size_t i = 0; i < zk->auth_count && zk->stream; i++) send_auth(zk, &zk->auths[i]);
+    for (size_t i = 0; i < zk->watch_count && zk->stream; i++) send_watch(zk, &zk->watches[i]);
+    loop_timer_start(zk->loop, &zk->timer, zk->timeout_ms / 3);
+    loop_stop(zk->loop);
+}
+
+static void send_token(struct zk *zk, struct slice token)
+{
+    struct text body = {0};
+    jute_add_bytes(&body, token);
+    zk->last_xid = zk->last_xid == INT32_MAX ? 1 : zk->last_xid + 1;
+    send_header(zk, zk->last_xid, OP_SASL, text_slice(&body));
+    text_free(&body);
+}
+
+static void prove(struct zk *zk)
+{
+    zk->phase = PROVING;
+    enum error err = sasl_digest_client_new(zk->options.security.sasl, SASL_SERVICE, SASL_SERVER, &zk->sasl);
+    if (err != OK)
+        drop(zk, err);
+    else
+        send_token(zk, SLICE("")); /* asks for the challenge */
+}
+
+/* A server without SASL sends no token; one that refuses sends a code, or closes. */
+static void token_came(struct zk *zk, int32_t xid, int32_t code, struct jute *in)
+{
+    if (xid != zk->last_xid) return; /* an event, a ping */
+    struct slice token = code == 0 ? jute_bytes(in) : SLICE_NULL;
+    struct text out = {0};
+    bool is_done = false;
+    enum error err = code == 0 ? OK : error_from_zk(code);
+    if (err == OK) err = sasl_digest_client_step(zk->sasl, token, &out, &is_done);
+    if (err == OK && !is_done) send_token(zk, text_slice(&out));
+    text_free(&out);
+    if (err != OK) {
+        drop(zk, err == ERR_CORRUPT ? ERR_ZK_AUTH_FAILED : err);
+    } else if (is_done) {
+        sasl_digest_client_free(&zk->sasl);
+        attached(zk);
+    }
+}
+
 static void greeted(struct zk *zk, struct slice frame)
 {
     struct jute in = jute_of(frame);
@@ -168,12 +222,11 @@ static void greeted(struct zk *zk, struct slice frame)
     zk->id = id;
     zk->timeout_ms = timeout_ms;
     memcpy(zk->password, password.data, PASSWORD_SIZE);
-    zk->phase = ATTACHED;
     zk->heard_ms = loop_now_ms(zk->loop);
-    for (size_t i = 0; i < zk->auth_count && zk->stream; i++) send_auth(zk, &zk->auths[i]);
-    for (size_t i = 0; i < zk->watch_count && zk->stream; i++) send_watch(zk, &zk->watches[i]);
-    loop_timer_start(zk->loop, &zk->timer, timeout_ms / 3);
-    loop_stop(zk->loop);
+    if (zk->options.security.sasl)
+        prove(zk);
+    else
+        attached(zk);
 }
 
 static void frame_came(struct zk *zk, struct slice frame)
@@ -189,6 +242,10 @@ static void frame_came(struct zk *zk, struct slice frame)
     int32_t code = jute_int(&in);
     if (in.is_bad) {
         drop(zk, ERR_CORRUPT);
+        return;
+    }
+    if (zk->phase == PROVING) {
+        token_came(zk, xid, code, &in);
         return;
     }
     if (xid == XID_EVENT) {
@@ -340,6 +397,9 @@ static enum error wait_attached(struct zk *zk)
         if (zk->phase != RESTING) continue;
         bool is_final =
             zk->last_err == ERR_NAME || zk->last_err == ERR_REFUSED || zk->last_err == ERR_UNREACHABLE;
+        bool is_refused =
+            zk->last_err == ERR_ZK_AUTH_FAILED || zk->last_err == ERR_ZK_SESSION_CLOSED_REQUIRE_SASL;
+        if (is_refused) break;
         if (is_final && zk->id == 0 && ++tries >= zk->member_count) break;
     }
     loop_timer_stop(zk->loop, &zk->limit);
@@ -539,6 +599,7 @@ void zk_close(struct zk **closed)
         }
         if (zk->connecting) stream_connect_cancel(&zk->connecting);
         if (zk->stream) stream_close(&zk->stream);
+        sasl_digest_client_free(&zk->sasl);
         loop_timer_stop(zk->loop, &zk->timer);
         loop_timer_stop(zk->loop, &zk->limit);
         loop_free(zk->loop);

@@ -2,7 +2,7 @@
  *
  * It speaks ZooKeeper's protocol to whoever does. What was in flight when a connection goes fails with ERR_ZK_CONNECTION_LOSS and is not
  * sent again, for it may have been done; the session goes on at the next member, with its authentications and the persistent
- * watches that were added. While nobody asks (a prompt), zk_idle keeps the session alive and hands over events.
+ * watches that were added; where `security` says so SASL comes first on each. While nobody asks (a prompt), zk_idle keeps the session alive and hands over events.
  *
  * Memory   requests are the caller's until answered. Threads: the one that opened it. Paths: the chroot is added and taken off here.
  * Errors   of the ensemble (ERR_ZK_...), or why there is none: ERR_TIMED_OUT, ERR_REFUSED, ERR_NAME, ... Source: facts/keeper.md 1. */
@@ -23,7 +23,7 @@ enum zk_state { ZK_CONNECTING, ZK_CONNECTED };
 struct zk_options {
     const char *server; /* "host:port,host/chroot", port 2181 where none is named */
     int32_t session_timeout_ms;
-    int64_t timeout_ms; /* for the first connection, and for each answer */
+    int64_t timeout_ms;          /* for the first connection, and for each answer */
     struct zk_security security; /* on each connection; the caller keeps it until zk_close */
     /* An event of a watch, or EXPIRED: another session has begun. */
     void (*on_event)(void *context, int32_t type, struct slice path);

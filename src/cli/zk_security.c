@@ -1,5 +1,6 @@
 #include "cli/zk_security.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -7,6 +8,7 @@
 #include "keeper/keeper_tls.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
+#include "security/sasl_digest.h"
 #include "settings/properties.h"
 
 enum { FILE_MAX = 1 << 20 };
@@ -24,10 +26,11 @@ enum key {
     CIPHERS,
     CHECKS_HOST,
     SASL_CLIENT,
+    SASL_SECTION,
+    JAAS,
     NEEDLESS, /* the bytes tell, or there is but one way here */
     KEY_COUNT,
     UNKNOWN = -1,
-    SPEAKS_SASL = -2,
 };
 
 static const struct {
@@ -46,6 +49,8 @@ static const struct {
     {"ssl.ciphersuites", CIPHERS},
     {"ssl.hostnameVerification", CHECKS_HOST},
     {"sasl.client", SASL_CLIENT},
+    {"sasl.clientconfig", SASL_SECTION},
+    {"java.security.auth.login.config", JAAS},
     {"ssl.keyStore.type", NEEDLESS},
     {"ssl.trustStore.type", NEEDLESS},
     {"clientCnxnSocket", NEEDLESS},
@@ -62,9 +67,7 @@ static enum key find(struct slice name)
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (slice_is(name, keys[i].name)) return keys[i].key;
     }
-    bool is_sasl = (name.size > 5 && memcmp(name.data, "sasl.", 5) == 0) ||
-                   slice_is(name, "java.security.auth.login.config");
-    return is_sasl ? SPEAKS_SASL : UNKNOWN;
+    return UNKNOWN;
 }
 
 static bool is_true(const char *value)
@@ -88,17 +91,38 @@ static enum error read_keys(const char *path, struct slice file, struct arena *a
         }
         enum key key = find(property.key);
         const char *value = (const char *)property.value.data;
-        if (key == SPEAKS_SASL || (key == SASL_CLIENT && is_true(value))) {
-            text_addf(why, "%s:%d: %.*s: SASL is not spoken here", path, property.line,
-                      SLICE_ARG(property.key));
-            return ERR_CONFIG;
-        }
         if (key == UNKNOWN) {
             cli_complain("%s:%d: %.*s has no effect here", path, property.line, SLICE_ARG(property.key));
         } else {
             values[key] = value;
         }
     }
+}
+
+/* As ZooKeeper's clients: SASL is on unless it is switched off, where there is a JAAS file with the section. */
+static enum error read_login(const char *path, struct disk *disk, const char *const values[KEY_COUNT],
+                             struct zk_security *security, struct text *why)
+{
+    const char *jaas = values[JAAS], *section = values[SASL_SECTION] ? values[SASL_SECTION] : "Client";
+    bool is_wanted = values[SASL_SECTION] || is_true(values[SASL_CLIENT]);
+    if (values[SASL_CLIENT] && !is_true(values[SASL_CLIENT])) return OK;
+    if (!jaas && is_wanted) {
+        text_addf(why, "%s: SASL is wanted, and no java.security.auth.login.config says who we are", path);
+        return ERR_CONFIG;
+    }
+    if (!jaas) return OK;
+    struct bytes *file = NULL;
+    security->sasl = calloc(1, sizeof *security->sasl);
+    if (!security->sasl) return ERR_NOMEM;
+    enum error err = disk_read_file(disk, jaas, FILE_MAX, &file);
+    text_addf(why, "%s: ", jaas);
+    if (err != OK) {
+        text_addz(why, error_text(err));
+        return err;
+    }
+    err = sasl_login_read(bytes_slice(file), section, security->sasl, why);
+    bytes_release(&file);
+    return err == ERR_NOT_FOUND ? ERR_CONFIG : err;
 }
 
 enum error zk_security_read(const char *path, struct zk_security *security, struct text *why)
@@ -132,6 +156,7 @@ enum error zk_security_read(const char *path, struct zk_security *security, stru
         err = tls_files_context(&files, disk, &security->tls, why);
         security->checks_host = !values[CHECKS_HOST] || is_true(values[CHECKS_HOST]);
     }
+    if (err == OK) err = read_login(path, disk, values, security, why);
     bytes_release(&file);
     if (disk) disk_free(disk);
     if (descriptors) descriptors_free(descriptors);
@@ -153,4 +178,7 @@ bool zk_security_of(const struct cli *cli, struct zk_security *security)
 void zk_security_free(struct zk_security *security)
 {
     tls_context_release(&security->tls);
+    if (security->sasl) sasl_login_free(security->sasl);
+    free(security->sasl);
+    security->sasl = NULL;
 }

@@ -1,9 +1,12 @@
-/* sasl_digest.h: the server's side of SASL DIGEST-MD5, and the users it knows, from a JAAS file.
+/* sasl_digest.h: both sides of SASL DIGEST-MD5; the users a server knows, and who a client is, from a JAAS file.
  *
  *     Server {
  *         org.apache.zookeeper.server.auth.DigestLoginModule required
  *         user_alice="secret"
  *         user_bob="other";
+ *     };
+ *     Client {
+ *         org.apache.zookeeper.server.auth.DigestLoginModule required username="alice" password="secret";
  *     };
  *
  * An exchange is three tokens: the client's empty one (answered by a challenge), the client's response (answered by proof
@@ -37,6 +40,15 @@ MUST_USE enum error sasl_users_set(struct sasl_users *users, struct slice name, 
 const char *sasl_users_password(const struct sasl_users *users, const char *name);
 void sasl_users_free(struct sasl_users *users);
 
+/* The client's section: username and password of its login module. ERR_CONFIG also when one is missing. */
+struct sasl_login {
+    char *username, *password;
+};
+MUST_USE enum error sasl_login_read(struct slice file, const char *section, struct sasl_login *login,
+                                    struct text *why);
+void sasl_login_free(struct sasl_login *login);
+
+/* --- the server's side --- */
 struct sasl_digest;
 
 /* `users`, `service` and `host` outlive the exchange. The host is the realm as well. */
@@ -48,3 +60,15 @@ MUST_USE enum error sasl_digest_step(struct sasl_digest *exchange, struct slice 
                                      bool *is_done);
 /* Who it is, once done. A loan from the exchange. */
 const char *sasl_digest_user(const struct sasl_digest *exchange);
+
+/* --- the client's side --- */
+struct sasl_digest_client;
+
+/* What is given outlives the exchange. */
+MUST_USE enum error sasl_digest_client_new(const struct sasl_login *login, const char *service,
+                                           const char *host, struct sasl_digest_client **exchange);
+void sasl_digest_client_free(struct sasl_digest_client **exchange);
+/* The server's next token (the challenge, then its proof), and our answer, appended to `out`. ERR_CORRUPT: no challenge, or a server that
+ * does not know the password. */
+MUST_USE enum error sasl_digest_client_step(struct sasl_digest_client *exchange, struct slice token,
+                                            struct text *out, bool *is_done);

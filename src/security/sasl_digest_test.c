@@ -110,6 +110,88 @@ static enum error exchange_with(const struct sasl_users *users, const char *name
     return err;
 }
 
+/* Our client against our server: both are sure of each other, or neither is. */
+static enum error ours_with(const struct sasl_users *users, const char *name, const char *password)
+{
+    struct sasl_login login = {(char *)name, (char *)password};
+    struct sasl_digest *server;
+    struct sasl_digest_client *client;
+    assert_int_equal(sasl_digest_new(users, "zookeeper", "zk-sasl-md5", &server), OK);
+    assert_int_equal(sasl_digest_client_new(&login, "zookeeper", "zk-sasl-md5", &client), OK);
+    struct text token = {0}, out = {0};
+    bool is_sure = false, is_done = false;
+    enum error err = OK;
+    while (err == OK && !is_done) {
+        text_reset(&out);
+        err = sasl_digest_step(server, text_slice(&token), &out, &is_sure);
+        text_reset(&token);
+        if (err == OK) err = sasl_digest_client_step(client, text_slice(&out), &token, &is_done);
+        assert_true(err != OK || is_done == is_sure);
+    }
+    assert_int_equal(sasl_digest_client_step(client, SLICE("x"), &token, &is_done), ERR_CORRUPT);
+    sasl_digest_free(&server);
+    sasl_digest_client_free(&client);
+    text_free(&token);
+    text_free(&out);
+    return err;
+}
+
+static void who_a_client_is(void **state)
+{
+    static const struct {
+        const char *file, *why; /* NULL: alice, with the password "s" */
+    } rows[] = {
+        {"Client { org.apache.zookeeper.server.auth.DigestLoginModule required username=\"alice\" "
+         "password=\"s\"; };",
+         NULL},
+        {"Client { org.apache.zookeeper.server.auth.DigestLoginModule required user_alice=\"s\" "
+         "password=\"s\"; };",
+         "section \"Client\" has no username"},
+        {"Client { org.apache.zookeeper.server.auth.DigestLoginModule required username=\"s\"; };",
+         "section \"Client\" has no password"},
+        {"Server { a.b required x=1; };", "there is no section \"Client\""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sasl_login login;
+        struct text why = {0};
+        enum error err = sasl_login_read(slice_of(rows[i].file), "Client", &login, &why);
+        assert_true((err == OK) == !rows[i].why);
+        if (rows[i].why) {
+            assert_string_equal(why.data, rows[i].why);
+            assert_null(login.username);
+        } else {
+            assert_string_equal(login.username, "alice");
+            assert_string_equal(login.password, "s");
+        }
+        sasl_login_free(&login);
+        text_free(&why);
+    }
+}
+
+static void a_server_must_know_it_too(void **state)
+{
+    static const char *const tokens[] = {
+        "", "x", "rspauth=00000000000000000000000000000000", "nonce=\"x\",qop=\"auth-conf\"", "\"", ",,,,"};
+    const struct sasl_login login = {"alice", "secret"};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        for (int responds = 0; responds < 2; responds++) {
+            struct sasl_digest_client *client;
+            struct text out = {0};
+            bool is_done;
+            assert_int_equal(sasl_digest_client_new(&login, "zookeeper", "zk-sasl-md5", &client), OK);
+            struct slice challenge =
+                SLICE("realm=\"r\",nonce=\"n\",qop=\"auth\",charset=utf-8,algorithm=md5-sess");
+            if (responds) assert_int_equal(sasl_digest_client_step(client, challenge, &out, &is_done), OK);
+            if (responds) assert_true(memmem(out.data, out.size, "realm=\"r\"", 9) && !is_done);
+            assert_int_equal(sasl_digest_client_step(client, slice_of(tokens[i]), &out, &is_done),
+                             ERR_CORRUPT);
+            assert_false(is_done);
+            sasl_digest_client_free(&client);
+            text_free(&out);
+        }
+    }
+}
+
 static void only_who_knows_the_password(void **state)
 {
     struct sasl_users users = {0};
@@ -119,6 +201,10 @@ static void only_who_knows_the_password(void **state)
     assert_int_equal(exchange_with(&users, "b\xc3\xa4r", "\xc3\xbc"), OK);
     assert_int_equal(exchange_with(&users, "alice", "wrong"), ERR_CORRUPT);
     assert_int_equal(exchange_with(&users, "mallory", "secret"), ERR_CORRUPT);
+    assert_int_equal(ours_with(&users, "alice", "secret"), OK);
+    assert_int_equal(ours_with(&users, "b\xc3\xa4r", "\xc3\xbc"), OK);
+    assert_int_equal(ours_with(&users, "alice", "wrong"), ERR_CORRUPT);
+    assert_int_equal(ours_with(&users, "mallory", "secret"), ERR_CORRUPT);
     sasl_users_free(&users);
 }
 
@@ -150,6 +236,8 @@ int main(void)
         cmocka_unit_test(jaas_files),
         cmocka_unit_test(only_who_knows_the_password),
         cmocka_unit_test(tokens_that_are_none),
+        cmocka_unit_test(who_a_client_is),
+        cmocka_unit_test(a_server_must_know_it_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,10 +98,11 @@ static enum error complain(const struct reader *reader, struct text *why, const 
     return ERR_CONFIG;
 }
 
-/* NAME = VALUE, of which user_NAME is a user. */
-static enum error take_option(struct reader *reader, bool is_wanted, struct sasl_users *users,
-                              struct text *why)
+/* NAME = VALUE, kept where NAME begins with `prefix`, without that. */
+static enum error take_option(struct reader *reader, bool is_wanted, const char *prefix,
+                              struct sasl_users *users, struct text *why)
 {
+    size_t skipped = strlen(prefix);
     struct text name = {0};
     text_add(&name, text_slice(&reader->token));
     advance(reader);
@@ -111,10 +112,10 @@ static enum error take_option(struct reader *reader, bool is_wanted, struct sasl
         if (reader->kind != TOKEN_TEXT && reader->kind != TOKEN_WORD)
             err = complain(reader, why, "a value, in quotes");
     }
-    bool is_user = name.size > 5 && memcmp(name.data, "user_", 5) == 0;
+    bool is_user = name.size > skipped && memcmp(name.data, prefix, skipped) == 0;
     if (err == OK && (name.failed || reader->token.failed)) err = ERR_NOMEM;
     if (err == OK && is_wanted && is_user) {
-        struct slice user = {(const uint8_t *)name.data + 5, name.size - 5};
+        struct slice user = {(const uint8_t *)name.data + skipped, name.size - skipped};
         err = sasl_users_set(users, user, text_slice(&reader->token));
     }
     if (err == OK) advance(reader);
@@ -123,8 +124,8 @@ static enum error take_option(struct reader *reader, bool is_wanted, struct sasl
 }
 
 /* Behind the '{', to the '}' and the ';' after it. */
-static enum error take_section(struct reader *reader, bool is_wanted, struct sasl_users *users,
-                               struct text *why)
+static enum error take_section(struct reader *reader, bool is_wanted, const char *prefix,
+                               struct sasl_users *users, struct text *why)
 {
     static const char digest_module[] = "org.apache.zookeeper.server.auth.DigestLoginModule";
     while (!is_mark(reader, '}')) {
@@ -139,7 +140,7 @@ static enum error take_section(struct reader *reader, bool is_wanted, struct sas
         if (reader->kind != TOKEN_WORD) return complain(reader, why, "required, or another flag,");
         advance(reader);
         while (reader->kind == TOKEN_WORD) {
-            enum error err = take_option(reader, is_wanted, users, why);
+            enum error err = take_option(reader, is_wanted, prefix, users, why);
             if (err != OK) return err;
         }
         if (!is_mark(reader, ';')) return complain(reader, why, "\";\"");
@@ -151,7 +152,8 @@ static enum error take_section(struct reader *reader, bool is_wanted, struct sas
     return OK;
 }
 
-enum error sasl_users_read(struct slice file, const char *section, struct sasl_users *users, struct text *why)
+static enum error read_options(struct slice file, const char *section, const char *prefix,
+                               struct sasl_users *users, struct text *why)
 {
     struct reader reader = {.rest = file, .line = 1};
     enum error err = OK;
@@ -166,7 +168,7 @@ enum error sasl_users_read(struct slice file, const char *section, struct sasl_u
         advance(&reader);
         if (is_mark(&reader, '{')) {
             advance(&reader);
-            err = take_section(&reader, is_wanted, users, why);
+            err = take_section(&reader, is_wanted, prefix, users, why);
         } else {
             err = complain(&reader, why, "\"{\"");
         }
@@ -177,6 +179,39 @@ enum error sasl_users_read(struct slice file, const char *section, struct sasl_u
     }
     text_free(&reader.token);
     return err;
+}
+
+enum error sasl_users_read(struct slice file, const char *section, struct sasl_users *users, struct text *why)
+{
+    return read_options(file, section, "user_", users, why);
+}
+
+enum error sasl_login_read(struct slice file, const char *section, struct sasl_login *login, struct text *why)
+{
+    struct sasl_users options = {0};
+    *login = (struct sasl_login){0};
+    enum error err = read_options(file, section, "", &options, why);
+    const char *username = sasl_users_password(&options, "username"),
+               *password = sasl_users_password(&options, "password");
+    if (err == OK && (!username || !password)) {
+        text_addf(why, "section \"%s\" has no %s", section, username ? "password" : "username");
+        err = ERR_CONFIG;
+    }
+    if (err == OK) {
+        login->username = slice_dup(slice_of(username));
+        login->password = slice_dup(slice_of(password));
+        if (!login->username || !login->password) err = ERR_NOMEM;
+    }
+    if (err != OK) sasl_login_free(login);
+    sasl_users_free(&options);
+    return err;
+}
+
+void sasl_login_free(struct sasl_login *login)
+{
+    free(login->username);
+    free(login->password);
+    *login = (struct sasl_login){0};
 }
 
 enum error sasl_users_set(struct sasl_users *users, struct slice name, struct slice password)

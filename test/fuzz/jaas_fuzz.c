@@ -20,6 +20,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             CHECK(password && strcmp(password, users.items[u].password) == 0);
         }
         sasl_users_free(&users);
+        text_reset(&why);
+        struct sasl_login login;
+        enum error login_err = sasl_login_read(file, sections[i], &login, &why);
+        CHECK(login_err == OK ? login.username && login.password : !login.username && !login.password);
+        CHECK(login_err == OK || why.size > 0 || login_err == ERR_NOMEM);
+        CHECK(login_err == err || (login_err == ERR_CONFIG && err == OK));
+        sasl_login_free(&login);
         text_free(&why);
     }
     return 0;

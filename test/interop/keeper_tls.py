@@ -91,7 +91,7 @@ def command_line(port, plain, at):
     assert code == 0, (code, said)  # the very certificate is as good as who signed it
     code, _, said = zk(secure + f"ssl.keyStore.location={at}/client.p12\nssl.keyStore.password=secret\nssl.trustStore.location={at}/root.pem\n", "ls", "/")
     assert code == 3 and "TLS" in said, (code, said)
-    for text, wanted in ((secure + f"ssl.keyStore.location={at}/nosuch\n", "nosuch"), ("sasl.client=true\n", "client.cfg:1: sasl.client"),
+    for text, wanted in ((secure + f"ssl.keyStore.location={at}/nosuch\n", "nosuch"), ("sasl.client=true\n", "no java.security.auth.login.config says who we are"),
                          (secure + stores.replace("secret", "wrong"), "client.p12")):
         code, _, said = zk(text, "ls", "/")
         assert code == 2 and wanted in said, (code, said)

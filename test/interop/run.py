@@ -39,6 +39,7 @@ TESTS = [
     ("kill9", "kill9.py", True, 180, []),
     ("keeper_ensemble", "keeper_ensemble.py --faults leader,all", True, 120, []),
     ("keeper_grow", "keeper_grow.py", True, 120, []),
+    ("keeper_sasl", "keeper_sasl.py", False, 120, []),
     ("keeper_reconfig", "keeper_reconfig.py", True, 120, []),
     ("cluster_textbook", "cluster_textbook.py", True, 120, []),
     ("cluster_racks", "cluster_racks.py ours,ours ours", True, 60, []),
