@@ -349,6 +349,27 @@ static void idle_connections_go(void **state)
     world_free(world);
 }
 
+static void idle_connections_may_stay(void **state)
+{
+    static const char *const most[] = {"connections.max.idle.ms=-1",
+                                       "connections.max.idle.ms=9223372036854775807"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *overrides[] = {most[i], "request.stall.timeout.ms=1000"};
+        struct world *world = world_new(overrides, 2);
+        int fd = dial(world), stalled = dial(world);
+        ask_versions(fd, 0, 1);
+        expect_answer(fd, 1);
+        uint8_t out[100] = {0};
+        put_be32(out, 1000);
+        send_all(stalled, out, sizeof out);
+        expect_close(stalled); /* so there was a sweep */
+        ask_versions(fd, 0, 2);
+        expect_answer(fd, 2);
+        close(fd);
+        world_free(world);
+    }
+}
+
 static void stalled_frames_lose_their_connection(void **state)
 {
     static const char *const overrides[] = {"request.stall.timeout.ms=1000"};
@@ -540,6 +561,7 @@ int main(void)
         cmocka_unit_test(many_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(random_bytes_do_no_harm),
         cmocka_unit_test(idle_connections_go),
+        cmocka_unit_test(idle_connections_may_stay),
         cmocka_unit_test(stalled_frames_lose_their_connection),
         cmocka_unit_test(addresses_have_a_most),
         cmocka_unit_test(connections_wait_at_the_most),

@@ -33,9 +33,12 @@ static void sweep_by(struct broker_loop *home, int64_t due_ms)
     loop_timer_start(home->loop, &home->sweep, due_ms - loop_now_ms(home->loop));
 }
 
+/* Negative: for ever, as is more than the clock can count. 0 is as soon as can be: one that was active now is not due yet. */
 static int64_t max_idle_ms(const struct broker_loop *home)
 {
-    return settings_long(home->settings, SETTING_CONNECTIONS_MAX_IDLE_MS);
+    int64_t idle_ms = settings_long(home->settings, SETTING_CONNECTIONS_MAX_IDLE_MS);
+    if (idle_ms > INT64_MAX / 2) return -1;
+    return idle_ms == 0 ? 1 : idle_ms;
 }
 
 static int64_t stall_ms(const struct broker_loop *home)
@@ -634,6 +637,7 @@ static void sweep(struct loop_timer *timer)
         /* Somebody who waits for an answer of ours is not idle. */
         if (!channel->is_finishing && due_ms <= now_ms && channel->request_count > 0) {
             touch(channel);
+            if (now_ms + idle_ms < next_ms) next_ms = now_ms + idle_ms;
             continue;
         }
         if (due_ms > now_ms) {
