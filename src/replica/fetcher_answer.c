@@ -99,10 +99,9 @@ static void await_sync(struct followed *followed)
     struct partition *partition = followed->partition;
     if (!partition->sync_before_ack || followed->is_syncing) return;
     if (log_synced_end_offset(partition->log) >= log_end_offset(partition->log)) return;
-    log_flush(partition->log); /* what recovery or a cut left nobody has asked to be synced */
     followed->is_syncing = true;
     followed->fetcher->syncing_count++;
-    log_flush(partition->log); /* what recovery found may not be synced, and nobody asked for it yet */
+    log_flush(partition->log); /* what recovery or a cut left nobody has asked to be synced */
 }
 
 /* KIP-73: who is behind, and on its topic's list, waits until what it took is paid for. */
