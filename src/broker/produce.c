@@ -313,12 +313,7 @@ static enum error check_batch(const struct request *request, struct entry *entry
     if (err != OK) return ERR_CORRUPT_MESSAGE;
     err = batch_check_produced(&header, &entry->why);
     if (err != OK) return err;
-    enum codec codec = batch_codec(&header);
-    if (codec > CODEC_ZSTD) {
-        entry->why = "unknown compression codec";
-        return ERR_INVALID_RECORD;
-    }
-    if (codec == CODEC_ZSTD && request->version < 7) return ERR_UNSUPPORTED_COMPRESSION_TYPE;
+    if (batch_codec(&header) == CODEC_ZSTD && request->version < 7) return ERR_UNSUPPORTED_COMPRESSION_TYPE;
     /* Transactions are not served: none can be open that this batch belongs to. */
     if (batch_is_transactional(&header)) return ERR_INVALID_TXN_STATE;
     entry->record_count = header.record_count;
