@@ -4,6 +4,7 @@
  * before the topic, both in one multi. */
 #include <stdio.h>
 
+#include "base/map.h"
 #include "base/twice.h"
 #include "controller/admin.h"
 #include "controller/placement.h"
@@ -87,54 +88,62 @@ static enum error answer_creations(struct admin_call *admin)
     return is_failed ? ERR_NOMEM : OK;
 }
 
-/* Metric names once folded '.' to '_', so a.b and a_b may not both exist. */
-static bool names_collide(struct slice a, struct slice b)
+/* Metric names fold '.' to '_', so a.b and a_b may not both exist. SLICE_NULL without memory. */
+static struct slice fold(struct admin_call *admin, struct slice name)
 {
-    if (a.size != b.size || slice_equal(a, b)) return false;
-    for (size_t i = 0; i < a.size; i++) {
-        uint8_t x = a.data[i] == '.' ? '_' : a.data[i], y = b.data[i] == '.' ? '_' : b.data[i];
-        if (x != y) return false;
-    }
-    return true;
+    struct slice folded = arena_copy(&admin->arena, name);
+    for (size_t i = 0; folded.data && i < folded.size; i++)
+        if (folded.data[i] == '.') ((uint8_t *)(uintptr_t)folded.data)[i] = '_';
+    return folded;
 }
 
-static void check_collisions(struct admin_call *admin, struct admin_item *item)
+static bool folds(struct slice name)
+{
+    return name.size > 0 && (memchr(name.data, '.', name.size) || memchr(name.data, '_', name.size));
+}
+
+/* `name`, which outlives the call's beginning, by what it folds to. */
+static enum error note_folded(struct admin_call *admin, struct map *by_fold, const struct slice *name)
+{
+    if (!folds(*name)) return OK;
+    struct slice folded = fold(admin, *name);
+    return folded.data ? map_put(by_fold, folded, (void *)(uintptr_t)name) : ERR_NOMEM;
+}
+
+/* All topics there are, where one of the wanted ones could be taken for another. */
+static enum error note_known(struct admin_call *admin, struct map *by_fold)
 {
     const struct image *image = metadata_image(admin->c->metadata);
-    bool is_exposed =
-        memchr(item->name.data, '.', item->name.size) || memchr(item->name.data, '_', item->name.size);
-    if (!is_exposed) return;
-    for (const struct image_topic *topic = image_next_topic(image, SLICE_NULL, false); topic;
-         topic = image_next_topic(image, topic->name, true)) {
-        if (names_collide(topic->name, item->name))
-            item_fail(item, ERR_INVALID_TOPIC_EXCEPTION, "differs from topic %.*s only in '.' and '_'",
-                      SLICE_ARG(topic->name));
-    }
-    for (struct admin_item *other = admin->items; other < item; other++)
-        if (other->err == OK && names_collide(other->name, item->name))
-            item_fail(item, ERR_INVALID_TOPIC_EXCEPTION, "differs from topic %.*s only in '.' and '_'",
-                      SLICE_ARG(other->name));
+    bool is_needed = false;
+    enum error err = OK;
+    for (size_t i = 0; i < admin->count; i++) is_needed |= folds(admin->items[i].name);
+    if (!is_needed) return OK;
+    for (const struct image_topic *topic = image_next_topic(image, SLICE_NULL, false); topic && err == OK;
+         topic = image_next_topic(image, topic->name, true))
+        err = note_folded(admin, by_fold, &topic->name);
+    return err;
 }
 
-static void check_name(struct admin_call *admin, struct admin_item *item)
+static void check_name(struct admin_call *admin, struct admin_item *item, const struct map *by_fold)
 {
     struct controller *c = admin->c;
     const char *why;
-    for (size_t i = 0; i < admin->count; i++)
-        if (&admin->items[i] != item && slice_equal(admin->items[i].name, item->name))
-            item_fail(item, ERR_INVALID_REQUEST, "the request names this topic more than once");
-    if (item->err != OK) return;
     if (topic_name_check(item->name, &why) != OK) {
         item_fail(item, ERR_INVALID_TOPIC_EXCEPTION, "%s", why);
         return;
     }
     const struct ctopic *known = context_topic(c, item->name);
+    struct slice folded = fold(admin, item->name);
+    const struct slice *like = folded.data ? map_get(by_fold, folded) : NULL;
     if (known && known->is_deleting)
         item_fail(item, ERR_TOPIC_ALREADY_EXISTS, "topic %.*s is still being deleted", SLICE_ARG(item->name));
     else if (known || image_topic(metadata_image(c->metadata), item->name))
         item_fail(item, ERR_TOPIC_ALREADY_EXISTS, "there is a topic %.*s already", SLICE_ARG(item->name));
-    else
-        check_collisions(admin, item);
+    else if (!folded.data)
+        item_fail(item, ERR_NOMEM, "%s", "");
+    else if (like)
+        item_fail(item, ERR_INVALID_TOPIC_EXCEPTION, "differs from topic %.*s only in '.' and '_'",
+                  SLICE_ARG(*like));
 }
 
 static void take_assignment(struct admin_call *admin, struct admin_item *item, const wanted_topic *wanted,
@@ -310,13 +319,16 @@ void call_create_topics(struct controller *c, struct controller_call *call)
     if (!admin) return;
     admin->is_late_ok = call->is_auto_creation && request->timeout_ms <= 0;
     for (size_t i = 0; i < count; i++) admin->items[i].name = request->topics.items[i].name;
+    admin_refuse_twice(admin, TOPIC_TWICE);
+    struct map by_fold = {0};
+    enum error noted = note_known(admin, &by_fold);
     for (size_t i = 0; i < count; i++) {
         const wanted_topic *wanted = &request->topics.items[i];
         struct admin_item *item = &admin->items[i];
         struct creation *creation = arena_zalloc(&admin->arena, sizeof *creation);
         item->extra = creation;
-        if (!creation) item_fail(item, ERR_NOMEM, "%s", "");
-        if (item->err == OK) check_name(admin, item);
+        if (!creation || noted != OK) item_fail(item, ERR_NOMEM, "%s", "");
+        if (item->err == OK) check_name(admin, item, &by_fold);
         bool has_assignment = wanted->assignments.count > 0;
         if (item->err == OK && has_assignment &&
             (wanted->num_partitions != -1 || wanted->replication_factor != -1))
@@ -327,11 +339,13 @@ void call_create_topics(struct controller *c, struct controller_call *call)
         else if (item->err == OK)
             place_topic(admin, item, wanted, &creation->assignment);
         if (item->err == OK) check_topic_config(admin, item, wanted, creation);
+        if (item->err == OK) noted = note_folded(admin, &by_fold, &item->name);
         if (item->err != OK || request->validate_only) continue;
         draw_id(c, &creation->assignment.id);
         item->id = creation->assignment.id;
         write_topic(admin, item, false);
     }
+    map_free(&by_fold);
     admin_proceed(admin, request->timeout_ms);
 }
 

@@ -320,6 +320,48 @@ static void configs_change_at_once_and_are_announced(void **state)
     test_world_free(w);
 }
 
+/* Thousands in one request: each is held against all others, and that takes no time. */
+static void names_of_one_request_are_held_against_each_other(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000 };
+    static struct create_topics_request_creatable_topic topics[COUNT];
+    static char names[COUNT][16];
+    struct test_world *w = test_world_new(14);
+    struct test_broker *b = test_broker_start(w, 1);
+    assert_int_equal(test_create(b, "old.one", 1, 1), OK);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "many.topics%d", i);
+        topics[i] = (struct create_topics_request_creatable_topic){
+            .name = slice_of(names[i]), .num_partitions = 1, .replication_factor = 1};
+    }
+    topics[5].name = SLICE("twice");
+    topics[6].name = SLICE("twice");
+    topics[7].name = SLICE("many_topics1");
+    topics[8].name = SLICE("old_one");
+    topics[9].name = SLICE("old.one");
+    topics[10].name = SLICE("plain");
+    struct create_topics_request request = {
+        .topics = {topics, COUNT}, .timeout_ms = 5000, .validate_only = true};
+    struct test_call call;
+    test_submit(b, &call, 19, 7, &request);
+    fake_keeper_advance(w->fake, 10);
+    assert_int_equal(call.done, 1);
+    assert_int_equal(call.response.create.topics.count, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        enum error want = i == 5 || i == 6   ? ERR_INVALID_REQUEST
+                          : i == 7 || i == 8 ? ERR_INVALID_TOPIC_EXCEPTION
+                          : i == 9           ? ERR_TOPIC_ALREADY_EXISTS
+                                             : OK;
+        const struct create_topics_response_creatable_topic_result *result =
+            &call.response.create.topics.items[i];
+        if (result->error_code != (want == OK ? 0 : error_kafka_code(want)))
+            fail_msg("%s: %d", (const char *)topics[i].name.data, result->error_code);
+    }
+    test_call_free(&call);
+    test_world_free(w);
+}
+
 static void a_restart_brings_every_partition_back(void **state)
 {
     (void)state;
@@ -665,6 +707,7 @@ int main(void)
         cmocka_unit_test(a_manual_assignment_is_checked),
         cmocka_unit_test(producer_ids_come_in_blocks),
         cmocka_unit_test(configs_change_at_once_and_are_announced),
+        cmocka_unit_test(names_of_one_request_are_held_against_each_other),
         cmocka_unit_test(a_restart_brings_every_partition_back),
         cmocka_unit_test(an_expired_session_registers_and_leads_again),
         cmocka_unit_test(a_taken_seat_is_waited_for_and_then_given_up),
