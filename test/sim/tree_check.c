@@ -5,59 +5,9 @@
  * be there to explain it. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/vec.h"
-#include "tree_history.h"
-
-enum change_kind { CHANGE_CREATE, CHANGE_SET, CHANGE_DELETE };
-
-struct change {
-    int path;
-    enum change_kind kind;
-    int64_t zxid, owner; /* owner: -1 = not known */
-    int32_t version;     /* -1 = not known */
-    uint64_t value;      /* 0 = not known */
-};
-
-/* When a session ended: after `after`, not after `until`. */
-struct span {
-    int64_t after, until;
-    const char *path; /* that says `until` */
-};
-
-struct birth { /* or death of a child */
-    int parent;
-    int64_t zxid;
-};
-
-struct check {
-    struct tree_history *history;
-    struct change *changes; /* by path, then zxid, once each */
-    size_t change_count, change_capacity;
-    size_t *first_change;    /* by path; one more than there are paths */
-    struct tree_fact *facts; /* by path, then zxid */
-    size_t fact_count, fact_capacity;
-    struct span *spans; /* by session */
-    struct birth *births;
-    size_t birth_count, birth_capacity;
-};
-
-#define GROW(items, count, capacity)                                                                         \
-    do {                                                                                                     \
-        if (!VEC_RESERVE(items, count, capacity)) abort();                                                   \
-    } while (0)
-
-static bool has_fault(const struct check *check)
-{
-    return tree_history_has_fault(check->history);
-}
-
-static const char *name_of(const struct check *check, int path)
-{
-    return check->history->paths[path].name;
-}
+#include "tree_check.h"
 
 /* --- changes --- */
 
@@ -587,148 +537,6 @@ static void check_sequence(struct check *check, int parent)
     free(births);
 }
 
-/* --- watches --- */
-
-static int births_in_order(const void *a, const void *b)
-{
-    const struct birth *left = a, *right = b;
-    if (left->parent != right->parent) return left->parent < right->parent ? -1 : 1;
-    if (left->zxid != right->zxid) return left->zxid < right->zxid ? -1 : 1;
-    return 0;
-}
-
-static void gather_births(struct check *check)
-{
-    for (size_t i = 0; i < check->change_count; i++) {
-        const struct change *change = &check->changes[i];
-        int parent = check->history->paths[change->path].parent;
-        if (parent < 0 || change->kind == CHANGE_SET) continue;
-        GROW(check->births, check->birth_count, check->birth_capacity);
-        check->births[check->birth_count++] = (struct birth){parent, change->zxid};
-    }
-    if (check->birth_count) qsort(check->births, check->birth_count, sizeof *check->births, births_in_order);
-}
-
-/* The first change of what is watched after this zxid; INT64_MAX = none. */
-static int64_t next_change(const struct check *check, int path, bool of_children, int64_t after)
-{
-    size_t low = of_children ? 0 : check->first_change[path];
-    size_t high = of_children ? check->birth_count : check->first_change[path + 1];
-    size_t end = high;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        bool is_before;
-        if (of_children) {
-            const struct birth *birth = &check->births[middle];
-            is_before = birth->parent < path || (birth->parent == path && birth->zxid <= after);
-        } else {
-            is_before = check->changes[middle].zxid <= after;
-        }
-        if (is_before)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == end) return INT64_MAX;
-    if (!of_children) return check->changes[low].zxid;
-    return check->births[low].parent == path ? check->births[low].zxid : INT64_MAX;
-}
-
-struct armed {
-    enum line_watch watch;
-    int path;
-    int64_t since;
-    bool is_rearmed; /* the answer to setWatches is not there yet */
-};
-
-struct arms {
-    struct armed *items;
-    size_t count, capacity;
-};
-
-static bool is_of_children(enum line_watch watch)
-{
-    return watch == LINE_WATCH_CHILD;
-}
-
-static void arm(struct arms *arms, const struct line_entry *entry)
-{
-    for (size_t i = 0; i < arms->count; i++) {
-        const struct armed *armed = &arms->items[i];
-        if (armed->path == entry->path && is_of_children(armed->watch) == is_of_children(entry->watch))
-            return;
-    }
-    GROW(arms->items, arms->count, arms->capacity);
-    arms->items[arms->count++] =
-        (struct armed){entry->watch, entry->path, entry->zxid, entry->kind == LINE_REARMED};
-}
-
-static void fire(struct check *check, const struct tree_line *line, struct arms *arms,
-                 const struct line_entry *entry)
-{
-    enum { DELETED = 2, CHILDREN = 4 };
-    bool is_asked = false;
-    for (size_t i = 0; i < arms->count;) {
-        struct armed *armed = &arms->items[i];
-        bool is_it =
-            armed->path == entry->path &&
-            (is_of_children(armed->watch) ? entry->event_type == CHILDREN || entry->event_type == DELETED
-                                          : entry->event_type != CHILDREN);
-        if (!is_it) {
-            i++;
-            continue;
-        }
-        is_asked |= entry->zxid == -1 || entry->zxid > armed->since;
-        *armed = arms->items[--arms->count];
-    }
-    if (is_asked) return;
-    tree_history_fail(
-        check->history,
-        "guest %d heard of member %d an event %d of %s at %" PRIx64 " that it had not asked for", line->guest,
-        line->member, entry->event_type, name_of(check, entry->path), (uint64_t)entry->zxid);
-}
-
-static void answer(struct check *check, const struct tree_line *line, struct arms *arms,
-                   const struct line_entry *entry)
-{
-    for (size_t i = 0; i < arms->count; i++) {
-        struct armed *armed = &arms->items[i];
-        if (armed->is_rearmed && armed->watch == LINE_WATCH_EXIST) {
-            if (entry->is_rearming) { /* what came and went meanwhile is not told */
-                armed->since = entry->zxid;
-                armed->is_rearmed = false;
-            }
-            continue;
-        }
-        int64_t changed = next_change(check, armed->path, is_of_children(armed->watch), armed->since);
-        if (changed <= entry->zxid) {
-            tree_history_fail(check->history,
-                              "guest %d was shown %" PRIx64
-                              " by member %d, and had heard no event of %s%s, watched at %" PRIx64
-                              " and changed at %" PRIx64,
-                              line->guest, (uint64_t)entry->zxid, line->member, name_of(check, armed->path),
-                              is_of_children(armed->watch) ? "'s children" : "", (uint64_t)armed->since,
-                              (uint64_t)changed);
-            return;
-        }
-        if (entry->is_rearming) armed->is_rearmed = false;
-    }
-}
-
-static void check_line(struct check *check, const struct tree_line *line)
-{
-    struct arms arms = {0};
-    for (size_t i = 0; i < line->count && !has_fault(check); i++) {
-        const struct line_entry *entry = &line->entries[i];
-        switch (entry->kind) {
-        case LINE_ANSWER: answer(check, line, &arms, entry); break;
-        case LINE_EVENT: fire(check, line, &arms, entry); break;
-        default: arm(&arms, entry); break;
-        }
-    }
-    free(arms.items);
-}
-
 /* --- what is known of a path, in words --- */
 
 static void say_changes(const struct check *check, int path, void (*line)(void *context, const char *text),
@@ -810,19 +618,16 @@ void tree_history_check(struct tree_history *history, void (*line)(void *context
     for (size_t i = 0; i < history->session_count; i++) check.spans[i].until = INT64_MAX;
     gather_changes(&check);
     gather_facts(&check);
-    gather_births(&check);
     size_t fact = 0;
     for (size_t path = 0; path < history->path_count && !has_fault(&check); path++) {
         walk_path(&check, (int)path, &fact);
         check_sequence(&check, (int)path);
     }
     if (!has_fault(&check)) check_sessions(&check);
-    for (size_t i = 0; i < history->line_count && !has_fault(&check); i++)
-        check_line(&check, &history->lines[i]);
+    if (!has_fault(&check)) check_watches(&check);
     if (has_fault(&check) && line) say_fault(&check, line, context);
     free(check.changes);
     free(check.first_change);
     free(check.facts);
     free(check.spans);
-    free(check.births);
 }
