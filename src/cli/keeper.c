@@ -197,6 +197,8 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->enforced_schemes = config->enforced_schemes;
     keeper->has_x509_acls = config->has_x509_provider;
     keeper->has_sasl_acls = config->has_sasl_provider;
+    keeper->knows_ensembles = config->has_ensemble_provider;
+    keeper->ensemble_names = zoo_text(config, ZOO_ENSEMBLE_AUTH_NAME);
     keeper->x509_super_user = zoo_text(config, ZOO_X509_AUTHENTICATION_PROVIDER_SUPER_USER);
     keeper->four_letter_words = zoo_text(config, ZOO_FOUR_LETTER_WORDS);
     keeper->admits_read_only = zoo_bool(config, ZOO_READONLYMODE_ENABLED);

@@ -92,6 +92,7 @@ static void open_admin(struct keeper_surface *surface, struct keeper *keeper)
         .host = zoo_text(surface->config, ZOO_ADMIN_SERVER_ADDRESS),
         .port = (uint16_t)zoo_number(surface->config, ZOO_ADMIN_SERVER_PORT),
         .command_url = zoo_text(surface->config, ZOO_ADMIN_COMMAND_URL),
+        .admits_forwarded_for = zoo_bool(surface->config, ZOO_IPAUTHENTICATION_PROVIDER_USEXFORWARDEDFOR),
         .keeper = keeper,
     };
     enum error err = keeper_pages_open(surface->loop, &options, &surface->admin);

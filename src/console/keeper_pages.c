@@ -13,6 +13,7 @@ struct keeper_pages {
     struct keeper *keeper;
     char *command_url; /* without a slash at its end */
     struct serve *serve;
+    bool admits_forwarded_for;
     struct serve_call *backup; /* who waits for a snapshot or a restore */
 };
 
@@ -86,12 +87,27 @@ static void backup_gone(void *context)
     backup_forget(pages->keeper);
 }
 
+/* Behind a proxy: the first of "client, proxy, proxy". */
+static void find_host(const struct keeper_pages *pages, const struct serve_request *request, char *out,
+                      size_t size)
+{
+    const char *list = pages->admits_forwarded_for ? serve_header(request, "X-Forwarded-For") : NULL;
+    if (!list) {
+        serve_peer(request, out, size);
+        return;
+    }
+    struct slice first = {(const uint8_t *)list, strcspn(list, ",")};
+    while (first.size > 0 && first.data[0] == ' ') first.data++, first.size--;
+    while (first.size > 0 && first.data[first.size - 1] == ' ') first.size--;
+    slice_text(first, out, size);
+}
+
 static void answer_backup(struct keeper_pages *pages, const struct serve_request *request, struct slice name,
                           bool is_restore, struct serve_answer *answer)
 {
     char host[64];
     const char *streaming = serve_query(request, "streaming");
-    serve_peer(request, host, sizeof host);
+    find_host(pages, request, host, sizeof host);
     struct backup_request asked = {.name = name,
                                    .authorization = serve_header(request, "Authorization"),
                                    .host = host,
@@ -158,6 +174,7 @@ enum error keeper_pages_open(struct loop *loop, const struct keeper_pages_option
         return ERR_NOMEM;
     }
     made->keeper = options->keeper;
+    made->admits_forwarded_for = options->admits_forwarded_for;
     struct serve_options serve = {
         .host = options->host,
         .port = options->port,

@@ -7,6 +7,7 @@
  *
  * Either has a port of its own. Owner: the loop given, the keeper's. Errors: as serve.h. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -20,8 +21,9 @@ enum keeper_pages_kind { KEEPER_PAGES_ADMIN, KEEPER_PAGES_METRICS };
 struct keeper_pages_options {
     enum keeper_pages_kind kind;
     const char *host;
-    uint16_t port;           /* 0 = any */
-    const char *command_url; /* "/commands"; copied */
+    uint16_t port;             /* 0 = any */
+    const char *command_url;   /* "/commands"; copied */
+    bool admits_forwarded_for; /* who asks may be in X-Forwarded-For */
     struct keeper *keeper;
 };
 

@@ -338,6 +338,8 @@ enum error events_check_watches(struct conn *conn, struct slice body, bool remov
 /* --- sasl.c --- */
 void sasl_take(struct conn *conn, int32_t xid, struct slice body);
 /* Has it proved enough (enforce.auth) to be served? */
+/* `list` has items between `mark`s, blanks around them; NULL: none. */
+bool list_names(const char *list, char mark, struct slice wanted);
 bool sasl_suffices(const struct conn *conn);
 void sasl_refuse(struct conn *conn, int32_t xid);
 

@@ -292,6 +292,7 @@ static void keeper_free(struct keeper *keeper)
     free((char *)keeper->config.x509_super_user);
     free((char *)keeper->config.super_users);
     free((char *)keeper->config.enforced_schemes);
+    free((char *)keeper->config.ensemble_names);
     free((char *)keeper->config.four_letter_words);
     free(keeper);
 }
@@ -354,6 +355,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     keeper->config.x509_super_user = slice_dup(slice_of(config->x509_super_user));
     keeper->config.super_users = slice_dup(slice_of(config->super_users));
     keeper->config.enforced_schemes = slice_dup(slice_of(config->enforced_schemes));
+    keeper->config.ensemble_names = slice_dup(slice_of(config->ensemble_names));
     keeper->config.four_letter_words =
         slice_dup(slice_of(config->four_letter_words ? config->four_letter_words : ""));
     keeper->events = *events;
@@ -389,6 +391,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
                       (keeper->config.data_log_dir || !config->data_log_dir) &&
                       (keeper->config.initial_config || !config->initial_config) &&
                       (keeper->config.super_users || !config->super_users) &&
+                      (keeper->config.ensemble_names || !config->ensemble_names) &&
                       (keeper->config.enforced_schemes || !config->enforced_schemes);
     enum error err = has_memory ? open_parts(keeper, lane) : ERR_NOMEM;
     if (err != OK) {

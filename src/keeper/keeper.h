@@ -86,7 +86,9 @@ struct keeper_config {
     bool admits_sasl_failures;           /* allowSaslFailedClients, false */
     const char *enforced_schemes;      /* of one of these, separated by commas, a client must be; NULL: any */
     bool has_x509_acls, has_sasl_acls; /* authProvider.N: what an ACL may name */
-    const char *four_letter_words;     /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
+    bool knows_ensembles;              /* authProvider.N: the scheme "ensemble" */
+    const char *ensemble_names;    /* ensembleAuthName: of these, separated by commas, we are; NULL: of any */
+    const char *four_letter_words; /* 4lw.commands.whitelist: "srvr", a comma list, or "*" */
     bool shows_digests;    /* digest.enabled, true: hash tells the tree's digest at every 128th change */
     bool admits_read_only; /* readonlymode.enabled: isro joins the whitelist */
     bool has_admin_snapshot, has_admin_restore; /* admin.snapshot.enabled, admin.restore.enabled; true */

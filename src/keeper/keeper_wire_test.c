@@ -394,6 +394,30 @@ static void auth_opens_what_it_should(void **state)
     bench_free(bench);
 }
 
+/* A client that means another ensemble is cut without a word, for it has other servers to try. */
+static void only_of_the_ensemble_that_is_meant(void **state)
+{
+    for (int knows = 0; knows < 2; knows++) {
+        struct bench *bench = bench_new();
+        bench->config.knows_ensembles = knows;
+        bench->config.ensemble_names = "blue, green";
+        start(bench);
+        struct client *client = open_client(bench);
+        send_auth(client, "ensemble", "green");
+        assert_int_equal(answer_code(client, -4), knows ? 0 : -115);
+        if (knows) {
+            send_auth(client, "ensemble", "");
+            assert_int_equal(answer_code(client, -4), 0);
+            send_digest_create(client, 1, "/a", "user:smGaoVKd/cQkjm7b88GyorAUz20=");
+            assert_int_equal(answer_code(client, 1), 0);
+            send_auth(client, "ensemble", "gree");
+        }
+        assert_cut(client);
+        assert_int_equal(client->in.size, 0);
+        bench_free(bench);
+    }
+}
+
 static void quiet(void *context, enum diag_level level, const char *message)
 {
 }
@@ -415,6 +439,7 @@ int main(void)
         cmocka_unit_test(words_are_answered_and_the_rest_is_not),
         cmocka_unit_test(all_words_have_something_to_say),
         cmocka_unit_test(auth_opens_what_it_should),
+        cmocka_unit_test(only_of_the_ensemble_that_is_meant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

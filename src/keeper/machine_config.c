@@ -35,9 +35,19 @@ enum error apply_reconfig(struct apply *apply, struct text *out)
     if (code != 0) return refusal_of(code);
     struct znode *node = tree_find(&machine->tree, path);
     if (!node) return ERR_ZK_NO_NODE;
+    struct slice lines = {body.data + 4, body.size - 4}, known = znode_data(&machine->tree, node);
+    /* A leader that says what is there already, of its own: nobody asked. */
+    static const char mark[] = "version=";
+    bool is_known = known.size >= lines.size + sizeof mark - 1 &&
+                    memcmp(known.data, lines.data, lines.size) == 0 &&
+                    memcmp(known.data + lines.size, mark, sizeof mark - 1) == 0;
+    if (is_known && apply->entry->session == 0) return OK;
     text_reset(&machine->scratch);
-    text_add(&machine->scratch, (struct slice){body.data + 4, body.size - 4});
-    text_addf(&machine->scratch, "version=%llx", (unsigned long long)apply->zxid);
+    text_add(&machine->scratch, lines);
+    /* The first one is of the epoch's beginning, as ZooKeeper's. */
+    bool is_first = known.size == 0;
+    int64_t version = is_first ? apply->zxid & ~(int64_t)UINT32_MAX : apply->zxid;
+    text_addf(&machine->scratch, "version=%llx", (unsigned long long)version);
     assert(!machine->scratch.failed);
     tree_set_data(&machine->tree, node, text_slice(&machine->scratch), apply->zxid, apply->entry->time_ms);
     apply_event(apply, EVENT_DATA_CHANGED, path, znode_acl(&machine->tree, node),

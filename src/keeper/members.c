@@ -211,7 +211,7 @@ static enum error next_servers(const struct keeper *keeper, struct jute *in, str
     if (why.size > 0) diag_warn("a reconfig: %s", why.data);
     text_free(&why);
     text_free(&lines);
-    return err == OK || err == ERR_NOMEM ? err : ERR_ZK_BAD_ARGUMENTS;
+    return err == OK || err == ERR_NOMEM || err == ERR_LIMIT ? err : ERR_ZK_BAD_ARGUMENTS;
 }
 
 /* Enough of those that would vote can be reached, or are new and will be asked to catch up. */
@@ -258,6 +258,9 @@ static enum error check(struct keeper *keeper, const struct entry *entry, struct
     config_lines(config_data(keeper), &version);
     if (wanted_version != -1 && wanted_version != version) return ERR_ZK_BAD_VERSION;
     enum error err = next_servers(keeper, &in, next);
+    /* ZooKeeper has no such limit, and would ask for rights next. */
+    if (err == ERR_LIMIT)
+        return may_write_config(keeper, &entry->ids) ? ERR_ZK_BAD_ARGUMENTS : ERR_ZK_NO_AUTH;
     if (err != OK) return err;
     size_t voters = 0;
     for (size_t i = 0; i < next->count; i++) voters += !next->items[i].is_observer;

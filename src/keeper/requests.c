@@ -437,6 +437,13 @@ static bool auth_digest(struct conn *conn, struct slice secret)
     return !conn->ids.failed;
 }
 
+/* No proof of who asks: whether we are whom it means. A client of another ensemble goes to another of its servers, so it is cut without a word. */
+static bool is_of_ensemble(const struct keeper *keeper, struct slice name)
+{
+    const char *names = keeper->config.ensemble_names;
+    return !names || name.size == 0 || list_names(names, ',', name);
+}
+
 /* Answered at once, before what waits in the queue: it concerns later requests only. */
 static void take_auth(struct conn *conn, int32_t xid, struct slice body)
 {
@@ -447,11 +454,18 @@ static void take_auth(struct conn *conn, int32_t xid, struct slice body)
         conn_close(conn);
         return;
     }
-    bool is_good = conn->auth_count < AUTH_IDS_MAX;
+    bool asks_ensemble = conn->keeper->config.knows_ensembles && slice_is(scheme, "ensemble");
+    if (asks_ensemble && !is_of_ensemble(conn->keeper, secret)) {
+        diag_debug("%s:%u wants another ensemble than this", conn->host, conn->port);
+        conn_close(conn);
+        return;
+    }
+    bool is_good = conn->auth_count < AUTH_IDS_MAX || asks_ensemble;
     if (is_good && slice_is(scheme, "digest")) {
         is_good = auth_digest(conn, secret);
     } else {
-        is_good = is_good && slice_is(scheme, "ip"); /* which every socket has proved already */
+        /* Every socket has proved its address already. */
+        is_good = is_good && (asks_ensemble || slice_is(scheme, "ip"));
     }
     conn_reply(conn, xid, 0, is_good ? 0 : error_zk_code(ERR_ZK_AUTH_FAILED), SLICE_NULL);
     if (is_good) return;

@@ -11,7 +11,7 @@
 #define SERVICE "zookeeper"
 #define SERVER "zk-sasl-md5"
 
-static bool list_has(const char *list, char mark, struct slice wanted)
+bool list_names(const char *list, char mark, struct slice wanted)
 {
     for (const char *at = list; at && *at;) {
         const char *end = strchrnul(at, mark);
@@ -31,7 +31,7 @@ bool sasl_suffices(const struct conn *conn)
     struct auth_ids ids = {text_slice(&conn->ids)};
     struct auth_id id;
     for (size_t at = 0; auth_next(&ids, &at, &id);) {
-        if (list_has(schemes, ',', id.scheme)) return true;
+        if (list_names(schemes, ',', id.scheme)) return true;
     }
     return false;
 }
@@ -47,7 +47,7 @@ void sasl_refuse(struct conn *conn, int32_t xid)
 static void sasl_failed(struct conn *conn, int32_t xid)
 {
     const struct keeper_config *config = &conn->keeper->config;
-    bool is_required = config->enforced_schemes && list_has(config->enforced_schemes, ',', SLICE("sasl"));
+    bool is_required = config->enforced_schemes && list_names(config->enforced_schemes, ',', SLICE("sasl"));
     diag_warn("%s:%u failed to authenticate by SASL", conn->host, conn->port);
     if (config->admits_sasl_failures && !is_required) {
         static const uint8_t no_token[] = {0xff, 0xff, 0xff, 0xff};
@@ -84,7 +84,7 @@ void sasl_take(struct conn *conn, int32_t xid, struct slice body)
         put_be32(out.data, (uint32_t)out.size - 4);
         struct slice user = is_done ? slice_of(sasl_digest_user(conn->sasl)) : SLICE_NULL;
         if (is_done) conn->auth_count += auth_add(&conn->ids, SLICE("sasl"), user);
-        if (is_done && list_has(config->super_users, '\n', user))
+        if (is_done && list_names(config->super_users, '\n', user))
             conn->auth_count += auth_add(&conn->ids, SLICE("super"), SLICE(""));
         conn_reply(conn, xid, 0, 0, text_slice(&out));
     }

@@ -61,7 +61,7 @@ static enum error add(struct keeper_servers *servers, const struct zoo_server *p
 {
     if (parsed->id < 1 || parsed->id > 254) {
         text_addf(why, "server.%" PRId32 ": members are numbered from 1 to 254", parsed->id);
-        return ERR_CONFIG;
+        return ERR_LIMIT;
     }
     if (keeper_servers_find(servers, parsed->id)) {
         text_addf(why, "server.%" PRId32 " stands there twice", parsed->id);
@@ -101,8 +101,8 @@ static enum error add_line(struct keeper_servers *servers, struct slice line, st
         int64_t id;
         struct zoo_server parsed;
         struct slice value = {equals + 1, line.size - key_size - 1};
-        if (slice_to_int64(trimmed((struct slice){line.data + prefix_size, key_size - prefix_size}), 0, 255,
-                           &id) &&
+        if (slice_to_int64(trimmed((struct slice){line.data + prefix_size, key_size - prefix_size}), 0,
+                           INT32_MAX, &id) &&
             zoo_server_parse(trimmed(value), &parsed)) {
             parsed.id = (int32_t)id;
             return add(servers, &parsed, why);

@@ -22,7 +22,7 @@ void keeper_servers_init(struct keeper_servers *servers);
 void keeper_servers_free(struct keeper_servers *servers);
 
 /* "server.N=..." lines between any of `separators`; blanks around and empty ones are nothing, and so is "version=...".
- * ERR_CONFIG: *why (appended to) says which is none. */
+ * ERR_CONFIG: *why (appended to) says which is none; ERR_LIMIT: which is one, of a number that no member can have. */
 MUST_USE enum error keeper_servers_parse(struct keeper_servers *servers, struct slice lines,
                                          const char *separators, struct text *why);
 /* A line of ours that names no client port gets this one. */

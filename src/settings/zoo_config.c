@@ -185,6 +185,7 @@ static bool provider_add(struct zoo_config *config, struct slice class_name)
         bool *is_there;
     } known[] = {{"X509AuthenticationProvider", &config->has_x509_provider},
                  {"SASLAuthenticationProvider", &config->has_sasl_provider},
+                 {"EnsembleAuthenticationProvider", &config->has_ensemble_provider},
                  {"DigestAuthenticationProvider", &unused},
                  {"IPAuthenticationProvider", &unused}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {

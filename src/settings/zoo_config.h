@@ -34,10 +34,10 @@ struct zoo_config {
     struct arena arena;
     struct problems problems;
     struct setting_value values[ZOO_SETTING_COUNT];
-    int line[ZOO_SETTING_COUNT];               /* where it was set; 0 = default */
-    bool has_x509_provider, has_sasl_provider; /* authProvider.N */
-    const char *super_users;                   /* superUser, superUser.N: one a line; NULL: none */
-    const char *enforced_schemes;              /* of which clients must authenticate; NULL: of none */
+    int line[ZOO_SETTING_COUNT];                                      /* where it was set; 0 = default */
+    bool has_x509_provider, has_sasl_provider, has_ensemble_provider; /* authProvider.N */
+    const char *super_users;      /* superUser, superUser.N: one a line; NULL: none */
+    const char *enforced_schemes; /* of which clients must authenticate; NULL: of none */
     const struct zoo_server *servers;
     size_t server_count;
     bool is_ensemble; /* and they are members of one: several, or one that may not stand alone */
