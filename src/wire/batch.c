@@ -77,58 +77,55 @@ enum error batch_header_read(struct slice in, struct batch_header *header)
     int8_t magic = (int8_t)at[AT_MAGIC];
     if (magic < 0 || magic > 2) return ERR_CORRUPT;
 
-    struct batch_header read;
+    /* Field by field into the caller's: a copy of the whole right behind its fields waits for each of them to reach the
+     * cache, and a produced batch is read some five times. */
     if (magic < 2) {
-        err = old_header_read(in, size_bytes, magic, &read);
+        err = old_header_read(in, size_bytes, magic, header);
         if (err != OK) return err;
     } else {
         if (size_bytes < BATCH_HEADER_SIZE) return ERR_CORRUPT;
         if (in.size < BATCH_HEADER_SIZE) return ERR_TRUNCATED;
-        read = (struct batch_header){
-            .base_offset = (int64_t)get_be64(at + AT_BASE_OFFSET),
-            .size_bytes = size_bytes,
-            .partition_leader_epoch = (int32_t)get_be32(at + AT_LEADER_EPOCH),
-            .magic = magic,
-            .crc = get_be32(at + AT_CRC),
-            .attributes = (int16_t)get_be16(at + AT_ATTRIBUTES),
-            .last_offset_delta = (int32_t)get_be32(at + AT_LAST_OFFSET_DELTA),
-            .base_timestamp = (int64_t)get_be64(at + AT_BASE_TIMESTAMP),
-            .max_timestamp = (int64_t)get_be64(at + AT_MAX_TIMESTAMP),
-            .producer_id = (int64_t)get_be64(at + AT_PRODUCER_ID),
-            .producer_epoch = (int16_t)get_be16(at + AT_PRODUCER_EPOCH),
-            .base_sequence = (int32_t)get_be32(at + AT_BASE_SEQUENCE),
-            .record_count = (int32_t)get_be32(at + AT_RECORD_COUNT),
-        };
+        header->base_offset = (int64_t)get_be64(at + AT_BASE_OFFSET);
+        header->size_bytes = size_bytes;
+        header->partition_leader_epoch = (int32_t)get_be32(at + AT_LEADER_EPOCH);
+        header->magic = magic;
+        header->crc = get_be32(at + AT_CRC);
+        header->attributes = (int16_t)get_be16(at + AT_ATTRIBUTES);
+        header->last_offset_delta = (int32_t)get_be32(at + AT_LAST_OFFSET_DELTA);
+        header->base_timestamp = (int64_t)get_be64(at + AT_BASE_TIMESTAMP);
+        header->max_timestamp = (int64_t)get_be64(at + AT_MAX_TIMESTAMP);
+        header->producer_id = (int64_t)get_be64(at + AT_PRODUCER_ID);
+        header->producer_epoch = (int16_t)get_be16(at + AT_PRODUCER_EPOCH);
+        header->base_sequence = (int32_t)get_be32(at + AT_BASE_SEQUENCE);
+        header->record_count = (int32_t)get_be32(at + AT_RECORD_COUNT);
     }
     /* INT64_MAX is no offset: "one past the last" must be one too. */
-    if (read.base_offset < 0 || read.last_offset_delta < 0) return ERR_CORRUPT;
-    if (read.base_offset >= INT64_MAX - read.last_offset_delta) return ERR_CORRUPT;
-    if (magic == 2 && read.record_count < 0) return ERR_CORRUPT;
-    *header = read;
+    if (header->base_offset < 0 || header->last_offset_delta < 0) return ERR_CORRUPT;
+    if (header->base_offset >= INT64_MAX - header->last_offset_delta) return ERR_CORRUPT;
+    if (magic == 2 && header->record_count < 0) return ERR_CORRUPT;
     return OK;
 }
 
 enum error batch_check(struct slice batch, struct batch_header *header)
 {
-    struct batch_header read;
-    enum error err = batch_header_read(batch, &read);
+    struct batch_header own, *read = header ? header : &own;
+    enum error err = batch_header_read(batch, read);
     if (err != OK) return err;
-    if (batch.size < read.size_bytes) return ERR_TRUNCATED;
-    if (batch.size > read.size_bytes) return ERR_CORRUPT;
+    if (batch.size < read->size_bytes) return ERR_TRUNCATED;
+    if (batch.size > read->size_bytes) return ERR_CORRUPT;
 
-    if (read.magic < 2) {
+    if (read->magic < 2) {
         struct legacy_message message;
         err = legacy_message_read(batch, true, &message);
     } else {
         /* Compaction removes records but keeps the last offset, so fewer than the delta says is right, more
          * is not. */
-        bool is_crowded = read.record_count > (int64_t)read.last_offset_delta + 1;
-        bool is_small = batch_codec(&read) == CODEC_NONE &&
-                        (read.size_bytes - BATCH_HEADER_SIZE) / RECORD_SIZE_MIN < (size_t)read.record_count;
+        bool is_crowded = read->record_count > (int64_t)read->last_offset_delta + 1;
+        bool is_small = batch_codec(read) == CODEC_NONE &&
+                        (read->size_bytes - BATCH_HEADER_SIZE) / RECORD_SIZE_MIN < (size_t)read->record_count;
         uint32_t crc = crc32c(0, batch.data + AT_ATTRIBUTES, batch.size - AT_ATTRIBUTES);
-        if (is_crowded || is_small || crc != read.crc) err = ERR_CORRUPT;
+        if (is_crowded || is_small || crc != read->crc) err = ERR_CORRUPT;
     }
-    if (err == OK && header) *header = read;
     return err;
 }
 
@@ -162,14 +159,13 @@ enum error batch_check_produced(const struct batch_header *header, const char **
 enum error batches_next(struct slice *run, struct batch_header *header, struct slice *batch)
 {
     if (run->size == 0) return ERR_EOF;
-    struct batch_header read;
-    enum error err = batch_header_read(*run, &read);
+    struct batch_header own, *read = header ? header : &own;
+    enum error err = batch_header_read(*run, read);
     if (err != OK) return err;
-    if (run->size < read.size_bytes) return ERR_TRUNCATED;
-    if (header) *header = read;
-    *batch = (struct slice){run->data, read.size_bytes};
-    run->data += read.size_bytes;
-    run->size -= read.size_bytes;
+    if (run->size < read->size_bytes) return ERR_TRUNCATED;
+    *batch = (struct slice){run->data, read->size_bytes};
+    run->data += read->size_bytes;
+    run->size -= read->size_bytes;
     return OK;
 }
 

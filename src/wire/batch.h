@@ -74,7 +74,7 @@ MUST_USE enum error batch_total_size(struct slice in, size_t *size_bytes);
 
 /* Reads the header `in` begins with; the records need not be there. Only what the header itself shows is
  * checked: the length suffices for its magic, the magic is known, offsets do not overflow, counts are not
- * negative. */
+ * negative. After an error *header means nothing, here and below. */
 MUST_USE enum error batch_header_read(struct slice in, struct batch_header *header);
 
 static inline enum codec batch_codec(const struct batch_header *header)
