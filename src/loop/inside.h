@@ -74,6 +74,8 @@ struct loop {
     int64_t wait_start_us;   /* when the last turn ended */
     int64_t watch_polled_us; /* when the kernel was last asked */
     int64_t no_watch_until_us;
+    int direct_writes;     /* under way (direct.c) */
+    bool waits_for_a_disk; /* the wait that goes on, or was the last, began with one under way */
     int64_t now_us;
     int64_t alarm_due_ms; /* INT64_MAX = off */
     struct timer_heap timers;

@@ -1,6 +1,7 @@
 /* inside.h: what the files of quorum/ share: the struct itself. */
 #pragma once
 #include "base/list.h"
+#include "loop/direct.h"
 #include "loop/disk.h"
 #include "loop/loop.h"
 #include "quorum/files.h"
@@ -26,10 +27,21 @@ struct quorum_write {
     uint64_t cut;     /* before it writes: what lies in the files from this entry on is void; 0: nothing */
     bool makes_file;  /* the batch begins a new file, named by its first index */
     uint64_t durable; /* every entry below was on the disk when this job began */
+    bool prepares;    /* makes the file ready for direct writes (straight.c) */
     /* results */
     enum error err;
     bool failed_in_sync;
     int64_t begun_us, sync_us; /* sync_us -1: there was none */
+};
+
+/* What is known of the open file, so that small batches can be written without the worker (straight.c). The job's while one runs. */
+struct quorum_straight {
+    struct direct *direct; /* NULL: not yet, or never */
+    bool is_off;           /* there are no direct writes here */
+    struct file *file;     /* whose blocks these are; NULL: of none */
+    int64_t end, zeroed;   /* of the log in it, and of the blocks written beforehand */
+    int64_t begun;         /* where the write under way begins */
+    uint8_t last[DIRECT_BLOCK_BYTES]; /* the block in which the log ends */
 };
 
 /* A snapshot on its way to its file. */
@@ -86,6 +98,7 @@ struct quorum {
 
     struct quorum_batch gathering, writing;
     struct quorum_write write;
+    struct quorum_straight straight;
     struct loop_message flush;
     bool is_flush_deferred;
     struct loop_timer retry;
@@ -118,6 +131,23 @@ void quorum_flush(struct quorum *quorum);
 /* What is gathered and not yet on its way to the disk from `index` on is void. */
 void quorum_ungather(struct quorum *quorum, uint64_t index);
 void quorum_fail(struct quorum *quorum, const char *what, enum error err);
+/* quorum.c: the headers of what is being written. */
+void quorum_seal(struct quorum *quorum);
+/* quorum.c: the write has ended, as quorum->write says. */
+void quorum_write_ended(struct quorum *quorum);
+/* quorum.c: the write is a worker's, from the beginning. */
+void quorum_write_by_worker(struct quorum *quorum);
+
+/* straight.c: takes the write if it can; quorum_write_ended, or quorum_write_by_worker, comes later. */
+bool quorum_straight_write(struct quorum *quorum);
+/* Whether the worker that gets this write should make the file ready. */
+bool quorum_straight_wanted(struct quorum *quorum);
+/* On the worker, before it writes `size` bytes: as many zeros behind them as some hundred small batches take. */
+void quorum_straight_zero(struct quorum *quorum, size_t size);
+/* On the worker, after it wrote. */
+void quorum_straight_note(struct quorum *quorum);
+void quorum_straight_free(struct quorum *quorum);
+
 /* cut.c, on a worker: the log ends before `index`. */
 MUST_USE enum error quorum_cut(struct quorum *quorum, uint64_t index);
 

@@ -97,8 +97,7 @@ enum error quorum_sync_names(struct quorum *quorum)
     return err;
 }
 
-/* file, file_end and file_room are the job's while it runs. */
-static void write_seal(struct quorum *quorum)
+void quorum_seal(struct quorum *quorum)
 {
     const struct quorum_batch *batch = &quorum->writing;
     for (size_t at = 0; at < batch->size;) {
@@ -111,12 +110,13 @@ static void write_seal(struct quorum *quorum)
     }
 }
 
+/* file, file_end and file_room are the job's while it runs. */
 static void write_work(struct lane_job *job)
 {
     struct quorum *quorum = CONTAINER_OF(job, struct quorum, write.job);
     struct quorum_write *write = &quorum->write;
     const struct quorum_batch *batch = &quorum->writing;
-    write_seal(quorum);
+    quorum_seal(quorum);
     write->failed_in_sync = false;
     enum error err = OK;
     if (write->cut) {
@@ -133,6 +133,7 @@ static void write_work(struct lane_job *job)
     if (err == OK && write->makes_file) err = write_make_file(quorum);
     if (err == OK) {
         int64_t end = quorum->file_end + (int64_t)batch->size;
+        if (write->prepares) quorum_straight_zero(quorum, batch->size);
         if (end > quorum->file_room) {
             int64_t room = (end / quorum->room_step_bytes + 1) * quorum->room_step_bytes;
             /* A file system that cannot, or has no room, tells us in the write itself. */
@@ -151,6 +152,7 @@ static void write_work(struct lane_job *job)
         write->failed_in_sync = err != OK;
     }
     if (err == OK) quorum->file_end += (int64_t)batch->size;
+    if (err == OK) quorum_straight_note(quorum);
     write->err = err;
 }
 
@@ -163,7 +165,13 @@ static void write_start(struct quorum *quorum)
     write->is_running = true;
     write->durable = quorum->durable_end;
     write->begun_us = loop_clock_us(quorum->loop);
-    lane_submit(quorum->sync, quorum->loop, &write->job);
+    if (!quorum_straight_write(quorum)) quorum_write_by_worker(quorum);
+}
+
+void quorum_write_by_worker(struct quorum *quorum)
+{
+    quorum->write.prepares = quorum_straight_wanted(quorum);
+    lane_submit(quorum->sync, quorum->loop, &quorum->write.job);
 }
 
 /* What was gathered becomes the batch at work. */
@@ -240,7 +248,11 @@ static void note_write(struct quorum *quorum)
 
 static void write_done(struct lane_job *job)
 {
-    struct quorum *quorum = CONTAINER_OF(job, struct quorum, write.job);
+    quorum_write_ended(CONTAINER_OF(job, struct quorum, write.job));
+}
+
+void quorum_write_ended(struct quorum *quorum)
+{
     struct quorum_write *write = &quorum->write;
     write->is_running = false;
     if (quorum->is_closing) {
@@ -415,6 +427,7 @@ static void recovery_done(struct lane_job *job)
 static void quorum_free(struct quorum *quorum)
 {
     quorum_ensemble_free(&quorum->ensemble);
+    quorum_straight_free(quorum);
     file_release(&quorum->file);
     file_release(&quorum->snapshot.file);
     if (quorum->lock) disk_unlock(&quorum->lock);
