@@ -83,7 +83,8 @@ static enum error apply_record(struct quorum *quorum, const struct quorum_record
 }
 
 /* The last write may have been killed before its sync, or its sync may have failed: its bytes are then in the page cache and
- * maybe nowhere else, and a second sync alone need not write them. What we are about to serve is written again and synced. */
+ * maybe nowhere else, and a second sync alone need not write them. What we are about to serve is written again and synced. So are the
+ * names: a later file, which was never finished and which an earlier start removed, would take the place of this one if it came back. */
 static enum error settle(struct quorum *quorum, struct file *file, int64_t from, int64_t end)
 {
     enum { PIECE = 64 << 10 };
@@ -98,7 +99,7 @@ static enum error settle(struct quorum *quorum, struct file *file, int64_t from,
     }
     free(piece);
     if (err == OK) err = file_sync(file);
-    if (err == OK && from == 0) err = quorum_sync_names(quorum);
+    if (err == OK) err = quorum_sync_names(quorum);
     return err;
 }
 
