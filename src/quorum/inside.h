@@ -146,6 +146,8 @@ bool quorum_straight_wanted(struct quorum *quorum);
 void quorum_straight_zero(struct quorum *quorum, size_t size);
 /* On the worker, after it wrote. */
 void quorum_straight_note(struct quorum *quorum);
+/* The blocks are no more. */
+void quorum_straight_forget(struct quorum *quorum);
 void quorum_straight_free(struct quorum *quorum);
 
 /* cut.c, on a worker: the log ends before `index`. */

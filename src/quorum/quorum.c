@@ -140,8 +140,10 @@ static void write_work(struct lane_job *job)
             if (file_allocate(quorum->file, room) == OK) quorum->file_room = room;
         }
         err = file_pwrite(quorum->file, batch->data, batch->size, quorum->file_end);
-        if (err != OK && file_truncate(quorum->file, quorum->file_end) == OK)
+        if (err != OK && file_truncate(quorum->file, quorum->file_end) == OK) {
             quorum->file_room = quorum->file_end;
+            quorum_straight_forget(quorum);
+        }
     }
     write->sync_us = -1;
     if (err == OK && (quorum->force_sync || write->makes_file)) {

@@ -33,7 +33,7 @@ static int64_t block_stop(int64_t position)
     return block_start(position + DIRECT_BLOCK_BYTES - 1);
 }
 
-static void forget(struct quorum *quorum)
+void quorum_straight_forget(struct quorum *quorum)
 {
     file_release(&quorum->straight.file);
 }
@@ -55,7 +55,7 @@ static void write_done(void *context, enum error err)
     struct quorum_write *write = &quorum->write;
     if (err == ERR_UNSUPPORTED) straight->is_off = true;
     if (err == ERR_UNSUPPORTED || err == ERR_AGAIN || err == ERR_DISK_FULL) {
-        forget(quorum);
+        quorum_straight_forget(quorum);
         quorum_write_by_worker(quorum);
         return;
     }
@@ -108,7 +108,7 @@ bool quorum_straight_wanted(struct quorum *quorum)
 void quorum_straight_zero(struct quorum *quorum, size_t size)
 {
     struct quorum_straight *straight = &quorum->straight;
-    forget(quorum);
+    quorum_straight_forget(quorum);
     int64_t end = quorum->file_end + (int64_t)size, zeroed = block_stop(end + ZEROS_BYTES);
     uint8_t *zeros = calloc(1, (size_t)(zeroed - end));
     enum error err = zeros ? file_pwrite(quorum->file, zeros, (size_t)(zeroed - end), end) : ERR_NOMEM;
@@ -134,7 +134,7 @@ void quorum_straight_note(struct quorum *quorum)
     bool is_ours = straight->file == quorum->file && quorum->file_end < straight->zeroed;
     enum error err = is_ours ? file_pread(quorum->file, straight->last, DIRECT_BLOCK_BYTES, first, &got) : OK;
     if (!is_ours || err != OK || got < DIRECT_BLOCK_BYTES) {
-        forget(quorum);
+        quorum_straight_forget(quorum);
         return;
     }
     straight->end = quorum->file_end;
