@@ -119,9 +119,9 @@ enum error direct_open(struct direct *direct, const char *path)
     int file;
     do {
         file = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
-    } while (file < 0 &&
-             (errno == EINTR || (is_out_of_descriptors(errno) && disk_make_spare(direct->disk))));
+    } while (file < 0 && (errno == EINTR || (is_out_of_descriptors(errno) && disk_make_spare(direct->disk))));
     if (file < 0) return errno == EINVAL ? ERR_UNSUPPORTED : error_from_errno(errno);
+    (void)posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
     if (direct->file >= 0) close(direct->file);
     direct->file = file;
     return OK;

@@ -37,7 +37,8 @@ struct direct_events {
 
 MUST_USE enum error direct_new(struct loop *loop, struct disk *disk, const struct direct_events *events,
                                void *context, struct direct **direct);
-/* Goes on with this file, which exists. */
+/* Goes on with this file, which exists. What the page cache has of it, and the disk too, is dropped: a write would have to throw its
+ * page out first, for which it would wait on a thread of the kernel's. */
 MUST_USE enum error direct_open(struct direct *direct, const char *path);
 /* DIRECT_WRITE_MAX bytes for what is to be written; not to be touched while a write is under way. */
 uint8_t *direct_buffer(struct direct *direct);

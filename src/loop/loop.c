@@ -164,9 +164,8 @@ static void begin_watch(struct loop *loop)
 {
     loop->wait_start_us = loop->watch_polled_us = clock_us();
     loop->waits_for_a_disk = loop->direct_writes > 0;
-    loop->is_watching = loop->short_waits >= WATCH_AFTER &&
-                        loop->wait_start_us >= loop->no_watch_until_us && !loop->is_hot &&
-                        !loop->waits_for_a_disk;
+    loop->is_watching = loop->short_waits >= WATCH_AFTER && loop->wait_start_us >= loop->no_watch_until_us &&
+                        !loop->is_hot && !loop->waits_for_a_disk;
     if (loop->is_watching) set_hot(loop, true);
 }
 
@@ -176,9 +175,8 @@ static void end_turn(uv_prepare_t *prepare)
     if (keep_watch(loop)) return;
     loop->is_watching = false;
     loop_begin_turn(loop);
-    bool was_short = loop->now_us - loop->wait_start_us <= WATCH_US;
-    if (!loop->waits_for_a_disk)
-        loop->short_waits = was_short ? loop->short_waits + (loop->short_waits < WATCH_AFTER) : 0;
+    bool was_short = !loop->waits_for_a_disk && loop->now_us - loop->wait_start_us <= WATCH_US;
+    loop->short_waits = was_short ? loop->short_waits + (loop->short_waits < WATCH_AFTER) : 0;
     run_turn(loop);
 
     set_alarm(loop);

@@ -36,11 +36,11 @@ struct quorum_write {
 
 /* What is known of the open file, so that small batches can be written without the worker (straight.c). The job's while one runs. */
 struct quorum_straight {
-    struct direct *direct; /* NULL: not yet, or never */
-    bool is_off;           /* there are no direct writes here */
-    struct file *file;     /* whose blocks these are; NULL: of none */
-    int64_t end, zeroed;   /* of the log in it, and of the blocks written beforehand */
-    int64_t begun;         /* where the write under way begins */
+    struct direct *direct;            /* NULL: not yet, or never */
+    bool is_off;                      /* there are no direct writes here */
+    struct file *file;                /* whose blocks these are; NULL: of none */
+    int64_t end, zeroed;              /* of the log in it, and of the blocks written beforehand */
+    int64_t begun;                    /* where the write under way begins */
     uint8_t last[DIRECT_BLOCK_BYTES]; /* the block in which the log ends */
 };
 

@@ -18,8 +18,9 @@
 #include "quorum/inside.h"
 
 enum {
-    PREPARE_BATCH_MAX = 4 << 10,                           /* so small a batch is worth zeros ... */
-    BATCH_MAX = DIRECT_WRITE_MAX - 2 * DIRECT_BLOCK_BYTES, /* ... and where there are some, such a one uses them */
+    PREPARE_BATCH_MAX = 4 << 10, /* so small a batch is worth zeros ... */
+    BATCH_MAX =
+        DIRECT_WRITE_MAX - 2 * DIRECT_BLOCK_BYTES, /* ... and where there are some, such a one uses them */
     ZEROS_BYTES = 256 << 10,
 };
 
@@ -118,9 +119,6 @@ void quorum_straight_zero(struct quorum *quorum, size_t size)
         return;
     }
     if (quorum->file_room < zeroed) quorum->file_room = zeroed;
-    err = direct_open(straight->direct, file_path(quorum->file));
-    if (err == ERR_UNSUPPORTED) straight->is_off = true;
-    if (err != OK) return;
     straight->file = file_retain(quorum->file);
     straight->zeroed = zeroed;
 }
@@ -133,7 +131,11 @@ void quorum_straight_note(struct quorum *quorum)
     size_t got = 0;
     bool is_ours = straight->file == quorum->file && quorum->file_end < straight->zeroed;
     enum error err = is_ours ? file_pread(quorum->file, straight->last, DIRECT_BLOCK_BYTES, first, &got) : OK;
-    if (!is_ours || err != OK || got < DIRECT_BLOCK_BYTES) {
+    if (is_ours && err == OK && got < DIRECT_BLOCK_BYTES) err = ERR_TRUNCATED;
+    if (is_ours && err == OK && quorum->write.prepares)
+        err = direct_open(straight->direct, file_path(quorum->file));
+    if (err == ERR_UNSUPPORTED) straight->is_off = true;
+    if (!is_ours || err != OK) {
         quorum_straight_forget(quorum);
         return;
     }
