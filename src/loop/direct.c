@@ -18,6 +18,10 @@
 #include "loop/disk_inside.h"
 #include "loop/inside.h"
 
+#ifndef IORING_SETUP_COOP_TASKRUN /* headers of Linux 5.18 and before */
+#define IORING_SETUP_COOP_TASKRUN (1U << 8)
+#endif
+
 enum { RING_ENTRIES = 1, RING_DESCRIPTORS = 2 /* the ring and the file */ };
 
 struct direct {

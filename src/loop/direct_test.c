@@ -17,7 +17,7 @@
 #include "loop/loop.h"
 #include "loop/sim.h"
 
-enum { BLOCK = DIRECT_BLOCK_BYTES, BLOCKS = 24, WRITES = 300 };
+enum { BLOCK = DIRECT_BLOCK_BYTES, BLOCKS = 24, WRITES = 40 };
 
 struct world {
     struct descriptors *descriptors;
