@@ -70,6 +70,31 @@ static void check_saved(struct disk *disk, const struct apache_report *report)
     machine_free(&machine);
 }
 
+static void restore_chunk(void *context, struct slice chunk)
+{
+    CHECK(machine_restore(context, chunk) == OK);
+}
+
+/* As the admin command takes it: what is taken can be taken over. */
+static void check_restore(struct disk *disk, const struct text *text)
+{
+    struct apache_restored *restored = NULL;
+    struct apache_report report;
+    put_file(disk, "/restore", text);
+    if (apache_restore_read(disk, "/restore", (int64_t)7 << 32, &restored, &report) != OK) {
+        CHECK(!restored);
+        return;
+    }
+    struct machine machine;
+    machine_init(&machine, 1);
+    apache_restored_write(restored, restore_chunk, &machine);
+    CHECK(machine_restored(&machine) == OK);
+    CHECK(machine.zxid == report.next_zxid && machine.zxid >= (int64_t)8 << 32);
+    CHECK(machine.tree.count == report.znode_count);
+    machine_free(&machine);
+    apache_restored_free(&restored);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3) return 0;
@@ -101,6 +126,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             seal(&text);
         }
         put_file(disk, "/from/version-2/snapshot.3", &text);
+        if (choice & HAS_DIGEST) {
+            text_add_be64(&text, 4);
+            seal(&text);
+        }
+        check_restore(disk, &text);
         text_reset(&text);
     }
     text_add_be32(&text, APACHE_LOG_MAGIC);

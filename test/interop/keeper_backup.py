@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 from kazoo.client import KazooClient
-from kazoo.security import make_digest_acl
+from kazoo.security import ACL, Id, make_digest_acl
 
 from run import free_port
 from wire_keeper import BINARY, HERE, WORK, last_lines, same_on_both, word
@@ -51,9 +51,9 @@ class Server:
     def tail(self):
         return last_lines(self.directory / "log", 15)
 
-    def ask(self, command, authorization=None, method="GET", body=None):
+    def ask(self, command, authorization=None, method="GET", body=None, **more):
         """status, the headers that count, body"""
-        headers = {"Content-Type": "application/octet-stream"}
+        headers = {"Content-Type": "application/octet-stream", **more}
         if authorization:
             headers["Authorization"] = authorization
         request = urllib.request.Request(f"http://127.0.0.1:{self.admin}/commands/{command}", method=method, headers=headers, data=body)
@@ -98,6 +98,16 @@ def refusals(kind):
         lines.append("restore of rubbish: " + str(server.ask("restore", ROOT, "POST", b"no snapshot at all" * 100)[0]))
         lines.append("restore again: " + told(server.ask("rest", ROOT, "POST", b"x")))
         assert zk.exists("/"), "rubbish was taken"
+        zk.stop()
+        zk.close()
+    finally:
+        server.kill()
+    server = Server(kind, f"{kind}-proxy", "IPAuthenticationProvider.usexforwardedfor=true")
+    try:
+        zk = server.client()
+        zk.set_acls("/", [make_digest_acl("root", "secret", all=True), ACL(31, Id("ip", "10.9.9.0/24"))])
+        for forwarded in ("10.8.8.8", "10.8.8.8, 10.9.9.9", " 10.9.9.9 , 10.8.8.8"):
+            lines.append(f"behind a proxy, from {forwarded!r}: {server.ask('snapshot', 'ip', **{'X-Forwarded-For': forwarded})[0]}")
         zk.stop()
         zk.close()
     finally:
