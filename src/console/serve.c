@@ -14,7 +14,13 @@
 #include "loop/disk.h"
 #include "loop/loop.h"
 
-enum { MAX_CONNECTIONS = 32, IDLE_SECONDS = 30, CONNECTION_MEMORY = 16 * 1024, FILE_PIECE = 64 * 1024 };
+enum {
+    MAX_CONNECTIONS = 32,
+    IDLE_SECONDS = 30,
+    CONNECTION_MEMORY = 16 * 1024,
+    FILE_PIECE = 64 * 1024,
+    TURN_PASSES = 16
+};
 
 /* A request that is answered later. */
 struct serve_call {
@@ -181,10 +187,14 @@ void serve_answer_later(struct serve_call *call, struct serve_answer *answer)
 /* Lets libmicrohttpd work, and asks when it wants to be woken without traffic. */
 static void turn(struct serve *serve)
 {
-    MHD_run(serve->daemon);
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
-    if (MHD_get_timeout(serve->daemon, &wait_ms) == MHD_YES) {
-        loop_timer_start(serve->loop, &serve->timer, (int64_t)wait_ms + 1);
+    enum MHD_Result waits = MHD_YES;
+    for (int pass = 0; pass < TURN_PASSES && waits == MHD_YES && wait_ms == 0; pass++) {
+        MHD_run(serve->daemon);
+        waits = MHD_get_timeout(serve->daemon, &wait_ms);
+    }
+    if (waits == MHD_YES) { /* 0: it has more to do at once, a body that comes or goes */
+        loop_timer_start(serve->loop, &serve->timer, wait_ms > 0 ? (int64_t)wait_ms + 1 : 0);
     } else {
         loop_timer_stop(serve->loop, &serve->timer);
     }
