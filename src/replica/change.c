@@ -71,3 +71,35 @@ void change_end(struct change *change)
     free(change);
     call.done(call.context);
 }
+
+bool change_must_wait(const struct change_later *asked, int16_t *error_code)
+{
+    struct replicas *replicas = asked->replicas;
+    if (replicas->stopping == 0 && list_empty(&replicas->waiting)) return false;
+    struct change_later *later = arena_zalloc(asked->arena, sizeof *later);
+    if (!later) {
+        *error_code = error_kafka_code(ERR_UNKNOWN_SERVER_ERROR);
+        asked->done(asked->done_context);
+        return true;
+    }
+    *later = *asked;
+    list_push_back(&replicas->waiting, &later->link);
+    replicas->pending_changes++;
+    return true;
+}
+
+void change_stop_begin(struct replicas *replicas)
+{
+    replicas->stopping++;
+}
+
+void change_stop_end(struct replicas *replicas)
+{
+    replicas->stopping--;
+    while (replicas->stopping == 0 && !list_empty(&replicas->waiting)) {
+        struct change_later *later = CONTAINER_OF(replicas->waiting.next, struct change_later, link);
+        list_remove(&later->link);
+        replicas->pending_changes--;
+        later->apply(later);
+    }
+}

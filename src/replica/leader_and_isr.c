@@ -225,10 +225,11 @@ static void leader_and_isr_round(struct loop_message *message)
     change_run(change, leader_and_isr_at_loop, leader_and_isr_at_end);
 }
 
-void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leader_and_isr_request *request,
-                                   struct arena *arena, struct leader_and_isr_response *response,
-                                   void (*done)(void *done_context), void *done_context)
+static void apply(const struct change_later *asked)
 {
+    struct replicas *replicas = asked->replicas;
+    const struct leader_and_isr_request *request = asked->request;
+    struct leader_and_isr_response *response = asked->response;
     size_t count = 0;
     for (int32_t t = 0; t < request->topic_states.count; t++) {
         int32_t n = request->topic_states.items[t].partition_states.count;
@@ -243,9 +244,9 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
                                .request = request,
                                .response = response,
                                .error_code = &response->error_code,
-                               .done = done,
-                               .context = done_context};
-    struct change *change = change_obey(replicas, count, arena, &call);
+                               .done = asked->done,
+                               .context = asked->done_context};
+    struct change *change = change_obey(replicas, count, asked->arena, &call);
     if (!change) return;
 
     static const struct uuid no_id;
@@ -266,4 +267,18 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
     }
     change->go_on.run = leader_and_isr_round;
     leader_and_isr_round(&change->go_on);
+}
+
+void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leader_and_isr_request *request,
+                                   struct arena *arena, struct leader_and_isr_response *response,
+                                   void (*done)(void *done_context), void *done_context)
+{
+    struct change_later asked = {.replicas = replicas,
+                                 .apply = apply,
+                                 .request = request,
+                                 .arena = arena,
+                                 .response = response,
+                                 .done = done,
+                                 .done_context = done_context};
+    if (!change_must_wait(&asked, &response->error_code)) apply(&asked);
 }

@@ -28,6 +28,7 @@ enum error replicas_new(const struct replicas_options *options, struct replicas 
     }
     for (size_t i = 0; i < options->loop_count; i++)
         replica_loop_init(&made->loops[i], made, options->loops[i]);
+    list_init(&made->waiting);
     late_roles_init(&made->late, made, options->loops[0]);
     enum error err = others_begin(made);
     if (err == OK)

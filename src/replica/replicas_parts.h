@@ -41,6 +41,8 @@ struct replicas {
     struct replica_loop *loops;
     struct role_listener *listeners;
     int64_t pending_changes;
+    int stopping;        /* StopReplica requests under way: what comes meanwhile waits, */
+    struct list waiting; /* as struct change_later, in order */
     struct late_roles late;
     size_t next_home;            /* when they are spread */
     struct replicas_count count; /* relaxed atomics */
@@ -110,6 +112,23 @@ struct change *change_new(struct replicas *replicas, size_t count, struct arena 
 /* The same for a controller's request. NULL when it is not to be obeyed: then it is answered. */
 struct change *change_obey(struct replicas *replicas, size_t count, struct arena *arena,
                            const struct change_call *call);
+/* A partition that is stopped is in no table, while its log is there until the partition is quiet: neither may a role be taken on that
+ * log meanwhile, nor another request delete it. So StopReplica is alone from change_stop_begin to change_stop_end. */
+struct change_later {
+    struct list link;
+    struct replicas *replicas;
+    void (*apply)(const struct change_later *later); /* on an arena of its own call's */
+    const void *request;
+    struct arena *arena;
+    void *response;
+    void (*done)(void *done_context);
+    void *done_context;
+};
+
+/* True: what a controller asks is kept and applied later, or *error_code says that there is no memory and it is done. */
+bool change_must_wait(const struct change_later *asked, int16_t *error_code);
+void change_stop_begin(struct replicas *replicas);
+void change_stop_end(struct replicas *replicas);
 /* Every loop, the control loop last: so a change of a node with one loop is over before this returns. */
 void change_run(struct change *change, void (*at_loop)(struct change *change, struct replica_loop *here),
                 void (*at_end)(struct change *change));

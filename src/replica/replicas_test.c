@@ -31,6 +31,7 @@ struct world {
     struct role_listener listener;
     int led, resigned, elsewhere; /* atomic; elsewhere: told on another loop than the home */
     bool is_done;
+    int awaited; /* ends of more than one request */
     struct arena arena;
     struct loop_message apply;
     const struct leader_and_isr_request *leader_and_isr; /* one of the two is to be applied */
@@ -42,6 +43,7 @@ struct world {
 static void finished(void *context)
 {
     struct world *world = context;
+    if (--world->awaited > 0) return;
     world->is_done = true;
     loop_stop(world->loops[0]);
 }
@@ -204,28 +206,42 @@ static void expect_codes(const int16_t codes[PARTITIONS], enum error err)
     for (int i = 0; i < PARTITIONS; i++) assert_int_equal(codes[i], error_kafka_code(err));
 }
 
+struct stop {
+    struct stop_replica_request request;
+    struct stop_replica_request_stop_replica_topic_state topic;
+    struct stop_replica_request_stop_replica_partition_state states[PARTITIONS];
+    struct stop_replica_response response;
+};
+
+static void stop_init(struct stop *stop, int32_t first, int count, int32_t leader_epoch, bool is_delete)
+{
+    memset(stop, 0, sizeof *stop);
+    stop_replica_request_init(&stop->request);
+    stop_replica_response_init(&stop->response);
+    stop->request.controller_epoch = 100;
+    stop->request.broker_epoch = 5;
+    for (int i = 0; i < count; i++) {
+        stop->states[i] = (struct stop_replica_request_stop_replica_partition_state){
+            .partition_index = first + i, .leader_epoch = leader_epoch, .delete_partition = is_delete};
+    }
+    stop->topic.topic_name = SLICE("orders");
+    stop->topic.partition_states.items = stop->states;
+    stop->topic.partition_states.count = count;
+    stop->request.topic_states.items = &stop->topic;
+    stop->request.topic_states.count = 1;
+}
+
 static int16_t stop_one(struct world *world, int32_t index, int32_t leader_epoch, bool is_delete)
 {
-    struct stop_replica_request request;
-    stop_replica_request_init(&request);
-    request.controller_epoch = 100;
-    request.broker_epoch = 5;
-    struct stop_replica_request_stop_replica_partition_state state = {
-        .partition_index = index, .leader_epoch = leader_epoch, .delete_partition = is_delete};
-    struct stop_replica_request_stop_replica_topic_state topic = {.topic_name = SLICE("orders")};
-    topic.partition_states.items = &state;
-    topic.partition_states.count = 1;
-    request.topic_states.items = &topic;
-    request.topic_states.count = 1;
-    struct stop_replica_response response;
-    stop_replica_response_init(&response);
+    struct stop stop;
+    stop_init(&stop, index, 1, leader_epoch, is_delete);
     world->leader_and_isr = NULL;
-    world->stop_replica = &request;
-    world->stop_replica_response = &response;
+    world->stop_replica = &stop.request;
+    world->stop_replica_response = &stop.response;
     apply(world);
-    assert_int_equal(response.error_code, 0);
-    assert_int_equal(response.partition_errors.count, 1);
-    return response.partition_errors.items[0].error_code;
+    assert_int_equal(stop.response.error_code, 0);
+    assert_int_equal(stop.response.partition_errors.count, 1);
+    return stop.response.partition_errors.items[0].error_code;
 }
 
 static void make_dir(char dir[64])
@@ -356,6 +372,50 @@ static void stopped_and_deleted_partitions_are_gone_from_every_table(void **stat
     remove_dir(dir);
 }
 
+struct twice {
+    struct world *world;
+    struct loop_message message;
+    struct stop first, again;
+};
+
+static void stop_twice(struct loop_message *message)
+{
+    struct twice *twice = CONTAINER_OF(message, struct twice, message);
+    struct world *world = twice->world;
+    replicas_apply_stop_replica(world->replicas, &twice->first.request, &world->arena, &twice->first.response,
+                                finished, world);
+    replicas_apply_stop_replica(world->replicas, &twice->again.request, &world->arena, &twice->again.response,
+                                finished, world);
+    assert_false(replicas_is_settled(world->replicas));
+}
+
+/* The first has them out of every table and waits for them to be quiet when the second comes, and finds only their logs. */
+static void a_deletion_told_twice_in_one_turn(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    int16_t codes[PARTITIONS];
+    for (int round = 0; round < 20; round++) {
+        assert_int_equal(lead(&world, SELF, 0, (uint8_t)(7 + round), only_self, 5, 100, codes), 0);
+        expect_codes(codes, OK);
+        struct twice twice = {.world = &world, .message = {.run = stop_twice}};
+        stop_init(&twice.first, 0, PARTITIONS, -2, true);
+        stop_init(&twice.again, 0, PARTITIONS, -2, true);
+        world.awaited = 2;
+        loop_post(world.loops[0], &twice.message);
+        await(&world);
+        for (int i = 0; i < PARTITIONS; i++) {
+            assert_int_equal(twice.first.response.partition_errors.items[i].error_code, 0);
+            assert_int_equal(twice.again.response.partition_errors.items[i].error_code, 0);
+            assert_null(log_store_find(world.store, SLICE("orders"), i));
+        }
+    }
+    world_close(&world);
+    remove_dir(dir);
+}
+
 static void logs_and_high_watermarks_outlive_a_clean_stop(void **state)
 {
     struct world world;
@@ -381,6 +441,7 @@ int main(void)
         cmocka_unit_test(roles_are_taken_on_every_home),
         cmocka_unit_test(what_is_stale_or_foreign_is_refused),
         cmocka_unit_test(stopped_and_deleted_partitions_are_gone_from_every_table),
+        cmocka_unit_test(a_deletion_told_twice_in_one_turn),
         cmocka_unit_test(logs_and_high_watermarks_outlive_a_clean_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

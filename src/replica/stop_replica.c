@@ -22,7 +22,9 @@ static void stop_replica_end(struct change *change)
                                   .error_code = error_kafka_code(change->steps[i].err)};
         }
     }
+    struct replicas *replicas = change->replicas;
     change_end(change);
+    change_stop_end(replicas);
 }
 
 static enum error delete_log(struct replicas *replicas, struct slice topic, int32_t index)
@@ -129,10 +131,11 @@ static void prepare_stop(struct replicas *replicas, struct step *step, struct sl
         step->partition = partition;
 }
 
-void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_replica_request *request,
-                                 struct arena *arena, struct stop_replica_response *response,
-                                 void (*done)(void *done_context), void *done_context)
+static void apply(const struct change_later *asked)
 {
+    struct replicas *replicas = asked->replicas;
+    const struct stop_replica_request *request = asked->request;
+    struct stop_replica_response *response = asked->response;
     size_t count = request->ungrouped_partitions.count > 0 ? (size_t)request->ungrouped_partitions.count : 0;
     for (int32_t t = 0; t < request->topics.count; t++) {
         int32_t n = request->topics.items[t].partition_indexes.count;
@@ -147,10 +150,11 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
                                .request = request,
                                .response = response,
                                .error_code = &response->error_code,
-                               .done = done,
-                               .context = done_context};
-    struct change *change = change_obey(replicas, count, arena, &call);
+                               .done = asked->done,
+                               .context = asked->done_context};
+    struct change *change = change_obey(replicas, count, asked->arena, &call);
     if (!change) return;
+    change_stop_begin(replicas);
 
     struct step *step = change->steps;
     for (int32_t i = 0; i < request->ungrouped_partitions.count; i++) {
@@ -175,4 +179,18 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
         }
     }
     change_run(change, stop_at_loop, stopped_at_end);
+}
+
+void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_replica_request *request,
+                                 struct arena *arena, struct stop_replica_response *response,
+                                 void (*done)(void *done_context), void *done_context)
+{
+    struct change_later asked = {.replicas = replicas,
+                                 .apply = apply,
+                                 .request = request,
+                                 .arena = arena,
+                                 .response = response,
+                                 .done = done,
+                                 .done_context = done_context};
+    if (!change_must_wait(&asked, &response->error_code)) apply(&asked);
 }
