@@ -27,9 +27,12 @@ static uint8_t tag_of(uint32_t hash)
     return (uint8_t)(TAG_CHILD | (hash & 0x7f));
 }
 
+/* Tables of two capacities have two orders: whoever creates children in the order in which another lists them (an import, a copy) would
+ * else fill the table from one end on, and look through all that is there for each. */
 static uint32_t home_of(const struct children_table *table, uint32_t hash)
 {
-    return (uint32_t)((uint64_t)hash * table->capacity >> 32);
+    uint32_t mixed = hash * ((table->capacity * 2654435761u) | 1);
+    return (uint32_t)((uint64_t)mixed * table->capacity >> 32);
 }
 
 static void table_make(struct children_table *table, uint32_t capacity)

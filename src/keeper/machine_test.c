@@ -1,4 +1,6 @@
 /* machine_test.c: the state machine, case by case. */
+#include <time.h>
+
 #include "keeper/bench.h"
 
 static const char NUL_PATH[] = "/a\0b";
@@ -615,6 +617,38 @@ static void reads_answer(void **state)
     bench_free(&bench);
 }
 
+/* Also in that in which another lists them: no place for them all at one end of a table. */
+static void children_may_come_in_any_order(void **state)
+{
+    enum { COUNT = 60000 };
+    struct bench one, other;
+    bench_init(&one);
+    bench_init(&other);
+    int64_t session = bench_session(&one), session_there = bench_session(&other);
+    clock_t begun = clock();
+    for (int i = 0; i < COUNT; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/n%07d", i);
+        assert_int_equal(bench_create(&one, session, path, "", 0), OK);
+    }
+    clock_t middle = clock();
+    const struct tree *tree = &one.machine.tree;
+    struct text path = {0};
+    for (const struct znode *node = tree->root; (node = znode_next_below(tree, tree->root, node));) {
+        text_reset(&path);
+        tree_path(tree, node, &path);
+        text_addc(&path, 0);
+        if (strncmp(path.data, "/n", 2) == 0)
+            assert_int_equal(bench_create(&other, session_there, path.data, "", 0), OK);
+    }
+    clock_t ended = clock();
+    assert_true(other.machine.tree.count == tree->count);
+    assert_true(ended - middle < 10 * (middle - begun) + CLOCKS_PER_SEC / 5);
+    text_free(&path);
+    bench_free(&one);
+    bench_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -631,6 +665,7 @@ int main(void)
         cmocka_unit_test(long_acls_are_made_canonical_quickly),
         cmocka_unit_test(extended_types),
         cmocka_unit_test(reads_answer),
+        cmocka_unit_test(children_may_come_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
