@@ -3,7 +3,7 @@
  *     append --> pending --(one worker job: write, fdatasync)--> committed --> machine.apply, in index order
  *
  * Group commit: whatever is appended while a sync runs goes out with the next one, so a lone writer pays one sync each
- * and a thousand writers share it. An entry is applied only after its sync, so what was ever seen is never lost.
+ * and a thousand writers share it. A small batch needs no worker where the kernel writes it for the loop (straight.c). An entry is applied only after its sync, so what was ever seen is never lost.
  *
  * Files    PREFIXlog-N (N = first index) and PREFIXsnapshot-N (N = last index it holds), drawn in files.h. A log file
  *          is made by the first append, so an empty start syncs nothing. Logs that lie in a directory of their own are named in
