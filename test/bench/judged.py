@@ -48,6 +48,7 @@ def judged(s, r):
     sub(r, "1k_p1_acks1", s.kl("e2e", topic="l1", rate=1000, pconns=1, acks=1, size=1000, warm=W(1), seconds=W(5)))
     s.topic("t12", 12)
     base = dict(topic="t12", size=1000, conns=2, depth=5, warm=W(1.5), seconds=W(4))
+    touch()
     sub(r, "1k_linger0", s.kl("produce", **dict(base, batch=1, conns=16)))
     touch()
     sub(r, "1k_64k_acks1", s.kl("produce", **dict(base, batch=64)))

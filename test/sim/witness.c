@@ -355,6 +355,7 @@ void witness_compare(const struct witness *witness)
         const struct seat *seat = &witness->seats[i];
         if (!seat->is_there) continue;
         size_t known = history_find_partition(&world->history, slice_of(seat->topic), seat->index);
+        if (known == SIZE_MAX && seat->leader < 0) continue; /* of a topic that is being deleted */
         int64_t end = known == SIZE_MAX ? 0 : history_known_end(&world->history, known);
         int64_t start = known == SIZE_MAX ? 0 : world->history.partitions[known].asked_start;
         logs_compare(world, seat->topic, seat->index, seat->isr, seat->isr_count, start, end);
