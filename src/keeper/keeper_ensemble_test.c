@@ -735,8 +735,11 @@ static void a_change_is_refused_in_order(void **state)
 {
     for (int may = 0; may < 2; may++) {
         struct world *world = world_new(may ? may_change : may_ask_to_change);
-        struct client *client = join(follower_of(world, 0), NULL);
-        const struct tree *tree = &world->members[0].keeper->machine.tree;
+        struct member *follower = follower_of(world, 0);
+        struct client *client = join(follower, NULL);
+        const struct tree *tree = &follower->keeper->machine.tree;
+        assert_int_equal(follower->keeper->machine.zxid,
+                         0x100000001); /* the session's: the leader's words take none */
         struct slice config = znode_data(tree, tree_find(tree, SLICE("/zookeeper/config")));
         static const char first[] = "version=100000000";
         assert_memory_equal(config.data + config.size - (sizeof first - 1), first, sizeof first - 1);

@@ -541,6 +541,11 @@ static bool apply_without_zxid(struct apply *apply, enum error *err)
     case OP_ATTACH: *err = apply_attach(apply); return true;
     case OP_DIGEST: *err = apply_digest(machine, apply->entry->body); return true;
     case OP_SYNC: *err = OK; return true;
+    case OP_RECONFIG:
+        if (!apply->entry->origin || !reconfig_takes_no_zxid(apply)) return false;
+        apply->zxid = machine->zxid;
+        *err = apply_reconfig(apply, &machine->outcome.body);
+        return true;
     default: return false;
     }
 }

@@ -25,6 +25,24 @@ void reconfig_body(struct text *out, enum error err, struct slice lines)
     text_add(out, lines);
 }
 
+static bool is_said(struct slice known, struct slice lines)
+{
+    static const char mark[] = "version=";
+    return known.size >= lines.size + sizeof mark - 1 && memcmp(known.data, lines.data, lines.size) == 0 &&
+           memcmp(known.data + lines.size, mark, sizeof mark - 1) == 0;
+}
+
+bool reconfig_takes_no_zxid(const struct apply *apply)
+{
+    struct slice body = apply->entry->body;
+    if (apply->entry->session != 0 || body.size < 4 || get_be32(body.data) != 0) return false;
+    const struct machine *machine = apply->machine;
+    struct znode *node = tree_find(&machine->tree, SLICE("/zookeeper/config"));
+    if (!node) return false;
+    struct slice known = znode_data(&machine->tree, node);
+    return known.size == 0 || is_said(known, (struct slice){body.data + 4, body.size - 4});
+}
+
 /* The members changed before this was written: it takes place whatever became of the session that asked. */
 enum error apply_reconfig(struct apply *apply, struct text *out)
 {
@@ -37,11 +55,7 @@ enum error apply_reconfig(struct apply *apply, struct text *out)
     if (!node) return ERR_ZK_NO_NODE;
     struct slice lines = {body.data + 4, body.size - 4}, known = znode_data(&machine->tree, node);
     /* A leader that says what is there already, of its own: nobody asked. */
-    static const char mark[] = "version=";
-    bool is_known = known.size >= lines.size + sizeof mark - 1 &&
-                    memcmp(known.data, lines.data, lines.size) == 0 &&
-                    memcmp(known.data + lines.size, mark, sizeof mark - 1) == 0;
-    if (is_known && apply->entry->session == 0) return OK;
+    if (is_said(known, lines) && apply->entry->session == 0) return OK;
     text_reset(&machine->scratch);
     text_add(&machine->scratch, lines);
     /* The first one is of the epoch's beginning, as ZooKeeper's. */

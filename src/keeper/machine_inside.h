@@ -30,6 +30,9 @@ enum error apply_attach(struct apply *apply);
 
 /* machine_config.c */
 enum error apply_reconfig(struct apply *apply, struct text *out);
+/* The leader says of itself who the members are, and nothing changes by it: the first time, as ZooKeeper's servers know theirs from the
+ * beginning, and when it is known. */
+bool reconfig_takes_no_zxid(const struct apply *apply);
 
 /* machine_snapshot.c */
 void machine_saver_free(struct machine *machine);
