@@ -718,13 +718,6 @@ static void send_reconfig(struct client *client, const char *joining, const char
     text_free(&frame);
 }
 
-static void send_leave(struct client *client, int32_t id)
-{
-    char leaving[16];
-    snprintf(leaving, sizeof leaving, "%d", id);
-    send_reconfig(client, NULL, leaving);
-}
-
 static void may_ask_to_change(struct keeper_config *config)
 {
     config->reconfig_enabled = true;
@@ -747,7 +740,7 @@ static void a_change_is_refused_in_order(void **state)
         assert_int_equal(hear(client), may ? -8 : -102);
         send_reconfig(client, "server.9=nowhere", NULL);
         assert_int_equal(hear(client), -8);
-        send_leave(client, 2);
+        send_reconfig(client, NULL, "2");
         assert_int_equal(hear(client), may ? 0 : -102);
         world_free(world);
     }
@@ -762,7 +755,9 @@ static void who_takes_out_its_own_member_hears_the_answer(void **state)
         struct member *stays = follower_of(world, 1 - leads);
         struct client *client = join(leaving, NULL), *reader = join(leaving, NULL);
         send_request(client, OP_CREATE, "/before", "x", 0);
-        send_leave(client, leaving->id);
+        char id[12];
+        snprintf(id, sizeof id, "%d", leaving->id);
+        send_reconfig(client, NULL, id);
         assert_int_equal(hear(client), 0);
         assert_int_equal(hear(client), 0);
         int64_t zxid = client->zxid;
