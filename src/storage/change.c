@@ -189,6 +189,26 @@ enum error log_truncate_to(struct log *log, int64_t offset)
     return fail_half_cut(log, err, "truncate");
 }
 
+/* An empty file that becomes the .log of the only segment once its name is free: a full disk is met before anything is dropped.
+ * A crash leaves what every start removes. */
+static enum error spare_make(struct log *log, int64_t offset, char **spare)
+{
+    struct file *file = NULL;
+    *spare = log_segment_path(log, offset, FILE_LOG, ".cleaned");
+    enum error err = *spare ? OK : ERR_NOMEM;
+    if (err == OK) err = file_open(log->dir->disk, *spare, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+    file_release(&file);
+    return err;
+}
+
+static enum error spare_use(struct log *log, int64_t offset, const char *spare)
+{
+    char *path = log_segment_path(log, offset, FILE_LOG, "");
+    enum error err = path ? disk_rename(log->dir->disk, spare, path) : ERR_NOMEM;
+    free(path);
+    return err;
+}
+
 enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
 {
     if (log_dir_is_failed(log->dir)) return ERR_KAFKA_STORAGE_ERROR;
@@ -200,14 +220,19 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
     size_t count = log->segment_count - is_there;
     int64_t start_before = log->start_offset;
     enum error err = lower_start(log, offset);
+    char *spare = NULL;
     if (err == OK && is_first) err = log_add_segment(log, offset);
+    if (err == OK && !is_first && !is_there) err = spare_make(log, offset, &spare);
     if (err != OK) {
+        free(spare);
         publish(&log->start_offset, start_before);
         __atomic_store_n(&log->dir->start_dirty, 1, __ATOMIC_RELAXED);
         return fail(log, err, "empty");
     }
     err = log_drop_segments(log, 0, count, true);
-    if (err == OK && !is_first && !is_there) err = log_add_segment(log, offset);
+    if (err == OK && spare) err = spare_use(log, offset, spare);
+    if (err == OK && spare) err = log_add_segment(log, offset);
+    free(spare);
     if (err == OK) err = sync_names(log);
     if (err == OK) {
         move_end(log, offset);

@@ -249,10 +249,12 @@ static void step_truncate(struct life *life)
     log_set_high_watermark(life->log, life->model.high_watermark);
 }
 
-static void step_truncate_fully(struct life *life)
+static void step_truncate_fully(struct life *life, bool is_full)
 {
     int64_t offset = life->model.end + (int64_t)below(life, 50);
-    CHECK(life, log_truncate_fully_and_start_at(life->log, offset) == OK);
+    enum error err = log_truncate_fully_and_start_at(life->log, offset);
+    if (is_full && err == ERR_DISK_FULL) return; /* nothing has changed */
+    CHECK(life, err == OK);
     life->model.count = 0;
     life->model.start = life->model.end = life->model.high_watermark = offset;
     life->forget_before = offset;
@@ -459,6 +461,8 @@ static void step_disk_full(struct life *life)
     check_all(life);
     if (below(life, 2) == 0) step_truncate(life);
     check_all(life);
+    if (below(life, 4) == 0) step_truncate_fully(life, true);
+    check_all(life);
     sim_disk_full(life->machine, false);
     CHECK(life, !log_is_offline(life->log));
     step_append(life);
@@ -517,7 +521,7 @@ static void step(struct life *life)
     } else if (what < 61) {
         step_truncate(life);
     } else if (what < 62) {
-        if (below(life, 8) == 0) step_truncate_fully(life);
+        if (below(life, 8) == 0) step_truncate_fully(life, false);
     } else if (what < 64) {
         model->high_watermark += (int64_t)below(life, (uint64_t)(model->end - model->high_watermark) + 1);
         log_set_high_watermark(life->log, model->high_watermark);
