@@ -287,6 +287,16 @@ int64_t history_known_end(const struct history *history, size_t at)
     return (int64_t)end;
 }
 
+int64_t history_told_end(const struct history *history, size_t at)
+{
+    const struct history_partition *partition = &history->partitions[at];
+    size_t end = partition->count;
+    while (end > 0 && partition->slots[end - 1].state != SLOT_KNOWN &&
+           partition->slots[end - 1].state != SLOT_ALONE)
+        end--;
+    return (int64_t)end;
+}
+
 void history_producer_id(struct history *history, int64_t producer_id)
 {
     for (size_t i = 0; i < history->producer_id_count; i++) {

@@ -155,6 +155,8 @@ void history_read_whole(struct history *history, size_t partition, int64_t start
 
 /* One past the last record that must be there. */
 int64_t history_known_end(const struct history *history, size_t partition);
+/* The same, with what one leader alone has acknowledged. */
+int64_t history_told_end(const struct history *history, size_t partition);
 
 void history_producer_id(struct history *history, int64_t producer_id);
 

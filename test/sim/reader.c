@@ -88,9 +88,10 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         return;
     }
     if (verdict != FETCH_OK || reader->place.position != reader->place.high_watermark) return;
-    /* After a restart the high watermark follows the first sync of what was recovered. */
+    /* After a restart the high watermark follows the first sync of what was recovered, and what a leader acknowledged for itself
+     * is only on its way to the others. */
     int64_t now_ms = world_now_ms(reader->world);
-    if (reader->place.position < history_known_end(history, reader->partition) &&
+    if (reader->place.position < history_told_end(history, reader->partition) &&
         now_ms - reader->since_ms < LATE_MS) {
         again(reader, 20);
         return;
