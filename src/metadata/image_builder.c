@@ -170,6 +170,13 @@ static bool is_sane(const struct image_partition *partition)
            partition->offline_count <= MAX_REPLICAS;
 }
 
+/* What a controller sent over a connection that it has given up since may come behind what it sent over the next. */
+static bool is_overtaken(const struct image_partition *known, const struct image_partition *change)
+{
+    return known && change->controller_epoch <= known->controller_epoch &&
+           change->zk_version < known->zk_version;
+}
+
 /* All changes of one topic, so that its array is copied once. */
 static enum error change_topic(struct image *image, struct slice name, const struct uuid *id,
                                const struct image_partition *changes, size_t count)
@@ -194,6 +201,9 @@ static enum error change_topic(struct image *image, struct slice name, const str
         const struct image_partition *change = &changes[i];
         bool is_gone = change->leader == IMAGE_LEADER_DELETED;
         if (is_gone && change->index >= topic->partition_count) continue;
+        if (!is_gone && !is_other && is_overtaken(topic->partitions[change->index], change) &&
+            !uuid_is_zero(id))
+            continue;
         struct image_partition *partition = is_gone ? NULL : partition_copy(change);
         if (!is_gone && !partition) {
             err = ERR_NOMEM;

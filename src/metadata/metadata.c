@@ -18,14 +18,18 @@ struct metadata_view {
     bool is_closed; /* while its message was on its way */
 };
 
+enum { GONE_KEPT = 128 };
+
 struct metadata {
     struct loop *home;
     struct image *image;
     struct metadata_listener *listeners;
     struct list views;
     int64_t broker_epoch;
-    int32_t controller_epoch; /* the highest that spoke to us */
-    int64_t told_epoch;       /* of the registration of ours that was last told of everything */
+    int32_t controller_epoch;    /* the highest that spoke to us */
+    int64_t told_epoch;          /* of the registration of ours that was last told of everything */
+    struct uuid gone[GONE_KEPT]; /* topics that were deleted last, from gone_count % GONE_KEPT back */
+    size_t gone_count;
 };
 
 enum error metadata_new(struct loop *home, struct slice cluster_id, struct metadata **metadata)
@@ -173,9 +177,71 @@ enum error metadata_obey(struct metadata *metadata, int32_t controller_epoch, in
     return OK;
 }
 
-enum error metadata_apply_update(struct metadata *metadata, const struct update_metadata_request *request)
+/* --- what does not come back --- */
+
+typedef struct update_metadata_request_update_metadata_topic_state topic_state;
+
+static bool is_gone(const struct metadata *metadata, const struct uuid *id)
 {
-    enum error err = metadata_obey(metadata, request->controller_epoch, request->broker_epoch);
+    size_t count = metadata->gone_count < GONE_KEPT ? metadata->gone_count : GONE_KEPT;
+    for (size_t i = 0; i < count; i++) {
+        if (uuid_equal(&metadata->gone[i], id)) return true;
+    }
+    return false;
+}
+
+static bool is_deletion(const topic_state *topic)
+{
+    return topic->partition_states.count > 0 &&
+           topic->partition_states.items[0].leader == IMAGE_LEADER_DELETED;
+}
+
+static bool is_stale(const struct metadata *metadata, const topic_state *topic)
+{
+    return !is_deletion(topic) && is_gone(metadata, &topic->topic_id);
+}
+
+/* After the update. */
+static void note_gone(struct metadata *metadata, const struct update_metadata_request *request)
+{
+    for (int32_t t = 0; t < request->topic_states.count; t++) {
+        const topic_state *topic = &request->topic_states.items[t];
+        if (!is_deletion(topic) || uuid_is_zero(&topic->topic_id)) continue;
+        if (image_topic_by_id(metadata->image, &topic->topic_id) || is_gone(metadata, &topic->topic_id))
+            continue;
+        metadata->gone[metadata->gone_count++ % GONE_KEPT] = topic->topic_id;
+    }
+}
+
+/* A controller that hears no answer sends again over another connection, and goes on. What lay in the first may come at last, when
+ * the topic it tells of is deleted: an id is never used twice. *kept is the request without those; to be freed. */
+static enum error drop_gone(const struct metadata *metadata, const struct update_metadata_request *request,
+                            struct update_metadata_request *kept, topic_state **topics)
+{
+    bool has_any = false;
+    *kept = *request;
+    *topics = NULL;
+    for (int32_t t = 0; t < request->topic_states.count && !has_any; t++)
+        has_any = is_stale(metadata, &request->topic_states.items[t]);
+    if (!has_any) return OK;
+    *topics = malloc((size_t)request->topic_states.count * sizeof **topics);
+    if (!*topics) return ERR_NOMEM;
+    kept->topic_states.items = *topics;
+    kept->topic_states.count = 0;
+    for (int32_t t = 0; t < request->topic_states.count; t++) {
+        const topic_state *topic = &request->topic_states.items[t];
+        if (!is_stale(metadata, topic)) (*topics)[kept->topic_states.count++] = *topic;
+    }
+    return OK;
+}
+
+enum error metadata_apply_update(struct metadata *metadata, const struct update_metadata_request *asked)
+{
+    enum error err = metadata_obey(metadata, asked->controller_epoch, asked->broker_epoch);
+    if (err != OK) return err;
+    struct update_metadata_request kept, *request = &kept;
+    topic_state *topics;
+    err = drop_gone(metadata, asked, &kept, &topics);
     if (err != OK) return err;
     struct image_builder *builder = NULL;
     err = image_builder_new(metadata->image, &builder);
@@ -190,5 +256,7 @@ enum error metadata_apply_update(struct metadata *metadata, const struct update_
         metadata_publish(metadata, image_builder_finish(&builder));
     else
         image_builder_drop(&builder);
+    if (err == OK) note_gone(metadata, request);
+    free(topics);
     return err;
 }
