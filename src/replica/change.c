@@ -72,20 +72,22 @@ void change_end(struct change *change)
     call.done(call.context);
 }
 
-bool change_must_wait(const struct change_later *asked, int16_t *error_code)
+void change_in_turn(struct change_later asked, int16_t *error_code)
 {
-    struct replicas *replicas = asked->replicas;
-    if (replicas->stopping == 0 && list_empty(&replicas->waiting)) return false;
-    struct change_later *later = arena_zalloc(asked->arena, sizeof *later);
+    struct replicas *replicas = asked.replicas;
+    if (replicas->stopping == 0 && list_empty(&replicas->waiting)) {
+        asked.apply(&asked);
+        return;
+    }
+    struct change_later *later = arena_zalloc(asked.arena, sizeof *later);
     if (!later) {
         *error_code = error_kafka_code(ERR_UNKNOWN_SERVER_ERROR);
-        asked->done(asked->done_context);
-        return true;
+        asked.done(asked.done_context);
+        return;
     }
-    *later = *asked;
+    *later = asked;
     list_push_back(&replicas->waiting, &later->link);
     replicas->pending_changes++;
-    return true;
 }
 
 void change_stop_begin(struct replicas *replicas)

@@ -125,8 +125,9 @@ struct change_later {
     void *done_context;
 };
 
-/* True: what a controller asks is kept and applied later, or *error_code says that there is no memory and it is done. */
-bool change_must_wait(const struct change_later *asked, int16_t *error_code);
+/* Applies what a controller asks, now or when its turn comes; without memory to keep it until then, *error_code says so and it is
+ * done. */
+void change_in_turn(struct change_later asked, int16_t *error_code);
 void change_stop_begin(struct replicas *replicas);
 void change_stop_end(struct replicas *replicas);
 /* Every loop, the control loop last: so a change of a node with one loop is over before this returns. */

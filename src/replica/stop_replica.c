@@ -185,12 +185,12 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
                                  struct arena *arena, struct stop_replica_response *response,
                                  void (*done)(void *done_context), void *done_context)
 {
-    struct change_later asked = {.replicas = replicas,
-                                 .apply = apply,
-                                 .request = request,
-                                 .arena = arena,
-                                 .response = response,
-                                 .done = done,
-                                 .done_context = done_context};
-    if (!change_must_wait(&asked, &response->error_code)) apply(&asked);
+    change_in_turn((struct change_later){.replicas = replicas,
+                                         .apply = apply,
+                                         .request = request,
+                                         .arena = arena,
+                                         .response = response,
+                                         .done = done,
+                                         .done_context = done_context},
+                   &response->error_code);
 }
