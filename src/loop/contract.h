@@ -20,6 +20,7 @@ struct world {
     struct loop_timer alarm;
 #ifdef LOOP_IS_SIMULATED
     struct sim *sim;
+    struct sim_machine *machine;
 #endif
 };
 
@@ -28,23 +29,29 @@ static inline void stop_loop(struct loop_timer *timer)
     loop_stop(CONTAINER_OF(timer, struct world, alarm)->loop);
 }
 
-static inline void world_open(struct world *world)
+/* The seed is the simulation's. */
+static inline void world_open_seeded(struct world *world, uint64_t seed)
 {
     *world = (struct world){.descriptors = descriptors_new(0), .alarm = {.run = stop_loop}};
 #ifdef LOOP_IS_SIMULATED
-    struct sim_machine *machine;
-    assert_int_equal(sim_new(1, &world->sim), OK);
-    assert_int_equal(sim_machine_new(world->sim, "one", &machine), OK);
-    assert_int_equal(sim_loop_new(machine, &world->loop), OK);
-    world->disk = sim_machine_disk(machine);
+    assert_int_equal(sim_new(seed, &world->sim), OK);
+    assert_int_equal(sim_machine_new(world->sim, "one", &world->machine), OK);
+    assert_int_equal(sim_loop_new(world->machine, &world->loop), OK);
+    world->disk = sim_machine_disk(world->machine);
     strcpy(world->directory, "/data");
     assert_int_equal(disk_mkdir(world->disk, world->directory), OK);
 #else
+    (void)seed;
     assert_int_equal(loop_new(world->descriptors, &world->loop), OK);
     world->disk = disk_new(world->descriptors);
     strcpy(world->directory, "/tmp/odradek-contract-XXXXXX");
     assert_non_null(mkdtemp(world->directory));
 #endif
+}
+
+static inline void world_open(struct world *world)
+{
+    world_open_seeded(world, 1);
 }
 
 static inline void world_close(struct world *world)
