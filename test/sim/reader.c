@@ -34,6 +34,7 @@ struct reader {
     bool is_calling;
     size_t partition; /* being read, from where it begins */
     int64_t start;    /* -1 = not known */
+    int start_server; /* whose word that is */
     int64_t since_ms;
     struct fetch_place place;
     struct record_id *ids;
@@ -82,6 +83,12 @@ static void fetched(struct call *call, enum error err, int16_t version, const vo
         routes_refresh(&reader->routes);
         again(reader, 50);
     }
+    /* A leader that was killed may have forgotten a DeleteRecords that the next one has not. */
+    if (verdict == FETCH_OUT_OF_RANGE && reader->start_server != reader->peer.server) {
+        reader->start = -1;
+        reader->count = 0;
+        return;
+    }
     if (verdict == FETCH_OUT_OF_RANGE) {
         history_fail(history, "partition %zu does not begin at %lld", reader->partition,
                      (long long)reader->start);
@@ -113,6 +120,7 @@ static void found_start(struct call *call, enum error err, int16_t version, cons
                    answer->topics.items[0].partitions.items[0].error_code == 0;
     if (is_told) {
         reader->start = answer->topics.items[0].partitions.items[0].offset;
+        reader->start_server = reader->peer.server;
         reader->place = (struct fetch_place){.partition = reader->partition,
                                              .position = reader->start,
                                              .leader_epoch = -1,
