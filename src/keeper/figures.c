@@ -87,7 +87,7 @@ static void gather_gauges(struct keeper *keeper, struct figures *figures)
     gauge(figures, "packets_sent", stats.packets_sent);
     gauge(figures, "packets_received", stats.packets_received);
     gauge(figures, "max_client_response_size", counts->answer_greatest);
-    real(figures, "connection_drop_probability", 0);
+    real(figures, "connection_drop_probability", keeper->throttle.drop);
     gauge(figures, "watch_count", stats.watch_count);
     gauge(figures, "auth_failed_count", counts->auth_failed);
     gauge(figures, "min_latency", keeper->latency_min_us / 1000);

@@ -97,9 +97,10 @@ struct conn {
     size_t write_count, read_count; /* of the queue */
     struct bytes *out;
     int64_t timed_from_ms;
-    uint64_t attach_after; /* its session, once this index is applied */
-    bool is_admitted;      /* by the throttle */
-    int64_t throttled_ms;  /* since then a write waits for request_throttle_max; 0: none does */
+    uint64_t attach_after;                    /* its session, once this index is applied */
+    bool is_admitted;                         /* by the throttle */
+    bool is_counted, is_revalidation_counted; /* its ConnectRequest, which may have to be looked at again */
+    int64_t throttled_ms; /* since then a write waits for request_throttle_max; 0: none does */
     int64_t asked_session, begun_ms, received, sent;
     int32_t asked_timeout_ms;
     int32_t last_op, last_xid;

@@ -348,6 +348,28 @@ static void mntr_counts(void **state)
     bench_free(bench);
 }
 
+/* It waits for what its old connection has on its way, and is looked at again each time something was applied. */
+static void a_client_that_waits_is_counted_once(void **state)
+{
+    struct bench *bench = bench_of("*");
+    struct client *busy = open_client(bench), *moving = open_client(bench);
+    assert_int_equal(create(bench, "/a", 0), 0);
+    sim_disk_slow(bench->server, 100, 8);
+    for (int i = 0; i < 4; i++) {
+        send_create(busy, i, i == 0 ? "/0" : "/1", 0, 1);
+        sim_run_ms(bench->sim, 30);
+    }
+    struct client *back = dial(bench);
+    assert_int_equal(shake(back, moving->session, moving->password, 0, 10000, true), 37);
+    assert_true(back->session == moving->session);
+    sim_run_ms(bench->sim, 1000);
+    struct text said = word_of(bench, "mntr", 4);
+    assert_says(&said, "zk_connection_request_count\t3\n");
+    assert_says(&said, "zk_connection_revalidate_count\t1\n");
+    text_free(&said);
+    bench_free(bench);
+}
+
 static void digests_are_told_at_every_128th_change(void **state)
 {
     struct bench *bench = bench_of("*");
@@ -563,6 +585,7 @@ int main(void)
         cmocka_unit_test(the_whitelist_is_zookeepers),
         cmocka_unit_test(no_words_once_a_session_has_begun),
         cmocka_unit_test(mntr_counts),
+        cmocka_unit_test(a_client_that_waits_is_counted_once),
         cmocka_unit_test(digests_are_told_at_every_128th_change),
         cmocka_unit_test(admin_commands_look_as_zookeepers),
         cmocka_unit_test(metrics_are_zookeepers),

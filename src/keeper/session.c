@@ -459,7 +459,8 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
     conn->had_read_only = !in.is_bad && in.at < in.size;
     conn->wants_read_only = conn->had_read_only && jute_bool(&in);
     *is_taken = true;
-    keeper->counts.connection_requests++;
+    keeper->counts.connection_requests += !conn->is_counted;
+    conn->is_counted = true;
     /* A client that has seen more than we have must not be led back in time. */
     if (in.is_bad || !keeper->is_serving || seen_zxid > keeper->machine.zxid ||
         (keeper->is_read_only && !conn->wants_read_only)) {
@@ -486,7 +487,8 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
         *is_taken = ask_log(conn, timeout_ms, 0, NULL);
         return;
     }
-    keeper->counts.revalidations++;
+    keeper->counts.revalidations += !conn->is_revalidation_counted;
+    conn->is_revalidation_counted = true;
     struct live *live = map_get_number(&keeper->lives, (uint64_t)id);
     if (live ? !password_matches(live->session, password) : password.size != PASSWORD_SIZE) {
         refuse(conn);
