@@ -156,6 +156,7 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     const char *initial = keeper->initial_config;
     keeper_config_init(keeper);
     keeper->initial_config = initial;
+    keeper->leaves_silent = true;
     keeper->data_dir = config->data_dir;
     if (strcmp(config->data_log_dir, config->data_dir) != 0) keeper->data_log_dir = config->data_log_dir;
     int64_t log_kib = zoo_number(config, ZOO_SNAP_SIZE_LIMIT_IN_KB);

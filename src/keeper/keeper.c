@@ -311,6 +311,7 @@ static enum error open_parts(struct keeper *keeper, struct lane *sync)
         .slow_sync_ms = config->fsync_warning_ms,
         .snapshots_kept = config->snap_retain_count,
         .purge_interval_ms = config->purge_interval_ms,
+        .leaves_silent = config->leaves_silent,
     };
     struct quorum_member founders[QUORUM_MEMBERS_MAX];
     if (config->server_count > 0) {

@@ -95,6 +95,10 @@ struct keeper_config {
     int32_t admin_interval_ms;                  /* admin.rateLimiterIntervalInMS, 300000 */
     const char *initial_config; /* what the admin command initial_configuration shows, key=value lines */
 
+    /* Alone, in the directory of a member whose ensemble does not answer: goes on with what is there, as ZooKeeper does (quorum.h). Not
+     * within a broker: what other brokers of its cluster know is with the other members. */
+    bool leaves_silent;
+
     /* An ensemble. The members are read while the log is empty; from then on they are what the log says. */
     const struct keeper_server *servers;
     size_t server_count;   /* 0: a keeper alone */

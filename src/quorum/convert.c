@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "quorum/alone.h"
 #include "quorum/files.h"
 #include "quorum/inside.h"
 #include "quorum/offline.h"
@@ -187,7 +188,9 @@ enum error quorum_stand_alone(struct quorum *quorum)
     char path[QUORUM_PATH_SIZE];
     if (snprintf(path, sizeof path, "%s/%svote", quorum->dir, quorum->prefix) >= (int)sizeof path)
         return ERR_TOO_LARGE;
-    if (disk_exists(quorum->disk, path)) {
+    if (disk_exists(quorum->disk, path) && quorum->leaves_silent) {
+        if (!alone_is_sure(quorum)) return alone_read(quorum);
+    } else if (disk_exists(quorum->disk, path)) {
         diag_error(
             "what is in \"%s\" belongs to a member of an ensemble: are server lines missing? To let it "
             "stand alone with what it has, while the others stay away for good, remove \"%s\"",
@@ -196,8 +199,12 @@ enum error quorum_stand_alone(struct quorum *quorum)
     }
     err = quorum_finish_install(quorum);
     if (err == OK) err = quorum_convert(quorum, 1, SLICE_NULL);
-    if (err == OK)
+    if (err != OK) return err;
+    if (alone_is_sure(quorum)) {
+        alone_tell(quorum);
+    } else {
         diag_warn("what is in \"%s\" belonged to a member of an ensemble, and stands alone from now on",
                   quorum->dir);
-    return err;
+    }
+    return OK;
 }

@@ -125,10 +125,14 @@ static enum error grow(struct ensemble *ensemble)
             quorum->dir);
         return ERR_CONFIG;
     }
-    if (ensemble->has_vote && (ensemble->vote.is_founder || ensemble->vote.voted_for)) {
-        diag_error("\"%s\" belongs to a member of an ensemble, but what is beside it to a keeper that stands "
-                   "alone: remove what is not wanted",
-                   ensemble->vote_path);
+    bool was_member = ensemble->vote.is_founder || ensemble->vote.voted_for || ensemble->vote.term > 0;
+    if (ensemble->has_vote && was_member) {
+        diag_error(
+            "what is in \"%s\" belongs to a keeper that stands alone, but \"%s\" to a member of an "
+            "ensemble, which it was before. To let it come back to that as a new member, empty the "
+            "directory: what it wrote alone is nobody else's. To let an ensemble begin with what it has, "
+            "remove the file",
+            quorum->dir, ensemble->vote_path);
         return ERR_CONFIG;
     }
     struct membership membership;

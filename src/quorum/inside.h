@@ -61,10 +61,13 @@ struct quorum_snapshot {
     enum error job_err; /* the job's, in and out */
 };
 
+struct alone;
 struct ensemble;
 
 struct quorum {
     struct ensemble *ensemble; /* NULL: a log of one */
+    struct alone *alone;       /* alone.c; NULL: not in a member's directory */
+    bool leaves_silent;
     char *dir, *log_dir, *prefix;
     bool force_sync, has_log_dir; /* log_dir is not dir */
     int64_t segment_bytes, max_pending_bytes, room_step_bytes, slow_sync_ms;

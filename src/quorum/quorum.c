@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "quorum/alone.h"
 #include "quorum/ensemble.h"
 #include "quorum/inside.h"
 
@@ -421,13 +422,29 @@ static void recovery_done(struct lane_job *job)
         return;
     }
     enum error err = quorum->recovery_err;
+    if (err == OK && quorum->alone && !alone_is_sure(quorum)) {
+        alone_ask(quorum);
+        return;
+    }
     if (err == OK && quorum->ensemble) err = ensemble_begin(quorum->ensemble);
     quorum->state = err == OK ? QUORUM_OPEN : QUORUM_FAILED;
     quorum->events.ready(quorum->context, err);
 }
 
+void quorum_alone_answered(struct quorum *quorum, enum error err)
+{
+    if (err != OK) {
+        quorum->state = QUORUM_FAILED;
+        quorum->events.ready(quorum->context, err);
+        return;
+    }
+    quorum->is_recovering = true;
+    lane_submit(quorum->work, quorum->loop, &quorum->recovery);
+}
+
 static void quorum_free(struct quorum *quorum)
 {
+    alone_free(quorum);
     quorum_ensemble_free(&quorum->ensemble);
     quorum_straight_free(quorum);
     file_release(&quorum->file);
@@ -468,6 +485,7 @@ enum error quorum_open(const struct quorum_config *config, struct loop *loop, st
         .slow_sync_ms = config->slow_sync_ms,
         .snapshots_kept = config->snapshots_kept > 0 ? (size_t)config->snapshots_kept : SNAPSHOTS_KEPT,
         .purge_interval_ms = config->purge_interval_ms,
+        .leaves_silent = config->leaves_silent,
         .purged_ms = loop_now_ms(loop),
         .loop = loop,
         .disk = disk,
@@ -530,6 +548,7 @@ void quorum_close(struct quorum **quorum, void (*closed)(void *context), void *c
     held->closed_context = context;
     held->last_message.run = last_run;
     loop_timer_stop(held->loop, &held->retry);
+    if (!held->is_recovering) alone_free(held);
     if (held->ensemble) ensemble_close(held->ensemble);
     quorum_job_ended(held);
 }

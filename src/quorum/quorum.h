@@ -10,7 +10,7 @@
  *          PREFIXlogdir, so that nobody starts without them.
  *          Those of several members are of another format. A log of one that is opened with an id goes on as the first member, with
  *          all that it has, once a majority of the founders is there and has nothing (ensemble_seed.c); one of a member becomes a log of
- *          one when its PREFIXvote was removed (convert.c).
+ *          one when its PREFIXvote was removed, or with leaves_silent (convert.c, alone.c).
  * Recovery the newest snapshot, then the log after it. A torn last write is cut; damage anywhere else is refused with
  *          its place named, for what follows it was acknowledged.
  * Threads  the loop's, except that recovery calls machine.restore and machine.apply on a worker, before `ready`.
@@ -67,6 +67,10 @@ struct quorum_config {
     int64_t slow_sync_ms;      /* a sync that takes longer is told to the operator, and counted; 0: none is */
     int snapshots_kept;        /* by a purge, at least 1; 0: 2 */
     int64_t purge_interval_ms; /* from one purge to the next; 0: after each snapshot */
+
+    /* A log of one: in the directory of a member of several, whose promises are still there, it goes on with what it has if nobody
+     * of that ensemble can be reached for half a second (alone.c). False: it is refused. */
+    bool leaves_silent;
 
     /* several members */
     int32_t id; /* of this member; 0: a log of one, without links and without the library */

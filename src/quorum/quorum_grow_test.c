@@ -2,6 +2,7 @@
  * that come sooner or later, others with data of their own.
  *
  * quorum_grow_test [SEED [SEEDS]] lives other lives. */
+#include "quorum/files.h"
 #include "quorum/quorum_world.h"
 
 static bool is_ready(void *context)
@@ -127,12 +128,101 @@ static void two_with_data_do_not_begin(void **state)
     }
 }
 
+static void open_leaving(struct world *world, int at)
+{
+    world->leaves_silent = true;
+    born_as(world, at, 0);
+    world->leaves_silent = false;
+}
+
+static uint64_t files_sum(struct world *world, int at)
+{
+    int64_t snapshots = 0, logs = 0;
+    struct disk *disk = sim_machine_disk(world->machines[at]);
+    CHECK(world, quorum_files_bytes(disk, "/data", "keeper-", "snapshot", &snapshots) == OK);
+    CHECK(world, quorum_files_bytes(disk, "/data", "keeper-", "log", &logs) == OK);
+    return (uint64_t)snapshots << 32 | (uint64_t)logs;
+}
+
+/* Its server lines are gone: it stands alone when nobody of its ensemble answers, and not before. With the lines again it is refused. */
+static void who_lost_its_lines_asks_the_others_first(void **state)
+{
+    for (uint64_t seed = first_seed; seed < first_seed + seeds / 2 + 1; seed++) {
+        struct world *world = world_new(seed, 3, 3);
+        for (int i = 0; i < 3; i++) born(world, i);
+        settle(world, 60000);
+        for (int i = 0; i < 50; i++) CHECK(world, append(leader_of(world)) == OK);
+        settle(world, 60000);
+        for (int i = 0; i < 3; i++) {
+            if (random_below(world->random, 2)) save(world->lives[i]);
+        }
+        sim_run_ms(world->sim, 1000);
+        int at = (int)random_below(world->random, 3),
+            lives = (at + 1 + (int)random_below(world->random, 2)) % 3;
+        for (int i = 0; i < 3; i++) {
+            if (i != lives) stop(world, i);
+        }
+        uint64_t sum = files_sum(world, at);
+        open_leaving(world, at);
+        CHECK(world, sim_run_until(world->sim, is_ready, world->lives[at], 700));
+        CHECK(world, world->lives[at]->ready_err == ERR_CONFIG);
+        stop(world, at);
+        CHECK(world, files_sum(world, at) == sum);
+
+        if (random_below(world->random, 2)) { /* it cannot be reached: no answer in half a second */
+            sim_net_cut(world->sim, world->machines[at], world->machines[lives], true);
+            sim_net_cut(world->sim, world->machines[lives], world->machines[at], true);
+        } else {
+            stop(world, lives);
+        }
+        if (random_below(world->random, 4) == 0) { /* given up while it asks */
+            open_leaving(world, at);
+            sim_run_ms(world->sim, (int64_t)random_below(world->random, 600));
+            stop(world, at);
+        }
+        if (random_below(world->random, 2)) { /* or while it changes its files */
+            sim_machine_crash_at_write(world->machines[at], 1 + (int)random_below(world->random, 8));
+            open_leaving(world, at);
+            sim_run_ms(world->sim, 2000);
+            sim_machine_crash_at_write(world->machines[at], 0);
+            bury(world);
+            stop(world, at);
+        }
+        open_leaving(world, at);
+        CHECK(world, sim_run_until(world->sim, is_ready, world->lives[at], 2000));
+        CHECK(world, world->lives[at]->ready_err == OK && world->lives[at]->count >= world->acknowledged);
+        stop(world, at);
+        uint64_t next_value = world->next_value;
+        live_alone(world, at, 20);
+        stop(world, lives);
+        sim_net_cut(world->sim, world->machines[at], world->machines[lives], false);
+        sim_net_cut(world->sim, world->machines[lives], world->machines[at], false);
+
+        /* A member again: not with what it did meanwhile. */
+        born(world, at);
+        CHECK(world, sim_run_until(world->sim, is_ready, world->lives[at], 60000));
+        CHECK(world, world->lives[at]->ready_err == ERR_CONFIG);
+        stop(world, at);
+        world->next_value = next_value;
+        world->acknowledged = next_value;
+        memset(world->leaders, 0, sizeof world->leaders);
+        wipe(world, at);
+        for (int i = 0; i < 3; i++) {
+            if (!world->lives[i]) born(world, i);
+        }
+        settle(world, 60000);
+        CHECK(world, world->lives[at]->count >= next_value);
+        world_end(world);
+    }
+}
+
 int main(int argc, char **argv)
 {
     world_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_becomes_several_and_one_again),
         cmocka_unit_test(two_with_data_do_not_begin),
+        cmocka_unit_test(who_lost_its_lines_asks_the_others_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,7 @@ struct world {
     char hosts[MEMBERS][16];
     int founder_count;
     bool is_out[MEMBERS]; /* not a member now */
+    bool leaves_silent;   /* who is born next */
     int64_t segment_bytes, memory_bytes;
     /* what was applied anywhere, by order of commands */
     uint64_t applied[ENTRIES_MAX];
@@ -263,6 +264,7 @@ static inline void born_as(struct world *world, int at, int32_t id)
                                    .segment_bytes = world->segment_bytes,
                                    .memory_bytes = world->memory_bytes,
                                    .id = id,
+                                   .leaves_silent = world->leaves_silent,
                                    .founders = world->members,
                                    .founder_count = at < world->founder_count ? world->founder_count
                                                                               : world->member_count};

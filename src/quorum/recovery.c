@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "quorum/alone.h"
 #include "quorum/ensemble.h"
 #include "quorum/inside.h"
 
@@ -202,6 +203,7 @@ static enum error open_dir(struct quorum *quorum, const char *dir, struct disk_l
     char path[QUORUM_PATH_SIZE];
     int size = snprintf(path, sizeof path, "%s/%slock", dir, quorum->prefix);
     if (size >= (int)sizeof path) return ERR_TOO_LARGE;
+    if (*lock) return OK; /* recovery's second run */
     enum error err = disk_exists(quorum->disk, dir) ? OK : disk_mkdir(quorum->disk, dir);
     if (err == OK) err = disk_lock(quorum->disk, path, lock);
     if (err != OK) diag_error("cannot open the keeper's directory \"%s\": %s", dir, error_text(err));
@@ -247,7 +249,7 @@ enum error quorum_recover(struct quorum *quorum)
     if (err == OK) err = check_log_dir(quorum);
     if (err == OK)
         err = quorum->ensemble ? ensemble_recover_begin(quorum->ensemble) : quorum_stand_alone(quorum);
-    if (err != OK) return err;
+    if (err != OK || (quorum->alone && !alone_is_sure(quorum))) return err; /* others are asked first */
     err = quorum_files_list(quorum->disk, quorum->dir, quorum->prefix, "snapshot", &recovery.snapshots,
                             &recovery.snapshot_count);
     if (err == OK) {

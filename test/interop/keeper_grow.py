@@ -116,18 +116,21 @@ try:
         check(member, names, "without the first")
     zk.stop()
 
-    # one alone again: not by mistake
-    second.stop()
+    # one alone again: not while another answers, nor with its lines back afterwards
     third.stop()
     third_several, third_alone = without_lines(third)
     third.config.write_text(third_alone)
     third.begin()
-    assert third.process.wait(20) != 0 and "keeper-vote" in (third.directory / "log").read_text(), third.tail()
-    (third.directory / "data/keeper-vote").unlink()
+    assert third.process.wait(20) != 0 and any("it answers at" in line for line in third.tail()), third.tail()
+    second.stop()
     third.begin()
     wait_mode(third, "standalone")
+    assert any("of which nobody answers" in line for line in third.tail(50)), third.tail(50)
     check(third, names, "alone again")
     third.stop()
+    third.config.write_text(third_several)
+    third.begin()
+    assert third.process.wait(20) != 0 and any("keeper-vote" in line for line in third.tail()), third.tail()
     print("one became three, and one of them stands alone", flush=True)
 except BaseException:
     print(*ensemble.tail(), sep="\n    ", flush=True)
