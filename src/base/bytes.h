@@ -1,8 +1,7 @@
 /* bytes.h: views of memory, shared buffers, and big-endian numbers.
  *
- * struct slice   a loan: bytes somebody else keeps alive. data == NULL is null (size 0), which is not
- * "empty". struct bytes   counted memory that many readers share, e.g. a received frame or an answer being
- * sent.
+ *     struct slice   a loan: bytes somebody else keeps alive. data == NULL is null (size 0), which is not "empty".
+ *     struct bytes   counted memory that many readers share, e.g. a received frame or an answer being sent.
  */
 #pragma once
 #include <stdbool.h>

@@ -1,7 +1,6 @@
 /* diag.h: what we tell the operator: one logfmt line each on standard error.
  *
- *     ts=2026-11-22T10:00:00.123Z level=warn msg="could not roll log \"orders-0\": no space left on the
- * device"
+ *     ts=2026-11-22T10:00:00.123Z level=warn msg="could not roll log \"orders-0\": no space left on the device"
  *
  * error  wants a person     warn  was survived     info  a change of role     debug  a request
  * Any thread; a line is one write(2). The level and the sink are the only mutable statics in the program.

@@ -108,8 +108,8 @@ struct broker {
     } counters;
     struct metadata_listener on_image;
     struct role_listener group_roles;
-    struct uuid group_topic,
-        asked_group_topic; /* whose number of partitions is known, and is being asked for */
+    /* whose number of partitions is known, and is being asked for */
+    struct uuid group_topic, asked_group_topic;
     bool is_group_count_asked;
     int64_t session_count; /* atomic: fetch sessions, of all loops */
 };

@@ -52,14 +52,14 @@ struct request {
     size_t held_extra_bytes; /* arrays and the answer, as small */
     size_t body_at;          /* where the body begins in the frame */
 
-    int64_t read_us, started_us,
-        answered_us; /* monotonic: the last byte came, the handler began, it answered */
+    /* monotonic: the last byte came, the handler began, it answered */
+    int64_t read_us, started_us, answered_us;
     int32_t throttle_ms;
 
     /* The answer. */
     struct bytes *answer; /* NULL: none is due (acks=0) */
-    struct splices
-        splices; /* where file slices go: external is a struct log_slice, released when written or dropped */
+    /* where file slices go: external is a struct log_slice, released when written or dropped */
+    struct splices splices;
     bool must_close;
 
     void (*cancel)(struct request *request);

@@ -57,8 +57,8 @@ struct balance {
     size_t partition_count;
     enum balance_scope scope;
     int32_t target;
-    bool
-        is_only_necessary; /* only partitions with a replica on a broker that empties, or with another wanted_count */
+    /* only partitions with a replica on a broker that empties, or with another wanted_count */
+    bool is_only_necessary;
     /* filled: */
     size_t changed, moved_replicas, changed_leaders;
     int64_t moved_bytes;

@@ -38,8 +38,8 @@ struct cluster_identity {
 };
 
 struct cluster_join {
-    struct slice
-        known_cluster_id; /* of meta.properties; null = none. Another one in /cluster/id is ERR_INCONSISTENT_CLUSTER_ID */
+    /* of meta.properties; null = none. Another one in /cluster/id is ERR_INCONSISTENT_CLUSTER_ID */
+    struct slice known_cluster_id;
     int32_t broker_id; /* configured or of meta.properties; -1 = generate (broker.id.generation.enable) */
     int32_t reserved_max_id;    /* reserved.broker.max.id, 1000 */
     struct uuid new_cluster_id; /* proposed when the cluster has none: random, from uuid_from_random */
@@ -170,8 +170,8 @@ struct controller_options {
     struct broker_registration registration; /* of this broker; copied */
     struct controller_rules rules;
     struct controller_channel channel;
-    struct slice
-        listener; /* where brokers reach each other; lives as long as the controller. Null: their first */
+    /* where brokers reach each other; lives as long as the controller. Null: their first */
+    struct slice listener;
     bool is_candidate; /* false: never stands for election */
     /* Registered (again): the broker epoch, which is the znode's czxid. Also given to metadata. */
     void (*on_registered)(void *context, int64_t broker_epoch);
@@ -209,10 +209,10 @@ struct controller_call {
     const void *request; /* struct create_topics_request ...: lives until done */
     struct arena *arena; /* for the answer; the caller keeps off it until done */
     void *response;      /* struct create_topics_response ...: filled, after message_init, when err is OK */
-    enum error
-        err; /* top-level: ERR_NOT_CONTROLLER, ERR_NOMEM, ERR_INVALID_REQUEST, ...; response is then untouched */
-    bool
-        is_auto_creation; /* CreateTopics of a client's Metadata or of an internal topic: any broker may, timeout_ms 0 waits not */
+    /* top-level: ERR_NOT_CONTROLLER, ERR_NOMEM, ERR_INVALID_REQUEST, ...; response is then untouched */
+    enum error err;
+    /* CreateTopics of a client's Metadata or of an internal topic: any broker may, timeout_ms 0 waits not */
+    bool is_auto_creation;
     struct loop *home; /* where done runs; NULL = on the control loop, perhaps before submit returns */
     void (*done)(struct controller_call *call);
     void *context;

@@ -45,8 +45,8 @@ struct life {
     struct told *told; /* by generation, of this coordinator's time */
     struct commit commits[256];
     int commit_count;
-    int64_t
-        acknowledged[PARTITIONS]; /* the last offset whose commit succeeded, by the order of answers; -1 */
+    /* the last offset whose commit succeeded, by the order of answers; -1 */
+    int64_t acknowledged[PARTITIONS];
     int64_t next_offset;
     struct bed_call *forgotten[4096]; /* calls whose client is gone */
     int forgotten_count;

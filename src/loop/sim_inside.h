@@ -62,8 +62,8 @@ struct sim {
     size_t cut_count, cut_capacity;
     struct sim_machine **machines;
     size_t machine_count, machine_capacity;
-    struct list streams, connections, connectings, listeners, lanes,
-        loops; /* everything alive, for sim_free */
+    /* everything alive, for sim_free */
+    struct list streams, connections, connectings, listeners, lanes, loops;
     uint64_t trace;
     void (*line)(void *context, const char *text);
     void *line_context;

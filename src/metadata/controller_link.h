@@ -55,8 +55,8 @@ struct controller_link_call {
     int16_t api_key;
     int16_t max_version;
     const void *request; /* the schema's struct: lives until done, or cancel */
-    int64_t
-        give_up_ms; /* on the loop's monotonic clock: done then comes with ERR_TIMED_OUT; INT64_MAX = try for ever */
+    /* on the loop's monotonic clock: done then comes with ERR_TIMED_OUT; INT64_MAX = try for ever */
+    int64_t give_up_ms;
     /* Once. ERR_TIMED_OUT, ERR_UNSUPPORTED_VERSION (the controller does not know the request), ERR_NOMEM, ERR_CLOSED; or OK
      * and the answer, which lives until done returns. Never before controller_link_send returned, but for ERR_CLOSED. */
     void (*done)(struct controller_link_call *call, enum error err, int16_t version, const void *response);

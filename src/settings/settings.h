@@ -46,8 +46,8 @@ enum setting_source {
 /* --- loading --- */
 
 struct settings_sources {
-    const char
-        *name; /* of the file, as problems call it; NULL = no file: the development default on loopback */
+    /* of the file, as problems call it; NULL = no file: the development default on loopback */
+    const char *name;
     struct slice text;            /* of the file */
     const char *const *overrides; /* "key=value" */
     size_t override_count;

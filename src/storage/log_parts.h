@@ -47,8 +47,8 @@ struct log_dir {
     int recovery_dirty, start_dirty, high_watermark_dirty; /* atomic: a checkpoint would say something new */
     size_t partition_count;
     size_t used_logs; /* when closing: that have something to write */
-    pthread_mutex_t
-        checkpoint_mutex; /* a checkpoint file has one writer at a time, and the latest text wins */
+    /* a checkpoint file has one writer at a time, and the latest text wins */
+    pthread_mutex_t checkpoint_mutex;
     uint64_t checkpoint_made;
     uint64_t checkpoint_written[3]; /* under the mutex */
     uint64_t deleted_mark;          /* texts numbered up to this may still mention a deleted log */
@@ -101,8 +101,8 @@ struct log {
     struct log_dir *dir;
     struct log_home *home;
     char *name; /* "topic-0" */
-    char future_suffix
-        [48]; /* ".<32 hex>-future": its directory's, while it is being moved here (move.h); else "" */
+    /* ".<32 hex>-future": its directory's, while it is being moved here (move.h); else "" */
+    char future_suffix[48];
     size_t topic_size;
     int32_t partition;
     struct uuid topic_id;
@@ -111,16 +111,16 @@ struct log {
     struct segment *segments;
     size_t segment_count, segment_capacity;
     struct log_active *active; /* NULL until needed */
-    int64_t start_offset, end_offset,
-        recovery_point; /* written by the home loop, read by checkpoint writers: relaxed */
-    int64_t
-        trusted_point; /* what the checkpoint may say: the recovery point, or the first segment that owes its indexes */
+    /* written by the home loop, read by checkpoint writers: relaxed */
+    int64_t start_offset, end_offset, recovery_point;
+    /* what the checkpoint may say: the recovery point, or the first segment that owes its indexes */
+    int64_t trusted_point;
     int64_t closed_synced; /* segments that end at or below this are on disk with their indexes */
     int64_t first_offset;  /* of the first segment, for those threads */
     int64_t high_watermark;
     int64_t size_bytes;
-    int64_t
-        checkpointed_recovery_point; /* the most its file may say; above recovery_point after a cut: see log_roll_at */
+    /* the most its file may say; above recovery_point after a cut: see log_roll_at */
+    int64_t checkpointed_recovery_point;
     int64_t checkpoint_pending;  /* the store's: what is being written; -1 nothing */
     int64_t checkpointed_before; /* and the most the file said before that */
     int32_t generation;

@@ -117,10 +117,10 @@ size_t batch_builder_size(const struct batch_builder *builder);
 /* What one more record would add, at most. */
 size_t batch_record_size_max(struct slice key, struct slice value, const struct record_header *headers,
                              int32_t header_count);
-/* The finished batch: a loan until the next start or free. At least one record, except that compaction may
- * keep an empty batch: `last_offset_delta_min` raises the last offset delta (0 otherwise; a batch with
- * neither asserts). */
+/* The finished batch, of one record at least: a loan until the next start or free. */
 MUST_USE enum error batch_builder_finish(struct batch_builder *builder, struct slice *batch);
+/* The same with a last offset delta of at least that of its last record; without records, too: what compaction leaves of a
+ * batch keeps its offsets and its sequence. */
 MUST_USE enum error batch_builder_finish_to(struct batch_builder *builder, int32_t last_offset_delta,
                                             struct slice *batch);
 

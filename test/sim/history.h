@@ -47,8 +47,8 @@ enum slot_state { SLOT_UNKNOWN, SLOT_ALONE, SLOT_MAYBE, SLOT_KNOWN };
 
 struct history_slot {
     struct record_id id;
-    int32_t
-        epoch; /* SLOT_ALONE: of a leader that had it, or an earlier one. SLOT_MAYBE: which loss made it so */
+    /* SLOT_ALONE: of a leader that had it, or an earlier one. SLOT_MAYBE: which loss made it so */
+    int32_t epoch;
     enum slot_state state;
 };
 
@@ -100,8 +100,8 @@ struct history_topic {
 
 struct history_counts {
     int64_t acknowledged, read, commits, claims, topics, producer_ids;
-    int64_t lost, near, moves,
-        deletions; /* acknowledged alone; reads sent to a replica near by; of tools.h */
+    /* acknowledged alone; reads sent to a replica near by; of tools.h */
+    int64_t lost, near, moves, deletions;
 };
 
 struct history {

@@ -21,15 +21,15 @@ struct plan {
     bool has_power_cuts; /* else only kill -9 and clean stops */
     bool has_lost_syncs;
     bool has_blackouts; /* all machines of a replicated cluster lose their power at once */
-    bool
-        is_spread; /* both loops have work from the start; else the second gets some when the first is busy */
+    /* both loops have work from the start; else the second gets some when the first is busy */
+    bool is_spread;
     int data_dirs; /* 1 or 2 */
     int producers, groups, members_per_group;
     int loose_producers; /* of them: acks=1, without an id */
     bool has_racks;      /* consumers read from the replica in their own (KIP-392) */
-    bool
-        deletes_records; /* where no power cut may take the end of a log: else nobody knows where it begins */
-    int throttle_bytes;  /* a second between replicas; 0 = none */
+    /* where no power cut may take the end of a log: else nobody knows where it begins */
+    bool deletes_records;
+    int throttle_bytes; /* a second between replicas; 0 = none */
     int topics, partitions_per_topic, offsets_partitions;
     int replicas, min_isr;
     int segment_bytes, roll_ms, index_interval_bytes, checkpoint_ms, session_ms;

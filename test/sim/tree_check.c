@@ -361,8 +361,8 @@ static void check_sessions(struct check *check)
 struct walk {
     struct check *check;
     int path;
-    bool is_there,
-        is_known; /* known: czxid, mzxid and version are; else something nobody was told of made it */
+    /* known: czxid, mzxid and version are; else something nobody was told of made it */
+    bool is_there, is_known;
     int64_t czxid, mzxid, owner;
     int64_t last_zxid, version_zxid; /* the last of which anything is known, and the version */
     int32_t version;                 /* -1 = not known */

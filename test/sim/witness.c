@@ -29,8 +29,8 @@ struct seat {
 
 struct witness {
     struct world *world;
-    int64_t zxid,
-        epoch_zxid; /* of the last look, and of the write that made the controller epoch what it is */
+    /* of the last look, and of the write that made the controller epoch what it is */
+    int64_t zxid, epoch_zxid;
     int64_t changes;
     int32_t controller_epoch;
     bool is_registered[WORLD_MAX_SERVERS];
