@@ -196,11 +196,6 @@ bool connection_is_open(const struct connection *connection)
     return connection->is_open;
 }
 
-size_t connection_calls(const struct connection *connection)
-{
-    return connection->call_count;
-}
-
 const char *connection_name(const struct connection *connection)
 {
     return connection->name;

@@ -67,6 +67,5 @@ MUST_USE enum error connection_send(struct connection *connection, int16_t api_k
 /* The version connection_send would use, or -1. */
 int16_t connection_version(const struct connection *connection, int16_t api_key, int16_t max_version);
 bool connection_is_open(const struct connection *connection);
-size_t connection_calls(const struct connection *connection);
 /* "host:port" as dialled, for diagnostics. */
 const char *connection_name(const struct connection *connection);

@@ -170,11 +170,6 @@ void fake_broker_close(struct fake_broker **fake)
     *fake = NULL;
 }
 
-uint16_t fake_broker_port(const struct fake_broker *fake)
-{
-    return listener_port(fake->listener);
-}
-
 int fake_broker_connections(const struct fake_broker *fake)
 {
     return fake->connections;

@@ -30,6 +30,5 @@ MUST_USE enum error fake_broker_open(struct loop *loop, const char *host, uint16
 void fake_broker_close(struct fake_broker **fake);
 /* Closes the connections; goes on listening. */
 void fake_broker_hang_up(struct fake_broker *fake);
-uint16_t fake_broker_port(const struct fake_broker *fake);
 /* Connections that ever came. */
 int fake_broker_connections(const struct fake_broker *fake);

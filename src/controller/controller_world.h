@@ -35,8 +35,8 @@ struct test_world {
     struct test_broker *brokers[4]; /* NULL: down */
     struct arena arena;
     int requests; /* from the controller to other brokers, so far */
-    bool
-        are_ours; /* brokers that start from now on take others out of an ISR themselves; else they are like Apache's */
+    /* brokers that start from now on take others out of an ISR themselves; else they are like Apache's */
+    bool are_ours;
     bool is_deletion_disabled, is_unclean_allowed, is_rebalancing;
 };
 
@@ -60,7 +60,6 @@ struct test_call {
         struct delete_topics_response remove;
         struct create_partitions_response grow;
         struct incremental_alter_configs_response alter;
-        struct alter_configs_response alter_all;
         struct allocate_producer_ids_response ids;
         struct elect_leaders_response elect;
         struct alter_partition_response isr;

@@ -366,16 +366,3 @@ void group_partition_resigned(struct group_coordinators *coordinators, int32_t p
     free(coordinator);
     __atomic_fetch_sub(&coordinators->led_count, 1, __ATOMIC_RELEASE);
 }
-
-void group_transaction_ended(struct group_coordinators *coordinators, int32_t partition_index,
-                             int64_t producer_id, int16_t producer_epoch, bool is_commit)
-{
-    (void)producer_epoch; /* the log has judged it */
-    if (partition_index < 0 || partition_index >= PARTITIONS_MAX) return;
-    struct group_coordinator *coordinator = coordinators->seats[partition_index].led;
-    /* While loading, the marker is in the log and will be read from there. */
-    if (!coordinator || ready(coordinator) != OK) return;
-    event_begin(coordinator);
-    offsets_end_transaction(&coordinator->shard, producer_id, is_commit);
-    settle(coordinator);
-}

@@ -81,11 +81,6 @@ int32_t group_partition_of(const struct group_coordinators *coordinators, struct
  * NOT_COORDINATOR when the partition is resigned. Resign before the partition or its loop goes; no-op if not led. */
 MUST_USE enum error group_partition_led(struct group_coordinators *coordinators, struct partition *partition);
 void group_partition_resigned(struct group_coordinators *coordinators, int32_t partition_index);
-/* A transaction's marker was written to a partition we lead: offsets committed in it become visible, or vanish.
- * On the partition's home loop. */
-void group_transaction_ended(struct group_coordinators *coordinators, int32_t partition_index,
-                             int64_t producer_id, int16_t producer_epoch, bool is_commit);
-
 /* --- calls --- */
 
 /* A topic of a request, as the caller's metadata knows it. */

@@ -66,7 +66,6 @@ MUST_USE enum error file_size(struct file *file, int64_t *size);
 MUST_USE enum error file_sync(struct file *file);
 /* Modification time, ms since 1970. */
 MUST_USE enum error file_mtime_ms(struct file *file, int64_t *mtime_ms);
-MUST_USE enum error file_set_mtime_ms(struct file *file, int64_t mtime_ms);
 void file_renamed(struct file *file, const char *new_path);
 const char *file_path(const struct file *file);
 

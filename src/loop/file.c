@@ -500,19 +500,3 @@ enum error file_mtime_ms(struct file *file, int64_t *mtime_ms)
     if (err == OK) *mtime_ms = (int64_t)stat.st_mtim.tv_sec * 1000 + stat.st_mtim.tv_nsec / 1000000;
     return err;
 }
-
-enum error file_set_mtime_ms(struct file *file, int64_t mtime_ms)
-{
-    int fd;
-    enum error err = file_pin(file, &fd);
-    if (err != OK) return err;
-    int64_t seconds = mtime_ms / 1000, rest_ms = mtime_ms % 1000;
-    if (rest_ms < 0) {
-        seconds--;
-        rest_ms += 1000;
-    }
-    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = rest_ms * 1000000}};
-    if (futimens(fd, times) != 0) err = error_from_errno(errno);
-    file_unpin(file);
-    return err;
-}

@@ -403,14 +403,6 @@ enum error file_mtime_ms(struct file *file, int64_t *mtime_ms)
     return err;
 }
 
-enum error file_set_mtime_ms(struct file *file, int64_t mtime_ms)
-{
-    struct inode *inode;
-    enum error err = inode_of(file, &inode);
-    if (err == OK) inode->mtime_ms = mtime_ms;
-    return err;
-}
-
 enum error sim_disk_rot(struct sim_machine *machine, const char *path, int64_t position, uint8_t mask)
 {
     struct inode *inode = disk_find(machine, path);

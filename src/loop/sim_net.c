@@ -655,11 +655,6 @@ void stream_close_after_sending(struct stream **closing)
 
 /* --- addresses and moving --- */
 
-struct loop *stream_loop(const struct stream *stream)
-{
-    return stream->loop;
-}
-
 void stream_peer(const struct stream *stream, struct address *address)
 {
     *address = stream->connection ? stream->connection->addresses[!stream->side] : (struct address){0};

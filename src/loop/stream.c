@@ -52,8 +52,8 @@ struct stream {
     bool is_finishing, is_shut; /* stream_finish: asked, done */
     bool is_peer_done;          /* the peer sends no more; we may */
     bool is_told, is_closed;
-    bool is_in_readable,
-        is_dry;          /* within on_readable a short read was the last: no need to ask the kernel again */
+    bool is_in_readable;
+    bool is_dry;         /* within on_readable a short read was the last: no need to ask the kernel again */
     bool is_shaking;     /* TLS: not yet ready for bytes */
     bool has_input;      /* TLS: unread bytes that the socket does not know of */
     uint8_t peer_family; /* of the socket address below */
@@ -618,11 +618,6 @@ void stream_close_after_sending(struct stream **closing)
 }
 
 /* --- addresses --- */
-
-struct loop *stream_loop(const struct stream *stream)
-{
-    return stream->loop;
-}
 
 void address_of(const struct sockaddr *from, struct address *address)
 {

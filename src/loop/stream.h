@@ -84,7 +84,6 @@ void stream_close(struct stream **stream);
  * answer before hanging up. No callback comes after it. */
 void stream_close_after_sending(struct stream **stream);
 
-struct loop *stream_loop(const struct stream *stream);
 void stream_peer(const struct stream *stream, struct address *address);
 void stream_local(const struct stream *stream, struct address *address);
 /* Moves an idle stream (nothing unsent, reading off, no events pending) to another loop: detach on the old

@@ -9,14 +9,12 @@
 #include "base/map.h"
 #include "base/vec.h"
 
-enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM, KIND_SUMMARY };
+enum kind { KIND_COUNTER, KIND_SUMMARY };
 
 struct series {
     char *labels;
     struct counter counter;
-    struct histogram *histogram;
-    double (*read)(void *context);
-    void *context;
+    struct histogram *histogram; /* of a summary */
 };
 
 struct family {
@@ -43,7 +41,7 @@ struct metrics {
     struct histogram spare_histogram;
 };
 
-static const char *const kind_names[] = {"counter", "gauge", "histogram", "summary"};
+static const char *const kind_names[] = {"counter", "summary"};
 
 struct metrics *metrics_new(void)
 {
@@ -107,11 +105,10 @@ static struct series *series_of(struct metrics *metrics, const char *name, const
     if (!series) {
         struct family *family = family_of(metrics, name, help, kind);
         struct series *fresh = family ? calloc(1, sizeof *fresh) : NULL;
-        bool has_buckets = kind == KIND_HISTOGRAM || kind == KIND_SUMMARY;
         if (fresh) {
             fresh->labels = strdup(labels);
-            if (has_buckets) fresh->histogram = calloc(1, sizeof *fresh->histogram);
-            if (fresh->labels && (!has_buckets || fresh->histogram) &&
+            if (kind == KIND_SUMMARY) fresh->histogram = calloc(1, sizeof *fresh->histogram);
+            if (fresh->labels && (kind != KIND_SUMMARY || fresh->histogram) &&
                 VEC_RESERVE(family->series, family->count, family->capacity) &&
                 map_put(&metrics->by_series, text_slice(&key), fresh) == OK) {
                 family->series[family->count++] = fresh;
@@ -134,26 +131,10 @@ struct counter *metrics_counter(struct metrics *metrics, const char *name, const
     return &series_of(metrics, name, help, labels, KIND_COUNTER)->counter;
 }
 
-struct histogram *metrics_histogram(struct metrics *metrics, const char *name, const char *help,
-                                    const char *labels)
-{
-    return series_of(metrics, name, help, labels, KIND_HISTOGRAM)->histogram;
-}
-
 struct histogram *metrics_summary_ms(struct metrics *metrics, const char *name, const char *help,
                                      const char *labels)
 {
     return series_of(metrics, name, help, labels, KIND_SUMMARY)->histogram;
-}
-
-void metrics_gauge(struct metrics *metrics, const char *name, const char *help, const char *labels,
-                   double (*read)(void *context), void *context)
-{
-    struct series *series = series_of(metrics, name, help, labels, KIND_GAUGE);
-    pthread_mutex_lock(&metrics->lock);
-    series->read = read;
-    series->context = context;
-    pthread_mutex_unlock(&metrics->lock);
 }
 
 void metrics_collector(struct metrics *metrics, void (*write)(void *context, struct text *out), void *context)
@@ -225,28 +206,6 @@ void metrics_sample(struct text *out, const char *name, const char *labels, doub
     text_addf(out, is_whole ? "%.0f\n" : "%.9g\n", value);
 }
 
-static void write_histogram(struct text *out, const char *name, const struct series *series)
-{
-    static const uint64_t bounds_us[] = {50,    100,   250,    500,    1000,   2500,    5000,    10000,
-                                         25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000};
-    const struct histogram *h = series->histogram;
-    const char *comma = series->labels[0] ? "," : "";
-    uint64_t seen = 0;
-    size_t bucket = 0;
-    for (size_t i = 0; i < sizeof bounds_us / sizeof *bounds_us; i++) {
-        while (bucket < HISTOGRAM_BUCKETS && bucket_top(bucket) <= bounds_us[i])
-            seen += load(&h->buckets[bucket++]);
-        text_addf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", name, series->labels, comma,
-                  (double)bounds_us[i] / 1e6, (unsigned long long)seen);
-    }
-    while (bucket < HISTOGRAM_BUCKETS) seen += load(&h->buckets[bucket++]);
-    text_addf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, series->labels, comma,
-              (unsigned long long)seen);
-    const char *open = series->labels[0] ? "{" : "", *close = series->labels[0] ? "}" : "";
-    text_addf(out, "%s_sum%s%s%s %.9g\n", name, open, series->labels, close, (double)load(&h->sum) / 1e6);
-    text_addf(out, "%s_count%s%s%s %llu\n", name, open, series->labels, close, (unsigned long long)seen);
-}
-
 static void write_summary(struct text *out, const char *name, const struct series *series)
 {
     static const char *const quantiles[] = {"0.5", "0.75", "0.95", "0.98", "0.99", "0.999"};
@@ -274,11 +233,6 @@ void metrics_write(struct metrics *metrics, struct text *out)
             case KIND_COUNTER:
                 metrics_sample(out, family->name, series->labels, (double)counter_get(&series->counter));
                 break;
-            case KIND_GAUGE:
-                if (series->read)
-                    metrics_sample(out, family->name, series->labels, series->read(series->context));
-                break;
-            case KIND_HISTOGRAM: write_histogram(out, family->name, series); break;
             case KIND_SUMMARY: write_summary(out, family->name, series); break;
             }
         }

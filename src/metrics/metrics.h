@@ -1,4 +1,4 @@
-/* metrics.h: counters, gauges and histograms of one node, and their Prometheus text.
+/* metrics.h: counters and histograms of one node, and their Prometheus text.
  *
  *     struct counter *produced = metrics_counter(m, "kafka_..._total", "records in", "topic=\"orders\"");
  *     counter_add(produced, 3);                              any thread, one relaxed atomic add
@@ -35,15 +35,9 @@ void metrics_free(struct metrics *metrics);
  * same name and labels gives the same object. Owned by `metrics`. */
 struct counter *metrics_counter(struct metrics *metrics, const char *name, const char *help,
                                 const char *labels);
-/* A value in microseconds, shown as a histogram in seconds (name should end in _seconds). */
-struct histogram *metrics_histogram(struct metrics *metrics, const char *name, const char *help,
-                                    const char *labels);
-/* The same numbers as a Prometheus summary in milliseconds with quantiles, as JMX dashboards expect. */
+/* Values in microseconds, shown as a Prometheus summary in milliseconds with quantiles, as JMX dashboards expect. */
 struct histogram *metrics_summary_ms(struct metrics *metrics, const char *name, const char *help,
                                      const char *labels);
-/* Read at each scrape, on the scraping thread. */
-void metrics_gauge(struct metrics *metrics, const char *name, const char *help, const char *labels,
-                   double (*read)(void *context), void *context);
 /* Writes whole families of its own at each scrape (per-partition gauges, for example), with metrics_family
  * and metrics_sample. Called on the scraping thread. */
 void metrics_collector(struct metrics *metrics, void (*write)(void *context, struct text *out),

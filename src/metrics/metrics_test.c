@@ -6,9 +6,10 @@
 #include "metrics/metrics.h"
 #include "metrics/summary.h"
 
-static double answer(void *context)
+static void write_depth(void *context, struct text *out)
 {
-    return *(double *)context;
+    metrics_family(out, "depth", "gauge", "how deep");
+    metrics_sample(out, "depth", "", *(double *)context);
 }
 
 static void the_same_series_is_the_same_counter(void **state)
@@ -21,7 +22,7 @@ static void the_same_series_is_the_same_counter(void **state)
     counter_add(a, 41);
     counter_add(a, 1);
     double depth = 2.5;
-    metrics_gauge(m, "depth", "how deep", "", answer, &depth);
+    metrics_collector(m, write_depth, &depth);
     struct text out = {0};
     metrics_write(m, &out);
     assert_string_equal(
@@ -35,7 +36,7 @@ static void quantiles_are_within_a_quarter(void **state)
 {
     (void)state;
     struct metrics *m = metrics_new();
-    struct histogram *h = metrics_histogram(m, "d_seconds", "help", "");
+    struct histogram *h = metrics_summary_ms(m, "d_ms", "help", "");
     assert_int_equal(histogram_quantile(h, 0.5), 0);
     for (int i = 1; i <= 100000; i++) histogram_record(h, i);
     assert_int_equal(histogram_count(h), 100000);
@@ -49,8 +50,8 @@ static void quantiles_are_within_a_quarter(void **state)
     assert_int_equal(histogram_count(h), 100002);
     struct text out = {0};
     metrics_write(m, &out);
-    assert_non_null(strstr(out.data, "d_seconds_bucket{le=\"+Inf\"} 100002\n"));
-    assert_non_null(strstr(out.data, "d_seconds_count 100002\n"));
+    assert_non_null(strstr(out.data, "# TYPE d_ms summary\nd_ms{quantile=\"0.5\"} "));
+    assert_non_null(strstr(out.data, "d_ms_count 100002\n"));
     text_free(&out);
     metrics_free(m);
 }

@@ -640,11 +640,6 @@ enum error node_start(const struct node_config *config, struct node **node)
     return OK;
 }
 
-struct metrics *node_metrics(struct node *node)
-{
-    return node->metrics;
-}
-
 uint16_t node_port(const struct node *node)
 {
     return node->broker ? broker_port(node->broker, 0) : 0;

@@ -29,8 +29,8 @@ struct node_config {
     size_t loop_count;
     struct disk *disk;
     bool is_spread; /* every loop gets work from the start: for tests, and machines that are never idle */
-    int64_t
-        started_us; /* loop_clock_us(loops[0]) when the program began, or a little before: for "in N ms" */
+    /* loop_clock_us(loops[0]) when the program began, or a little before: for "in N ms" */
+    int64_t started_us;
     /* Once: listeners answer and every local partition has its leader. `line` is what an operator is to read. */
     void (*on_ready)(void *context, const char *line);
     /* Once, the last callback: the node is over and freed. OK after node_stop; else why, and `problem` in words. */
@@ -44,7 +44,5 @@ MUST_USE enum error node_start(const struct node_config *config, struct node **n
  * on_end follows. Calling it again changes nothing. */
 void node_stop(struct node *node);
 
-/* For tests and the console. */
-struct metrics *node_metrics(struct node *node);
 /* The port of the first listener once it is bound; 0 before. */
 uint16_t node_port(const struct node *node);

@@ -86,19 +86,9 @@ enum partition_role partition_role_of(const struct partition *partition)
     return partition->role;
 }
 
-int32_t partition_leader(const struct partition *partition)
-{
-    return partition->leader;
-}
-
 int32_t partition_leader_epoch(const struct partition *partition)
 {
     return partition->leader_epoch;
-}
-
-int32_t partition_epoch(const struct partition *partition)
-{
-    return partition->isr.partition_epoch;
 }
 
 struct loop *partition_home(const struct partition *partition)
@@ -403,17 +393,6 @@ int64_t partition_read_limit(const struct partition *partition, enum partition_r
     case READ_AS_REPLICA: return log_end_offset(partition->log);
     }
     return 0;
-}
-
-enum error partition_read(struct partition *partition, enum partition_reader reader, int64_t offset,
-                          size_t max_bytes, bool min_one_batch, struct log_slice *slice)
-{
-    if (!partition->log) return ERR_KAFKA_STORAGE_ERROR;
-    struct log_read what = {.offset = offset,
-                            .limit_offset = partition_read_limit(partition, reader),
-                            .max_bytes = max_bytes,
-                            .min_one_batch = min_one_batch};
-    return log_read(partition->log, &what, slice);
 }
 
 /* --- the end --- */

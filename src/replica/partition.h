@@ -28,9 +28,7 @@ struct slice partition_topic(const struct partition *partition);
 int32_t partition_index(const struct partition *partition);
 const struct uuid *partition_topic_id(const struct partition *partition);
 enum partition_role partition_role_of(const struct partition *partition);
-int32_t partition_leader(const struct partition *partition); /* broker id, -1 */
 int32_t partition_leader_epoch(const struct partition *partition);
-int32_t partition_epoch(const struct partition *partition); /* the state znode's version */
 struct loop *partition_home(const struct partition *partition);
 struct log *partition_log(struct partition *partition);
 /* Where it is being moved to (replica/move.h); NULL: it stays. */
@@ -70,10 +68,8 @@ MUST_USE enum error partition_delete_records(struct partition *partition, int64_
  * another directory; -1: one of them has not told yet. */
 int64_t partition_low_watermark(const struct partition *partition);
 
-/* Reads for a consumer (isolation decides the limit) or a replica (log end). */
+/* One past the last offset that may be read: a consumer's isolation decides it; for a replica it is the log end. */
 enum partition_reader { READ_UNCOMMITTED, READ_COMMITTED, READ_AS_REPLICA };
-MUST_USE enum error partition_read(struct partition *partition, enum partition_reader reader, int64_t offset,
-                                   size_t max_bytes, bool min_one_batch, struct log_slice *slice);
 int64_t partition_read_limit(const struct partition *partition, enum partition_reader reader);
 
 /* Waits: run(waiter, OK) once the high watermark is >= offset (replication reached it), or run(waiter, err) when this

@@ -172,21 +172,6 @@ void meta_properties_write(const struct meta_properties *meta, struct text *text
     if (meta->directory_id[0]) text_addf(text, "directory.id=%s\n", meta->directory_id);
 }
 
-int64_t clean_shutdown_read(struct slice text)
-{
-    /* {"version":0,"brokerEpoch":17}: the one number in it that matters, whatever stands around it. */
-    static const char key[] = "\"brokerEpoch\"";
-    const uint8_t *at = text.size ? memmem(text.data, text.size, key, sizeof key - 1) : NULL;
-    if (!at) return -1;
-    struct slice rest = {at + sizeof key - 1, text.size - (size_t)(at - text.data) - (sizeof key - 1)};
-    while (rest.size > 0 && (is_blank(rest.data[0]) || rest.data[0] == ':')) rest.data++, rest.size--;
-    size_t digits = 0;
-    while (digits < rest.size && rest.data[digits] >= '0' && rest.data[digits] <= '9') digits++;
-    int64_t epoch;
-    if (!slice_to_int64((struct slice){rest.data, digits}, 0, INT64_MAX, &epoch)) return -1;
-    return epoch;
-}
-
 void clean_shutdown_write(int64_t broker_epoch, struct text *text)
 {
     text_addf(text, "{\"version\":0,\"brokerEpoch\":%lld}", (long long)broker_epoch);

@@ -63,6 +63,4 @@ struct meta_properties {
 MUST_USE enum error meta_properties_read(struct slice text, struct meta_properties *meta);
 void meta_properties_write(const struct meta_properties *meta, struct text *text);
 
-/* The broker epoch in a clean-shutdown marker; -1 when it has none or cannot be read. */
-int64_t clean_shutdown_read(struct slice text);
 void clean_shutdown_write(int64_t broker_epoch, struct text *text);

@@ -88,11 +88,6 @@ int64_t log_synced_end_offset(const struct log *log)
     return published(&log->recovery_point);
 }
 
-int32_t log_generation(const struct log *log)
-{
-    return log->generation;
-}
-
 void log_set_high_watermark(struct log *log, int64_t high_watermark)
 {
     if (log->high_watermark == high_watermark) return;

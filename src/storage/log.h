@@ -63,8 +63,8 @@ struct log_appended {
     int64_t log_start_offset;
     bool is_duplicate; /* nothing was written: an idempotent producer sent it before */
     bool rolled;
-    int32_t
-        bad_record_index; /* for ERR_INVALID_RECORD / ERR_INVALID_TIMESTAMP: first offending record, else -1 */
+    /* for ERR_INVALID_RECORD / ERR_INVALID_TIMESTAMP: first offending record, else -1 */
+    int32_t bad_record_index;
     const char *bad_record_text; /* static text, or NULL */
 };
 
@@ -91,9 +91,8 @@ struct log_slice {
     struct file *file; /* NULL when empty */
     int64_t position;
     size_t size;
-    int64_t base_offset;        /* of its first batch */
-    int64_t first_batch_size;   /* of its first batch, whole */
-    int32_t segment_generation; /* changes when a truncation may have cut what the slice shows */
+    int64_t base_offset;      /* of its first batch */
+    int64_t first_batch_size; /* of its first batch, whole */
 };
 void log_slice_release(struct log_slice *slice);
 
@@ -166,8 +165,6 @@ int64_t log_high_watermark(const struct log *log);
 MUST_USE enum error log_truncate_to(struct log *log, int64_t offset);
 /* Drops everything and goes on at `offset`: a follower that fell behind its leader's log start. */
 MUST_USE enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset);
-/* Counts truncations; a slice whose segment_generation differs may show bytes that are no longer the log's. */
-int32_t log_generation(const struct log *log);
 /* DeleteRecords, or the leader's log start. ERR_OFFSET_OUT_OF_RANGE beyond the high watermark; lower ones change nothing. */
 MUST_USE enum error log_increase_start(struct log *log, int64_t offset);
 /* A new active segment at the log's end, unless the active one is empty. */
@@ -231,17 +228,6 @@ enum error log_flush_work(struct log_flush *flush);
 enum error log_flush_end(struct log *log, struct log_flush **flush);
 
 /* --- producers and transactions --- */
-struct log_producer {
-    int64_t producer_id;
-    int16_t producer_epoch;
-    int32_t last_sequence; /* -1 none */
-    int64_t last_timestamp;
-    int32_t coordinator_epoch;        /* of its last marker, -1 */
-    int64_t current_txn_start_offset; /* -1 none */
-};
-void log_producers(const struct log *log, void (*each)(void *context, const struct log_producer *producer),
-                   void *context);
-
 struct log_aborted_txn {
     int64_t producer_id, first_offset;
 };

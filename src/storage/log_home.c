@@ -288,11 +288,6 @@ static void collect(struct log_home *home, int64_t now_ms)
     {
         struct log_garbage *item = CONTAINER_OF(link, struct log_garbage, link);
         if (item->due_ms > now_ms) continue;
-        if (!home->loop) {
-            garbage_remove(item);
-            garbage_free(item);
-            continue;
-        }
         if (!job) {
             job = calloc(1, sizeof *job);
             if (!job) break; /* the next one is due soon enough */
@@ -360,11 +355,6 @@ static void retain(struct log *log, int64_t now_ms)
     log_expire_producers(log, now_ms);
 }
 
-void log_home_retain(struct log_home *home, int64_t now_ms)
-{
-    LIST_EACH(&home->logs, link) retain(CONTAINER_OF(link, struct log, home_link), now_ms);
-}
-
 /* A slice of the logs each turn, for each may have to open a file: the list goes round. */
 static void retention_due(struct loop_timer *timer)
 {
@@ -417,12 +407,6 @@ void log_home_close(struct log_home *home, void (*on_idle)(void *context), void 
     home->on_idle = on_idle;
     home->idle_context = context;
     check_idle(home);
-}
-
-void log_home_tick(struct log_home *home, int64_t now_ms)
-{
-    tidy_all(home, now_ms);
-    collect(home, now_ms);
 }
 
 void log_set_home(struct log *log, struct log_home *home)

@@ -22,13 +22,13 @@ struct log_store;
 
 struct log_home {
     struct log_store *store;
-    struct loop
-        *loop; /* NULL: no timers; the owner calls log_home_tick, flushes happen at once (tests, tools) */
+    /* NULL: no timers; flushes happen at once, garbage goes at the next start (tests, tools) */
+    struct loop *loop;
     struct list logs; /* of struct log, home_link */
-    struct list
-        dirty; /* of struct log, dirty_link: index entries or epochs not written, or bytes to be flushed */
+    /* of struct log, dirty_link: index entries or epochs not written, or bytes to be flushed */
+    struct list dirty;
     struct list flush_asked;
-    struct list garbage; /* of struct log_garbage, in order of their due time as far as delays are equal */
+    struct list garbage; /* of struct log_garbage, in order of their due time */
     struct loop_timer dirty_timer, garbage_timer, retention_timer;
     struct loop_message flush_message;
     int64_t dirty_due_ms;
@@ -46,7 +46,3 @@ void log_home_close(struct log_home *home, void (*on_idle)(void *context), void 
 /* Something on a worker that the home is to wait for before it is idle. */
 void log_home_job_begin(struct log_home *home);
 void log_home_job_end(struct log_home *home);
-/* What the timers do: writes what waited a second, starts due flushes, unlinks due garbage. */
-void log_home_tick(struct log_home *home, int64_t now_ms);
-/* Retention and producer expiry of all logs here. now_ms: wall clock. */
-void log_home_retain(struct log_home *home, int64_t now_ms);

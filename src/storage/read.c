@@ -59,11 +59,9 @@ static enum error slice_in(const struct place *place, const struct log_read *wha
 }
 
 /* Applies the size limits and takes the reference. */
-static void slice_finish(const struct log_read *what, struct file *file, int32_t generation,
-                         struct log_slice *slice)
+static void slice_finish(const struct log_read *what, struct file *file, struct log_slice *slice)
 {
     size_t first = (size_t)slice->first_batch_size;
-    slice->segment_generation = generation;
     if (slice->size > what->max_bytes) slice->size = what->max_bytes;
     if (slice->size > 0 && slice->size < first) slice->size = what->min_one_batch ? first : 0;
     if (slice->size == 0 && what->max_bytes == 0 && what->min_one_batch) slice->size = first;
@@ -139,7 +137,7 @@ static enum error read_segments(struct log *log, const struct log_read *what, bo
 {
     struct log_read bounded;
     bool is_empty;
-    *slice = (struct log_slice){.segment_generation = log->generation, .base_offset = what->offset};
+    *slice = (struct log_slice){.base_offset = what->offset};
     enum error err = check(log, what, &bounded, &is_empty);
     if (err != OK || is_empty) return err;
 
@@ -173,7 +171,7 @@ static enum error read_segments(struct log *log, const struct log_read *what, bo
             continue; /* the rest of this segment was compacted away */
         }
         if (err != OK) break;
-        slice_finish(&bounded, segment->log_file, log->generation, &found);
+        slice_finish(&bounded, segment->log_file, &found);
         *slice = found;
         return OK;
     }
@@ -198,7 +196,7 @@ enum error log_cold_read_begin(struct log *log, const struct log_read *what, str
     struct log_cold_read begun = {.generation = log->generation};
     enum error err = check(log, what, &begun.what, &is_empty);
     if (err != OK) return err;
-    begun.slice = (struct log_slice){.segment_generation = log->generation, .base_offset = what->offset};
+    begun.slice = (struct log_slice){.base_offset = what->offset};
     if (!is_empty) {
         size_t i = log_segment_of(log, what->offset);
         struct segment *segment = &log->segments[i];
@@ -245,7 +243,7 @@ void log_cold_read_work(struct log_cold_read *read)
     read->err =
         slice_in(&place, &read->what, read->segment_end_offset, read->start_hint, read->limit_hint, &found);
     if (read->err != OK) return;
-    slice_finish(&read->what, read->log_file, read->generation, &found);
+    slice_finish(&read->what, read->log_file, &found);
     read->slice = found;
     if (found.file) read->err = warm(found.file, &found);
 }

@@ -274,22 +274,3 @@ void log_expire_producers(struct log *log, int64_t now_ms)
     if (log->config.producer_id_expiration_ms < 0 || now_ms < log->config.producer_id_expiration_ms) return;
     producer_state_expire(&log->producers, now_ms - log->config.producer_id_expiration_ms);
 }
-
-void log_producers(const struct log *log, void (*each)(void *context, const struct log_producer *producer),
-                   void *context)
-{
-    struct map_slot *slot;
-    for (size_t i = 0; (slot = map_next(&log->producers.producers, &i));) {
-        const struct producer *producer = slot->value;
-        int last = producer->batch_count - 1;
-        struct log_producer described = {
-            .producer_id = producer->id,
-            .producer_epoch = producer->epoch,
-            .last_sequence = last >= 0 ? producer->batches[last].last_sequence : NO_SEQUENCE,
-            .last_timestamp = producer->last_timestamp,
-            .coordinator_epoch = producer->coordinator_epoch,
-            .current_txn_start_offset = producer->txn_first_offset,
-        };
-        each(context, &described);
-    }
-}

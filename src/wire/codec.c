@@ -15,20 +15,6 @@ const char *codec_text(enum codec codec)
     return (unsigned)codec < CODEC_COUNT ? NAMES[codec] : NULL;
 }
 
-bool codec_parse(struct slice text, enum codec *codec)
-{
-    if (slice_is(text, "uncompressed")) {
-        *codec = CODEC_NONE;
-        return true;
-    }
-    for (int i = 0; i < CODEC_COUNT; i++) {
-        if (!slice_is(text, NAMES[i])) continue;
-        *codec = (enum codec)i;
-        return true;
-    }
-    return false;
-}
-
 int codec_default_level(enum codec codec)
 {
     switch (codec) {
@@ -36,16 +22,6 @@ int codec_default_level(enum codec codec)
     case CODEC_LZ4: return 9;
     case CODEC_ZSTD: return 3;
     default: return 0;
-    }
-}
-
-bool codec_level_is_valid(enum codec codec, int level)
-{
-    switch (codec) {
-    case CODEC_GZIP: return level == -1 || (level >= 1 && level <= 9);
-    case CODEC_LZ4: return level >= 1 && level <= 17;
-    case CODEC_ZSTD: return level >= -131072 && level <= 22;
-    default: return true;
     }
 }
 

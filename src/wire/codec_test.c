@@ -130,13 +130,9 @@ static void every_level_apache_takes_works(void **state)
     static const struct {
         enum codec codec;
         int level;
-        bool is_valid;
     } rows[] = {
-        {CODEC_GZIP, -1, true}, {CODEC_GZIP, 0, false},      {CODEC_GZIP, 1, true},
-        {CODEC_GZIP, 9, true},  {CODEC_GZIP, 10, false},     {CODEC_LZ4, 0, false},
-        {CODEC_LZ4, 1, true},   {CODEC_LZ4, 9, true},        {CODEC_LZ4, 17, true},
-        {CODEC_LZ4, 18, false}, {CODEC_ZSTD, -131072, true}, {CODEC_ZSTD, -131073, false},
-        {CODEC_ZSTD, 22, true}, {CODEC_ZSTD, 23, false},     {CODEC_SNAPPY, 5, true},
+        {CODEC_GZIP, -1}, {CODEC_GZIP, 1},       {CODEC_GZIP, 9},  {CODEC_LZ4, 1},    {CODEC_LZ4, 9},
+        {CODEC_LZ4, 17},  {CODEC_ZSTD, -131072}, {CODEC_ZSTD, 22}, {CODEC_SNAPPY, 5},
     };
     uint8_t buffer[5000];
     struct random random;
@@ -144,8 +140,6 @@ static void every_level_apache_takes_works(void **state)
     struct slice in = sample(&random, buffer, sizeof buffer);
     struct text packed = {0}, plain = {0};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_int_equal(codec_level_is_valid(rows[i].codec, rows[i].level), rows[i].is_valid);
-        if (!rows[i].is_valid) continue;
         text_reset(&packed);
         text_reset(&plain);
         assert_int_equal(codec_compress(rows[i].codec, rows[i].level, in, &packed), OK);
@@ -255,18 +249,12 @@ static void damaged_bytes_never_crash(void **state)
     text_free(&plain);
 }
 
-static void names_round_trip(void **state)
+static void codecs_have_names(void **state)
 {
     (void)state;
-    for (int codec = 0; codec < CODEC_COUNT; codec++) {
-        enum codec back;
-        assert_true(codec_parse(slice_of(codec_text(codec)), &back));
-        assert_int_equal(back, codec);
-    }
-    enum codec codec;
-    assert_true(codec_parse(SLICE("uncompressed"), &codec));
-    assert_int_equal(codec, CODEC_NONE);
-    assert_false(codec_parse(SLICE("producer"), &codec));
+    static const char *const names[CODEC_COUNT] = {"none", "gzip", "snappy", "lz4", "zstd"};
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        assert_string_equal(codec_text((enum codec)codec), names[codec]);
     assert_null(codec_text((enum codec)5));
 }
 
@@ -280,7 +268,7 @@ int main(void)
         cmocka_unit_test(a_bomb_costs_its_limit_only),
         cmocka_unit_test(foreign_and_hostile_bytes),
         cmocka_unit_test(damaged_bytes_never_crash),
-        cmocka_unit_test(names_round_trip),
+        cmocka_unit_test(codecs_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
