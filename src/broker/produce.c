@@ -376,6 +376,50 @@ static enum error check_topic(struct request *request, struct slice name, bool i
     return OK;
 }
 
+/* `entries` and `answers`: as many as it has partitions. */
+static void take_topic(struct produce *produce, const struct produce_request_topic_produce_data *data,
+                       struct entry *entries, partition_answer *answers,
+                       struct produce_response_topic_produce_response *topic)
+{
+    struct request *request = produce->request;
+    bool is_by_id = request->version >= 13;
+    struct slice name = data->name;
+    if (is_by_id) {
+        const struct image_topic *known = image_topic_by_id(request_image(request), &data->topic_id);
+        name = known ? arena_copy(&request->arena, known->name) : SLICE_NULL;
+    }
+    enum error topic_err = check_topic(request, name, is_by_id);
+    topic->name = is_by_id ? SLICE("") : data->name;
+    topic->topic_id = data->topic_id;
+    topic->partition_responses.items = answers;
+    topic->partition_responses.count = data->partition_data.count > 0 ? data->partition_data.count : 0;
+    for (int32_t i = 0; i < topic->partition_responses.count; i++) {
+        answers[i] = (partition_answer){.index = data->partition_data.items[i].index,
+                                        .base_offset = -1,
+                                        .log_append_time_ms = -1,
+                                        .log_start_offset = -1,
+                                        .current_leader = {-1, -1, {0}}};
+        entries[i].topic = name;
+        entries[i].answer = &answers[i];
+        entries[i].err = admit(produce, &entries[i], topic_err, &data->partition_data.items[i]);
+    }
+}
+
+/* Ours last: when it finishes at once, the others are on their way already. */
+static void append_parts(struct produce *produce)
+{
+    struct part *mine = NULL;
+    for (struct part *part = produce->parts; part; part = part->next) {
+        if (part->home == produce->request->home->loop) {
+            mine = part;
+            continue;
+        }
+        part->there.run = part_there;
+        loop_post(part->home, &part->there);
+    }
+    if (mine) part_append(mine);
+}
+
 void handle_produce(struct request *request, void *body)
 {
     const struct produce_request *asked = body;
@@ -401,44 +445,13 @@ void handle_produce(struct request *request, void *body)
     produce->response.responses.items = topic;
     produce->response.responses.count = (int32_t)topics;
 
-    bool is_by_id = request->version >= 13;
-    for (size_t t = 0; t < topics; t++, topic++) {
-        const struct produce_request_topic_produce_data *data = &asked->topic_data.items[t];
-        struct slice name = data->name;
-        if (is_by_id) {
-            const struct image_topic *known = image_topic_by_id(request_image(request), &data->topic_id);
-            name = known ? arena_copy(&request->arena, known->name) : SLICE_NULL;
-        }
-        enum error topic_err = check_topic(request, name, is_by_id);
-        topic->name = is_by_id ? SLICE("") : data->name;
-        topic->topic_id = data->topic_id;
-        topic->partition_responses.items = answers;
-        topic->partition_responses.count = data->partition_data.count > 0 ? data->partition_data.count : 0;
-        for (int32_t i = 0; i < data->partition_data.count; i++, entry++, answers++) {
-            *answers = (partition_answer){.index = data->partition_data.items[i].index,
-                                          .base_offset = -1,
-                                          .log_append_time_ms = -1,
-                                          .log_start_offset = -1,
-                                          .current_leader = {-1, -1, {0}}};
-            entry->topic = name;
-            entry->answer = answers;
-            entry->err = admit(produce, entry, topic_err, &data->partition_data.items[i]);
-        }
+    for (size_t t = 0; t < topics; t++) {
+        take_topic(produce, &asked->topic_data.items[t], entry, answers, &topic[t]);
+        entry += topic[t].partition_responses.count;
+        answers += topic[t].partition_responses.count;
     }
-
-    /* Ours last: when it finishes at once, the others are on their way already. */
-    struct part *mine = NULL;
-    if (!produce->parts) {
+    if (produce->parts)
+        append_parts(produce);
+    else
         answer(produce);
-        return;
-    }
-    for (struct part *part = produce->parts; part; part = part->next) {
-        if (part->home == request->home->loop) {
-            mine = part;
-            continue;
-        }
-        part->there.run = part_there;
-        loop_post(part->home, &part->there);
-    }
-    if (mine) part_append(mine);
 }
