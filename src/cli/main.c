@@ -54,6 +54,21 @@ static void print_options(FILE *out, const struct cli_option *options)
     }
 }
 
+/* "topic create NAME..." */
+static const char *words_of(const struct cli_command *command, char words[64])
+{
+    const char *verb = command->verb ? command->verb : "";
+    snprintf(words, 64, "%s%s%s%s%s", command->noun, verb[0] ? " " : "", verb, command->args[0] ? " " : "",
+             command->args);
+    return words;
+}
+
+static void print_summary(FILE *out, const struct cli_command *command)
+{
+    char words[64];
+    fprintf(out, "  %-28s %s\n", words_of(command, words), command->summary);
+}
+
 static void print_usage(FILE *out)
 {
     fprintf(out, "usage: odradek COMMAND [ARGUMENTS] [OPTIONS]      odradek COMMAND --help\n\n");
@@ -62,10 +77,7 @@ static void print_usage(FILE *out)
     for (size_t i = 0; (command = cli_command_at(i)); i++) {
         if (strcmp(noun, command->noun) != 0) fprintf(out, "%s", i ? "\n" : "");
         noun = command->noun;
-        char left[64];
-        snprintf(left, sizeof left, "%s%s%s %s", noun, command->verb ? " " : "",
-                 command->verb ? command->verb : "", command->args);
-        fprintf(out, "  %-28s %s\n", left, command->summary);
+        print_summary(out, command);
     }
     fprintf(out, "\noptions of all commands that talk to brokers:\n");
     print_options(out, cli_common_options());
@@ -75,12 +87,26 @@ static void print_usage(FILE *out)
 
 static void print_help(const struct cli_command *command)
 {
-    printf("usage: odradek %s%s%s %s\n\n%s\n", command->noun, command->verb ? " " : "",
-           command->verb ? command->verb : "", command->args, command->summary);
+    char words[64];
+    printf("usage: odradek %s\n\n%s\n", words_of(command, words), command->summary);
     if (command->details) printf("\n%s\n", command->details);
     printf("\noptions:\n");
     print_options(stdout, command->options);
     print_options(stdout, cli_common_options());
+}
+
+static void print_verbs(const char *noun)
+{
+    printf("usage: odradek %s VERB [ARGUMENTS] [OPTIONS]      odradek %s VERB --help\n\n", noun, noun);
+    const struct cli_command *command;
+    for (size_t i = 0; (command = cli_command_at(i)); i++) {
+        if (strcmp(command->noun, noun) == 0) print_summary(stdout, command);
+    }
+}
+
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 }
 
 static int unknown_word(const char *noun, const char *word)
@@ -242,7 +268,7 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (asks_for_help(argv[1])) {
         print_usage(stdout);
         return EXIT_OK;
     }
@@ -255,6 +281,10 @@ int main(int argc, char **argv)
         const struct cli_command *row;
         for (size_t i = 0; (row = cli_command_at(i)); i++)
             has_noun = has_noun || strcmp(row->noun, noun) == 0;
+        if (has_noun && argc > 2 && asks_for_help(argv[2])) {
+            print_verbs(noun);
+            return EXIT_OK;
+        }
         bool has_verb = argc > 2 && argv[2][0] != '-';
         return unknown_word(noun, has_noun ? (has_verb ? argv[2] : "") : NULL);
     }
@@ -266,8 +296,8 @@ int main(int argc, char **argv)
             print_help(command);
             status = EXIT_OK;
         } else if (cli.argc < command->min_args || (command->max_args >= 0 && cli.argc > command->max_args)) {
-            cli_complain("usage: odradek %s%s%s %s", command->noun, command->verb ? " " : "",
-                         command->verb ? command->verb : "", command->args);
+            char words[64];
+            cli_complain("usage: odradek %s", words_of(command, words));
         } else if (common(&cli)) {
             status = command->run(&cli);
         }

@@ -62,5 +62,7 @@ code=0
 o topic list -b 127.0.0.1:1 2>err || code=$?
 [ $code = 3 ] && grep -q refused err
 [ $((($(date +%s%N) - began) / 1000000)) -lt 2000 ]
+o topic --help | grep -q '^  topic reassign NAME '
+o topic create --help | grep -qx 'usage: odradek topic create NAME...'
 code=0; o topci 2>err || code=$?
 [ $code = 2 ] && grep -q 'did you mean "topic"' err
