@@ -37,7 +37,7 @@ struct cli_command {
     const char *summary;
     const struct cli_option *options; /* ended by a zeroed one; NULL = none */
     const char *details;              /* more help, examples; NULL = none */
-    bool takes_words;                 /* after the first argument all words are arguments, whatever they look like */
+    bool takes_words; /* after the first argument all words are arguments, whatever they look like */
 };
 
 enum cli_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL, OUTPUT_TSV, OUTPUT_NAME };

@@ -41,7 +41,8 @@ static const struct cli_option zkserver_options[] = {
     "-Dzookeeper.KEY=VALUE in SERVER_JVMFLAGS and JVMFLAGS, ZOO_LOG_DIR and ZOOPIDFILE count as in "         \
     "zkServer.sh."
 static const struct cli_option zk_options[] = {
-    {"server", 's', "HOST:PORT,.../CHROOT", "where the ensemble is (ODRADEK_ZK_SERVER; default localhost:2181)"},
+    {"server", 's', "HOST:PORT,.../CHROOT",
+     "where the ensemble is (ODRADEK_ZK_SERVER; default localhost:2181)"},
     {"auth", 'a', "SCHEME:AUTH", "prove who you are: digest:USER:PASSWORD; may be repeated"},
     {"session-timeout", 0, "DURATION", "of the session (default 30s)"},
     {"client-configuration", 0, "FILE", "TLS: client.secure, ssl.* as ZooKeeper's clients have them"},
@@ -231,9 +232,10 @@ static const struct cli_command commands[] = {
     {"zkserver", "version", "", 0, 1, cli_zkserver_version, "which ZooKeeper it is", zkserver_options, NULL},
     {"zkserver", "print-cmd", "[zoo.cfg]", 0, 1, cli_zkserver_print_cmd, "the command that start would run",
      zkserver_options, NULL},
-    {"zk", NULL, "[VERB [ARGS...]]", 0, -1, cli_zk, "look at and change what any ZooKeeper holds; without a verb, a shell",
-     zk_options,
-     "Verbs and their options are zkCli's, and some more; odradek zk help lists them. -o FORMAT may stand before or behind the verb.\n"
+    {"zk", NULL, "[VERB [ARGS...]]", 0, -1, cli_zk,
+     "look at and change what any ZooKeeper holds; without a verb, a shell", zk_options,
+     "Verbs and their options are zkCli's, and some more; odradek zk help lists them. -o FORMAT may stand "
+     "before or behind the verb.\n"
      "  odradek zk --server zk1:2181,zk2:2181/kafka ls -R /brokers\n"
      "  odradek zk --auth digest:me:secret get -s /mine\n"
      "  odradek zk watch /config -o jsonl\n"

@@ -11,7 +11,7 @@ bool status_is_member(const struct keeper *keeper);
 const char *status_peer_state(const struct keeper *keeper);
 
 struct status_learners {
-    int64_t voters;              /* of the ensemble */
+    int64_t voters;               /* of the ensemble */
     int64_t followers, observers; /* linked to us; what a leader tells */
 };
 void status_learners(const struct keeper *keeper, struct status_learners *learners);

@@ -128,7 +128,8 @@ void lane_submit(struct lane *lane, struct loop *loop, struct lane_job *job)
     lane->last = job;
     lane->queued++;
     pthread_mutex_unlock(&lane->mutex);
-    pthread_cond_signal(&lane->has_work); /* a worker woken with the mutex held would only sleep again, for that */
+    /* After the mutex is given back: a worker woken with it held would only sleep again, for that. */
+    pthread_cond_signal(&lane->has_work);
 }
 
 void lane_free(struct lane *lane)

@@ -498,11 +498,15 @@ int main(void)
 {
     diag_set_level(DIAG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hashes_are_javas),           cmocka_unit_test(tells_below_the_high_watermark),
-        cmocka_unit_test(failures_are_told),          cmocka_unit_test(done_may_do_anything),
-        cmocka_unit_test(loads_what_is_there),        cmocka_unit_test(a_worker_reads_what_is_not_in_memory),
+        cmocka_unit_test(hashes_are_javas),
+        cmocka_unit_test(tells_below_the_high_watermark),
+        cmocka_unit_test(failures_are_told),
+        cmocka_unit_test(done_may_do_anything),
+        cmocka_unit_test(loads_what_is_there),
+        cmocka_unit_test(a_worker_reads_what_is_not_in_memory),
         cmocka_unit_test(what_is_not_committed_is_not_served),
-        cmocka_unit_test(a_broken_log_is_not_served), cmocka_unit_test(what_is_done_is_read_again),
+        cmocka_unit_test(a_broken_log_is_not_served),
+        cmocka_unit_test(what_is_done_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

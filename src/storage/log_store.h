@@ -41,7 +41,8 @@ struct log_store_options {
     int64_t high_watermark_checkpoint_interval_ms; /* replica.high.watermark.checkpoint.interval.ms */
     int64_t retention_check_interval_ms;           /* log.retention.check.interval.ms */
     int64_t retention_initial_delay_ms;            /* log.initial.task.delay.ms */
-    bool is_of_cluster; /* others count on the replicas: after a loss a stop is clean only once log_store_note_boot was called */
+    /* others count on the replicas: after a loss a stop is clean only once log_store_note_boot was called */
+    bool is_of_cluster;
     uint64_t random_seed; /* for roll jitter and names of deleted directories; 0 with a loop: asks it */
     void (*on_dir_failed)(void *context, const char *dir,
                           enum error err); /* on the store's loop; may be NULL */

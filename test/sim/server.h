@@ -26,15 +26,15 @@ struct server {
     char host[24];
     struct sim_machine *machine;
     enum server_state state;
-    struct server_life *life;  /* NULL while down */
-    int deaths_seen;           /* sim_machine_crashes at the last look */
-    bool is_full;              /* its disk */
-    bool is_disk_sick;         /* its syncs fail */
-    bool may_end;              /* it was while this life lasted, so it may end by itself */
-    bool is_hurt;              /* lost what only its disk's cache had; what others have must do */
-    bool is_troubled;          /* cut off or paused: it may have to go without our doing more */
-    int64_t skew_ms;           /* of its wall clock */
-    int64_t ready_ms;          /* since when it is ready */
+    struct server_life *life; /* NULL while down */
+    int deaths_seen;          /* sim_machine_crashes at the last look */
+    bool is_full;             /* its disk */
+    bool is_disk_sick;        /* its syncs fail */
+    bool may_end;             /* it was while this life lasted, so it may end by itself */
+    bool is_hurt;             /* lost what only its disk's cache had; what others have must do */
+    bool is_troubled;         /* cut off or paused: it may have to go without our doing more */
+    int64_t skew_ms;          /* of its wall clock */
+    int64_t ready_ms;         /* since when it is ready */
 };
 
 void server_init(struct server *server, struct world *world, const char *host, int id, bool is_keeper);
