@@ -9,7 +9,7 @@
  *     leader itself at last.
  *   - Who goes leaves first: the change is done when the last one's seat says so, and the seat goes once its member was told of that,
  *     and of what `done` appended: so it can answer the client that asked for it. Whoever leads then takes the seat away.
- *   - A leader that is out leads on until what `done` appended is applied: only then the core hears of it, and steps down.
+ *   - A leader that is out leads on until what `done` appended is applied, and the others know it to be committed: only then the core hears of it, and steps down.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -78,7 +78,7 @@ static enum error restore_step(struct ensemble *ensemble, struct membership *nex
         }
         diag_warn(
             "member %d comes with an empty directory: it is taken in anew, and votes once it has caught up",
-            (int)seat->id);
+            quorum_member_number(seat->id));
         struct seat owed = *seat;
         owed.is_owed = true;
         owed.incarnation = seat->role;
@@ -252,13 +252,25 @@ static void farewell_step(struct ensemble *ensemble, struct membership *next, bo
     if (is_over) membership_remove(next, goes);
 }
 
+/* Those that stay know that the farewell is committed: their clients wait for it, and after us it would be another's to say. */
+static bool others_have_heard(const struct ensemble *ensemble)
+{
+    bool have_heard = true;
+    for (int i = 0; i < ensemble->committed.count; i++) {
+        const struct seat *seat = &ensemble->committed.seats[i];
+        have_heard = have_heard && (seat->is_owed || seat->is_leaving || has_heard(ensemble, seat));
+    }
+    return have_heard;
+}
+
 void ensemble_step_down(struct ensemble *ensemble)
 {
     struct quorum *quorum = ensemble->quorum;
-    bool is_over = quorum->applied_index >= ensemble->farewell_index ||
+    if (!ensemble->is_parting) return;
+    bool is_over = (quorum->applied_index >= ensemble->farewell_index && others_have_heard(ensemble)) ||
                    consensus_state(ensemble->core) != CONSENSUS_LEADER ||
                    ensemble_now_ms(ensemble) - ensemble->farewell_ms >= FAREWELL_MS;
-    if (!ensemble->is_parting || !is_over) return;
+    if (!is_over) return;
     int32_t next = consensus_state(ensemble->core) == CONSENSUS_LEADER ? ensemble_nearest_voter(ensemble) : 0;
     if (next && !consensus_is_transferring(ensemble->core)) {
         struct consensus_effects effects;
