@@ -50,13 +50,13 @@ static enum error read_myid(struct disk *disk, const char *data_dir, int32_t *id
     } else {
         struct slice digits = bytes_slice(file);
         while (digits.size > 0 && strchr(" \t\r\n", digits.data[digits.size - 1])) digits.size--;
-        if (!slice_to_int64(digits, 1, 254, &number)) {
-            diag_error("\"%s\" holds no number from 1 to 254, the N of this server's server.N line",
+        if (!slice_to_int64(digits, 0, 254, &number)) {
+            diag_error("\"%s\" holds no number from 0 to 254, the N of this server's server.N line",
                        path.data);
             err = ERR_CONFIG;
         }
     }
-    *id = (int32_t)number;
+    *id = quorum_member_of_number(number);
     bytes_release(&file);
     text_free(&path);
     return err;
@@ -66,7 +66,9 @@ static void take_client_port(struct zoo_config *config, int32_t id)
 {
     for (size_t i = 0; i < config->server_count; i++) {
         const struct zoo_server *server = &config->servers[i];
-        if (server->id != id || server->client_port == 0 || config->line[ZOO_CLIENT_PORT] > 0) continue;
+        if (quorum_member_of_number(server->id) != id || server->client_port == 0 ||
+            config->line[ZOO_CLIENT_PORT] > 0)
+            continue;
         struct slice host = arena_copy(&config->arena, server->client_host);
         config->client_port = server->client_port;
         if (host.data) config->client_host = (const char *)host.data;

@@ -94,7 +94,7 @@ static void run_configuration(struct asked *asked)
     report_number(report, "max_client_cnxns", config->max_client_cnxns);
     report_number(report, "min_session_timeout", keeper_min_timeout_ms(keeper));
     report_number(report, "max_session_timeout", keeper_max_timeout_ms(keeper));
-    report_number(report, "server_id", asked->keeper->office.id);
+    report_number(report, "server_id", quorum_member_number(asked->keeper->office.id));
     report_number(report, "client_port_listen_backlog", config->listen_backlog);
 }
 

@@ -341,7 +341,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
 {
     assert(events->ready);
     if (config->tick_time_ms <= 0 || config->jute_max_buffer <= 0 || config->server_id < 1 ||
-        config->server_id > 254 || config->snap_count < 1 || config->container_check_ms < 1 ||
+        config->server_id > QUORUM_MEMBER_ZERO || config->snap_count < 1 || config->container_check_ms < 1 ||
         config->container_per_minute < 1 || config->server_count > QUORUM_MEMBERS_MAX ||
         config->patience_ms < 0) {
         return ERR_CONFIG;

@@ -40,7 +40,7 @@ enum { KEEPER_BROKER_PROTOCOL = 0x6f64 };
 
 /* A member of an ensemble, as its line in zoo.cfg has it. */
 struct keeper_server {
-    int32_t id; /* 1..254 */
+    int32_t id; /* as in quorum/quorum.h: 0 of the line is QUORUM_MEMBER_ZERO */
     bool is_observer;
     const char *host;     /* where the others reach it */
     uint16_t quorum_port; /* all that members say to each other goes there */
@@ -53,7 +53,7 @@ struct keeper_server {
 struct keeper_config {
     const char *data_dir;                /* must exist or be creatable */
     const char *data_log_dir;            /* dataLogDir; NULL: data_dir */
-    int32_t server_id;                   /* 1..254, the top byte of session ids */
+    int32_t server_id;                   /* an id as above; its number is the top byte of session ids */
     int32_t tick_time_ms;                /* tickTime, 3000 */
     int32_t min_session_timeout_ms;      /* -1: two ticks */
     int32_t max_session_timeout_ms;      /* -1: twenty ticks */

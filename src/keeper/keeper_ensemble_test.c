@@ -125,11 +125,11 @@ static struct world *world_new(void (*change)(struct keeper_config *config))
     if (change) change(&world->config);
     for (int i = 0; i < MEMBERS; i++) {
         struct member *member = &world->members[i];
-        *member = (struct member){.world = world, .id = i + 1};
+        *member = (struct member){.world = world, .id = quorum_member_of_number(i)};
         snprintf(member->host, sizeof member->host, "10.0.0.%d", i + 1);
         snprintf(world->lines[i], sizeof world->lines[i], "%s:2888:3888:participant", member->host);
         world->servers[i] = (struct keeper_server){
-            .id = i + 1, .host = member->host, .quorum_port = QUORUM_PORT, .line = world->lines[i]};
+            .id = member->id, .host = member->host, .quorum_port = QUORUM_PORT, .line = world->lines[i]};
         assert_int_equal(sim_machine_new(world->sim, member->host, &member->machine), OK);
     }
     assert_int_equal(sim_machine_new(world->sim, "10.0.0.9", &world->far), OK);
@@ -386,7 +386,7 @@ static void writes_of_all_members_are_everywhere(void **state)
     char path[16];
     for (int i = 0; i < MEMBERS; i++) {
         clients[i] = join(&world->members[i], NULL);
-        assert_int_equal((uint64_t)clients[i]->session >> 56, i + 1);
+        assert_int_equal((uint64_t)clients[i]->session >> 56, i);
         snprintf(path, sizeof path, "/n%d", i);
         assert_int_equal(create(clients[i], path, 0), 0);
     }
@@ -756,7 +756,7 @@ static void who_takes_out_its_own_member_hears_the_answer(void **state)
         struct client *client = join(leaving, NULL), *reader = join(leaving, NULL);
         send_request(client, OP_CREATE, "/before", "x", 0);
         char id[12];
-        snprintf(id, sizeof id, "%d", leaving->id);
+        snprintf(id, sizeof id, "%d", quorum_member_number(leaving->id));
         send_reconfig(client, NULL, id);
         assert_int_equal(hear(client), 0);
         assert_int_equal(hear(client), 0);

@@ -28,6 +28,7 @@
 #include "base/map.h"
 #include "base/text.h"
 #include "keeper/tree.h"
+#include "quorum/quorum.h"
 
 enum keeper_op {
     OP_ERROR = -1,
@@ -161,7 +162,7 @@ struct machine {
     struct list session_list;
     int64_t zxid;
     int64_t last_session;
-    uint8_t server_id;       /* the upper byte of new session ids; members must give the same */
+    uint8_t server_id;       /* whose new sessions are, where no entry says it; members must give the same */
     bool wants_events;       /* off while recovering */
     uint64_t session_digest; /* a sum over the sessions */
     struct machine_mark marks[MARKS_KEPT];
@@ -192,6 +193,11 @@ static inline struct slice machine_event_path(const struct machine_outcome *outc
 void machine_forget_events(struct machine *machine);
 
 struct session *machine_session(const struct machine *machine, int64_t id);
+/* Of the ids of a member's sessions. */
+static inline uint64_t session_top_byte(int32_t member)
+{
+    return (uint64_t)quorum_member_number(member);
+}
 /* Given out already: it never will be again. */
 bool session_id_is_given(const struct machine *machine, int64_t id);
 

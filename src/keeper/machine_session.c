@@ -31,7 +31,7 @@ uint64_t session_digest(const struct session *session)
  * clocks do, so no two members ever give the same. */
 static int64_t next_session_id(const struct machine *machine, const struct entry *entry)
 {
-    uint64_t member = entry->origin ? entry->origin : machine->server_id;
+    uint64_t member = session_top_byte(entry->origin ? entry->origin : machine->server_id);
     uint64_t last = (uint64_t)machine->last_session & COUNT_BITS;
     uint64_t count = (uint64_t)entry->time_ms << 24 >> 8;
     if (count <= last) count = last + 1;

@@ -11,10 +11,10 @@
 
 static void add_lines(const struct quorum_member *members, int count, struct text *out)
 {
-    for (int32_t id = 1; id < MEMBER_IDS; id++) {
+    for (int number = 0; number < MEMBER_IDS; number++) {
         for (int i = 0; i < count; i++) {
-            if (members[i].id != id) continue;
-            keeper_server_print(id, members[i].about, out);
+            if (quorum_member_number(members[i].id) != number) continue;
+            keeper_server_print(members[i].id, members[i].about, out);
             text_addc(out, '\n');
         }
     }
@@ -170,7 +170,7 @@ static enum error remove_leaving(struct keeper_servers *servers, struct slice le
         if (digits.size == 0) continue;
         if (!slice_to_int64(digits, INT32_MIN, INT32_MAX, &id)) return ERR_ZK_BAD_ARGUMENTS;
         for (size_t i = 0; i < servers->count; i++) {
-            if (servers->items[i].id != id) continue;
+            if (quorum_member_number(servers->items[i].id) != id) continue;
             servers->items[i] = servers->items[--servers->count];
             break;
         }
@@ -200,7 +200,7 @@ static enum error next_servers(const struct keeper *keeper, struct jute *in, str
             const struct keeper_server *joiner = &joiners.items[i];
             if (!strchr(joiner->line, ';')) err = ERR_ZK_BAD_ARGUMENTS; /* each names its three ports */
             text_reset(&lines);
-            text_addf(&lines, "%d", joiner->id);
+            text_addf(&lines, "%d", quorum_member_number(joiner->id));
             if (err == OK) err = remove_leaving(next, text_slice(&lines));
             text_reset(&lines);
             keeper_server_print(joiner->id, joiner->line, &lines);

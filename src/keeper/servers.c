@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/vec.h"
-#include "quorum/quorum.h"
 #include "settings/zoo_config.h"
 
 void keeper_servers_init(struct keeper_servers *servers)
@@ -42,7 +41,7 @@ bool keeper_server_of(struct arena *arena, const struct zoo_server *parsed, stru
     text_addf(&line, ":%u:%u:%s", parsed->quorum_port, parsed->election_port,
               parsed->is_observer ? "observer" : "participant");
     if (parsed->client_port > 0) add_client(&line, parsed->client_host, parsed->client_port);
-    *server = (struct keeper_server){.id = parsed->id,
+    *server = (struct keeper_server){.id = quorum_member_of_number(parsed->id),
                                      .is_observer = parsed->is_observer,
                                      .host = (const char *)arena_copy(arena, parsed->host).data,
                                      .quorum_port = parsed->quorum_port,
@@ -54,16 +53,16 @@ bool keeper_server_of(struct arena *arena, const struct zoo_server *parsed, stru
 
 void keeper_server_print(int32_t id, const char *line, struct text *out)
 {
-    text_addf(out, "server.%" PRId32 "=%s", id, line);
+    text_addf(out, "server.%d=%s", quorum_member_number(id), line);
 }
 
 static enum error add(struct keeper_servers *servers, const struct zoo_server *parsed, struct text *why)
 {
-    if (parsed->id < 1 || parsed->id > 254) {
-        text_addf(why, "server.%" PRId32 ": members are numbered from 1 to 254", parsed->id);
+    if (parsed->id < 0 || parsed->id > 254) {
+        text_addf(why, "server.%" PRId32 ": members are numbered from 0 to 254", parsed->id);
         return ERR_LIMIT;
     }
-    if (keeper_servers_find(servers, parsed->id)) {
+    if (keeper_servers_find(servers, quorum_member_of_number(parsed->id))) {
         text_addf(why, "server.%" PRId32 " stands there twice", parsed->id);
         return ERR_CONFIG;
     }
@@ -159,7 +158,8 @@ enum error keeper_servers_of_zoo(struct keeper_servers *servers, const struct zo
     for (size_t i = 0; i < config->server_count && err == OK; i++)
         err = add(servers, &config->servers[i], why);
     if (err == OK && !keeper_servers_find(servers, id)) {
-        text_addf(why, "myid is %" PRId32 ", but there is no server.%" PRId32, id, id);
+        text_addf(why, "myid is %d, but there is no server.%d", quorum_member_number(id),
+                  quorum_member_number(id));
         err = ERR_CONFIG;
     }
     if (err == OK) keeper_servers_add_client_port(servers, id, config->client_host, config->client_port);

@@ -2,12 +2,14 @@
  *
  *     server.1=a.example:2888:3888:participant;0.0.0.0:2181
  *
+ * Ids are those of quorum.h, the N of a line is a number.
  * Only the first of several addresses counts, and of its ports the first: all that members say to each other goes over it. Strings are
  * the list's own, until it is freed. */
 #pragma once
 #include "base/arena.h"
 #include "base/text.h"
 #include "keeper/keeper.h"
+#include "quorum/quorum.h" /* ids and numbers of members */
 
 struct zoo_config;
 struct zoo_server;

@@ -31,6 +31,25 @@ static void lines_become_members_and_lines_again(void **state)
     text_free(&out);
 }
 
+/* 0 is nobody inside. */
+static void number_0_is_a_member_like_others(void **state)
+{
+    struct keeper_servers servers;
+    struct text why = {0}, out = {0};
+    keeper_servers_init(&servers);
+    assert_int_equal(keeper_servers_parse(&servers, SLICE("server.0=a:1:2;3,server.254=b:1:2;3"), ",", &why),
+                     OK);
+    assert_int_equal(servers.items[0].id, QUORUM_MEMBER_ZERO);
+    assert_null(keeper_servers_find(&servers, 0));
+    keeper_server_print(servers.items[0].id, servers.items[0].line, &out);
+    assert_string_equal(out.data, "server.0=a:1:2:participant;0.0.0.0:3");
+    for (int32_t id = 1; id <= QUORUM_MEMBER_ZERO; id++)
+        assert_int_equal(quorum_member_of_number(quorum_member_number(id)), id);
+    keeper_servers_free(&servers);
+    text_free(&why);
+    text_free(&out);
+}
+
 static void what_is_no_server_is_named(void **state)
 {
     static const struct {
@@ -38,9 +57,9 @@ static void what_is_no_server_is_named(void **state)
     } rows[] = {
         {"server.1=a:2888", "\"server.1=a:2888\" is not a server; server.1=HOST:2888:3888 would be right"},
         {"a:2888:3888", "\"a:2888:3888\" is not a server; server.1=HOST:2888:3888 would be right"},
-        {"server.0=a:1:2", "server.0: members are numbered from 1 to 254"},
-        {"server.255=a:1:2", "server.255: members are numbered from 1 to 254"},
-        {"server.999=a:1:2", "server.999: members are numbered from 1 to 254"},
+        {"server.0=a:1:2,server.0=b:1:2", "server.0 stands there twice"},
+        {"server.255=a:1:2", "server.255: members are numbered from 0 to 254"},
+        {"server.999=a:1:2", "server.999: members are numbered from 0 to 254"},
         {"server.x=a:1:2", "\"server.x=a:1:2\" is not a server; server.1=HOST:2888:3888 would be right"},
         {"server.1=a:1:2,server.1=b:1:2", "server.1 stands there twice"},
     };
@@ -61,6 +80,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_become_members_and_lines_again),
+        cmocka_unit_test(number_0_is_a_member_like_others),
         cmocka_unit_test(what_is_no_server_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,7 +136,7 @@ void session_adopt_all(struct keeper *keeper)
 
 static bool is_at_door_of(const struct session *session, int32_t member)
 {
-    return session->is_local_door && (uint64_t)session->id >> 56 == (uint64_t)member;
+    return session->is_local_door && (uint64_t)session->id >> 56 == session_top_byte(member);
 }
 
 void session_end_old(struct keeper *keeper)
@@ -426,7 +426,7 @@ static void open_read_only(struct conn *conn, int32_t timeout_ms)
     }
     do {
         loop_random(keeper->loop, &session->id, sizeof session->id);
-        session->id = (int64_t)((uint64_t)session->id >> 8 | (uint64_t)keeper->office.id << 56);
+        session->id = (int64_t)((uint64_t)session->id >> 8 | session_top_byte(keeper->office.id) << 56);
     } while (map_get_number(&keeper->lives, (uint64_t)session->id));
     session->timeout_ms = timeout_ms;
     loop_random(keeper->loop, session->password, PASSWORD_SIZE);

@@ -118,7 +118,8 @@ void status_add_membership(const struct keeper *keeper, struct text *out)
         text_add(out, data);
         return;
     }
-    for (int i = 0; i < count; i++) text_addf(out, "server.%d=%s\n", members[i].id, members[i].about);
+    for (int i = 0; i < count; i++)
+        text_addf(out, "server.%d=%s\n", quorum_member_number(members[i].id), members[i].about);
     text_addz(out, "version=0");
 }
 
@@ -138,7 +139,7 @@ void status_report_leader(const struct keeper *keeper, struct report *report)
 {
     const struct quorum_member *leader = member_of(keeper, keeper->office.leader);
     report_bool(report, "is_leader", is_led_here(keeper));
-    report_number(report, "leader_id", keeper->office.leader);
+    report_number(report, "leader_id", quorum_member_number(keeper->office.leader));
     report_text(report, "leader_ip", leader ? line_of(leader).host : SLICE(""));
 }
 
@@ -201,7 +202,7 @@ void status_report_observers(const struct keeper *keeper, struct report *report)
         struct line line = line_of(&members[i]);
         report_open(report, NULL, '{');
         report_address(report, "remote_socket_address", line.host, line.quorum_port);
-        report_number(report, "sid", members[i].id);
+        report_number(report, "sid", quorum_member_number(members[i].id));
         report_close(report);
     }
     report_close(report);
@@ -216,7 +217,7 @@ void status_report_voting_view(const struct keeper *keeper, struct report *repor
         if (members[i].part != QUORUM_VOTER) continue;
         struct line line = line_of(&members[i]);
         char id[16];
-        snprintf(id, sizeof id, "%d", members[i].id);
+        snprintf(id, sizeof id, "%d", quorum_member_number(members[i].id));
         report_open(report, id, '{');
         report_open(report, "server_addresses", '[');
         report_address(report, NULL, line.host, line.quorum_port);
@@ -238,7 +239,7 @@ void status_report_zabstate(const struct keeper *keeper, struct report *report)
     uint64_t zxid = keeper->is_machine_here ? (uint64_t)keeper->machine.zxid : 0;
     char hex[24];
     snprintf(hex, sizeof hex, "0x%" PRIx64, zxid);
-    report_number(report, "myid", keeper->office.id);
+    report_number(report, "myid", quorum_member_number(keeper->office.id));
     report_bool(report, "is_leader", is_led_here(keeper));
     report_place(report, "quorum_address", line.host, line.quorum_port);
     report_place(report, "election_address", line.host, line.election_port);

@@ -167,7 +167,8 @@ static void word_conf(struct keeper *keeper, struct text *out)
     text_addf(out, "tickTime=%d\nmaxClientCnxns=%d\n", config->tick_time_ms, config->max_client_cnxns);
     text_addf(out, "minSessionTimeout=%d\nmaxSessionTimeout=%d\n", keeper_min_timeout_ms(keeper),
               keeper_max_timeout_ms(keeper));
-    text_addf(out, "clientPortListenBacklog=%d\nserverId=%d\n", config->listen_backlog, keeper->office.id);
+    text_addf(out, "clientPortListenBacklog=%d\nserverId=%d\n", config->listen_backlog,
+              quorum_member_number(keeper->office.id));
     if (status_is_member(keeper)) status_add_membership(keeper, out);
 }
 

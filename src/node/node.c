@@ -501,9 +501,11 @@ static enum error join_ensemble(const struct settings *settings, struct keeper_s
     enum error err = keeper_servers_parse(servers, slice_of(lines), ",", why);
     int32_t id = settings_is_null(settings, SETTING_KEEPER_ID)
                      ? 0
-                     : (int32_t)settings_long(settings, SETTING_KEEPER_ID);
+                     : quorum_member_of_number(settings_long(settings, SETTING_KEEPER_ID));
     if (err == OK && !keeper_servers_find(servers, id)) {
-        text_addf(why, id ? "there is no server.%d, and keeper.id=%d" : "keeper.id is not set", id, id);
+        int number = quorum_member_number(id);
+        text_addf(why, id ? "there is no server.%d, and keeper.id=%d" : "keeper.id is not set", number,
+                  number);
         err = ERR_CONFIG;
     }
     if (err != OK) return err;

@@ -672,8 +672,8 @@ enum error ensemble_begin(struct ensemble *ensemble)
     if (err == OK) err = ensemble_start_core(ensemble);
     if (err == OK) err = links_listen(ensemble->links);
     if (err != OK) {
-        diag_error("member %d cannot listen on %s:%u: %s", (int)ensemble->id, ensemble->listen_host,
-                   own->port, error_text(err));
+        diag_error("member %d cannot listen on %s:%u: %s", quorum_member_number(ensemble->id),
+                   ensemble->listen_host, own->port, error_text(err));
         return err;
     }
     ensemble->is_begun = true;

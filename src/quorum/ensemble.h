@@ -28,7 +28,7 @@
 #include "quorum/vote.h"
 
 enum {
-    PEERS = 255, /* by id */
+    PEERS = QUORUM_MEMBER_ZERO + 1, /* by id */
     HEARTBEAT_MS = 100,
     ELECTION_MS = 1000,
     FOUNDING_PATIENCE_MS = 5000,

@@ -258,14 +258,15 @@ enum error ensemble_check(void *context, const struct frame_hello *hello)
         ensemble_rival_note(ensemble, is_other ? hello->from : 0);
     if (is_other) {
         bool *is_told = &ensemble->peers[hello->from].is_stranger_told;
-        if (!*is_told) diag_warn("member %d belongs to another cluster: hanging up", (int)hello->from);
+        if (!*is_told)
+            diag_warn("member %d belongs to another cluster: hanging up", quorum_member_number(hello->from));
         *is_told = true;
         return ERR_CONFIG;
     }
     if (hello->is_blank && ensemble_is_blank(ensemble) && hello->founders != ensemble->founders_hash) {
         diag_warn("member %d was given another list of members than this one, and there is no quorum yet: "
                   "hanging up",
-                  (int)hello->from);
+                  quorum_member_number(hello->from));
         return ERR_CONFIG;
     }
     return OK;
@@ -377,7 +378,7 @@ static bool founding_is_due(struct ensemble *ensemble)
         diag_warn("the ensemble begins without member %d, which was not seen: should it have data of an "
                   "earlier life, it will "
                   "be turned away",
-                  (int)other->id);
+                  quorum_member_number(other->id));
     }
     return true;
 }
@@ -416,14 +417,15 @@ enum error quorum_ensemble_new(struct quorum *quorum, const struct quorum_config
     struct membership founders;
     enum error err = membership_of(config->founders, config->founder_count, &founders);
     if (err != OK) {
-        diag_error("the list of members cannot be used: each needs an id of its own from 1 to 254, a host "
+        diag_error("the list of members cannot be used: each needs a number of its own from 0 to 254, a host "
                    "and a port, and one at "
                    "least must vote");
         return err;
     }
     struct seat *own = membership_seat(&founders, config->id);
     if (!own) {
-        diag_error("this is member %d, and the list of members does not name it", (int)config->id);
+        diag_error("this is member %d, and the list of members does not name it",
+                   quorum_member_number(config->id));
         membership_free(&founders);
         return ERR_CONFIG;
     }

@@ -22,6 +22,12 @@ enum error quorum_send(struct quorum *quorum, int32_t to, const struct slice *pa
     return peer_parcel(&quorum->ensemble->peers[to], parts, count);
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const struct quorum_member *one = a, *other = b;
+    return quorum_member_number(one->id) - quorum_member_number(other->id);
+}
+
 const struct quorum_member *quorum_members(const struct quorum *quorum, int *count, uint64_t *index)
 {
     *count = 0;
@@ -41,6 +47,7 @@ const struct quorum_member *quorum_members(const struct quorum *quorum, int *cou
         ensemble->told[(*count)++] = (struct quorum_member){seat->id, votes ? QUORUM_VOTER : QUORUM_OBSERVER,
                                                             seat->host, seat->port, seat->about};
     }
+    qsort(ensemble->told, (size_t)*count, sizeof *ensemble->told, by_number);
     *index = membership->index;
     return ensemble->told;
 }

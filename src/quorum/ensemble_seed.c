@@ -186,7 +186,7 @@ void ensemble_rival_note(struct ensemble *ensemble, int32_t id)
         diag_warn("this member and member %d each have data, or were given different lists: the ensemble can "
                   "begin with the data of one of them only. Stop the other, empty its directory, and start "
                   "it again",
-                  (int)id);
+                  quorum_member_number(id));
     ensemble->rival = id;
 }
 

@@ -174,7 +174,8 @@ void peer_enqueue(struct ensemble *ensemble, const struct consensus_message *mes
         }
     }
     if (!queue_push(peer, frame)) {
-        diag_warn("no memory for what is to be told to member %d: hanging up", (int)peer->id);
+        diag_warn("no memory for what is to be told to member %d: hanging up",
+                  quorum_member_number(peer->id));
         links_drop(ensemble->links, peer->id);
     }
 }

@@ -78,13 +78,13 @@ void peer_snapshot_send(struct peer *peer, const struct frame_snapshot *frame)
     if (err == OK) err = file_size(peer->sending_file, &size);
     if (err != OK) {
         diag_warn("cannot send snapshot %llu to member %d: %s", (unsigned long long)frame->index,
-                  (int)peer->id, error_text(err));
+                  quorum_member_number(peer->id), error_text(err));
         file_release(&peer->sending_file);
         links_drop(ensemble->links, peer->id); /* in its next life it is tried again */
         return;
     }
     diag_info("member %d is too far behind for the log: sending it the snapshot at entry %llu, %lld bytes",
-              (int)peer->id, (unsigned long long)frame->index, (long long)size);
+              quorum_member_number(peer->id), (unsigned long long)frame->index, (long long)size);
     peer->is_sending = true;
     peer->has_begun_sending = false;
     peer->sending.size = (uint64_t)size;
@@ -123,7 +123,7 @@ static void sending_done(struct lane_job *job)
     }
     if (peer->sending_err != OK) {
         diag_warn("cannot read snapshot %llu for member %d: %s", (unsigned long long)peer->sending.index,
-                  (int)peer->id, error_text(peer->sending_err));
+                  quorum_member_number(peer->id), error_text(peer->sending_err));
         links_drop(ensemble->links, peer->id);
         return;
     }
@@ -270,8 +270,8 @@ static void arrival_done(struct lane_job *job)
     if (quorum->state != QUORUM_OPEN) return;
     ensemble_turn_soon(ensemble); /* goes on reading */
     if (arrival->err != OK) {
-        diag_warn("could not take a snapshot from member %d into \"%s\": %s", (int)arrival->from, quorum->dir,
-                  error_text(arrival->err));
+        diag_warn("could not take a snapshot from member %d into \"%s\": %s",
+                  quorum_member_number(arrival->from), quorum->dir, error_text(arrival->err));
         arrival->is_open = false;
         loop_timer_start(quorum->loop, &arrival->drop_timer, DROP_DELAY_MS);
         return;

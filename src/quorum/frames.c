@@ -54,7 +54,8 @@ static enum error hello_decode(const uint8_t *body, size_t size, struct frame_he
                                   .incarnation = get_be64(body + 20),
                                   .cluster = get_be64(body + 28),
                                   .founders = get_be64(body + 36)};
-    bool is_right = hello->from >= 1 && hello->from <= 254 && hello->to >= 1 && hello->to <= 254;
+    bool is_right = hello->from >= 1 && hello->from <= QUORUM_MEMBER_ZERO && hello->to >= 1 &&
+                    hello->to <= QUORUM_MEMBER_ZERO;
     return is_right && hello->incarnation != 0 ? OK : ERR_CORRUPT;
 }
 

@@ -12,7 +12,7 @@
 #include "loop/tls.h"
 
 enum {
-    IDS = 255,
+    IDS = QUORUM_MEMBER_ZERO + 1,
     RETRY_FIRST_MS = 20,
     RETRY_LAST_MS = 500,
     PATIENCE_MS = 1000, /* with a member that should dial us */
@@ -136,7 +136,7 @@ static void timer_run(struct loop_timer *timer)
     int64_t patience_ms = link->is_up ? links->silence_ms : HELLO_TIMEOUT_MS;
     if (link->is_paused) link->heard_ms = now_ms;
     if (now_ms - link->heard_ms >= patience_ms) {
-        if (link->is_up) diag_info("member %d is silent: hanging up", (int)link->id);
+        if (link->is_up) diag_info("member %d is silent: hanging up", quorum_member_number(link->id));
         link_end(link, true);
         return;
     }
@@ -177,7 +177,8 @@ static enum error hello_hear(struct link *link, const struct frame_hello *hello)
     bool is_expected = link->id ? hello->from == link->id : hello->from != links->id;
     if (hello->to != links->id || !is_expected) {
         diag_warn("a connection with %s:%u is from member %d to member %d, and this is member %d: hanging up",
-                  peer.host, peer.port, (int)hello->from, (int)hello->to, (int)links->id);
+                  peer.host, peer.port, quorum_member_number(hello->from), quorum_member_number(hello->to),
+                  quorum_member_number(links->id));
         return ERR_CONFIG;
     }
     struct link *other = links->up[hello->from];
@@ -231,8 +232,8 @@ static bool frames_hear(struct link *link)
             struct address peer;
             stream_peer(link->stream, &peer);
             if (err != ERR_CONFIG) /* else it was said */
-                diag_warn("member %d at %s:%u sends what cannot be used (%s): hanging up", (int)link->id,
-                          peer.host, peer.port, error_text(err));
+                diag_warn("member %d at %s:%u sends what cannot be used (%s): hanging up",
+                          quorum_member_number(link->id), peer.host, peer.port, error_text(err));
             link_end(link, false);
             return false;
         }
@@ -316,8 +317,8 @@ static void on_connected(void *context, enum error err, struct stream *stream)
     }
     if (link) return;
     if (!target->is_told && err != OK) {
-        diag_info("member %d at %s:%u cannot be reached: %s; trying again", (int)target->id, target->host,
-                  target->port, error_text(err));
+        diag_info("member %d at %s:%u cannot be reached: %s; trying again", quorum_member_number(target->id),
+                  target->host, target->port, error_text(err));
         target->is_told = true;
     }
     target_again(target);
@@ -367,7 +368,7 @@ void links_expect(struct links *links, const struct membership *membership)
         struct target *target = calloc(1, sizeof *target);
         char *host = slice_dup(slice_of(seat->host));
         if (!target || !host) {
-            diag_error("no memory to reach member %d", (int)id);
+            diag_error("no memory to reach member %d", quorum_member_number(id));
             free(target);
             free(host);
             continue;

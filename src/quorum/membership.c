@@ -55,7 +55,7 @@ enum error membership_add(struct membership *membership, const struct seat *seat
 {
     if (membership->count == SEATS_MAX) return ERR_LIMIT;
     const char *about = seat->about ? seat->about : "";
-    if (seat->id < 1 || seat->id > 254 || seat->port == 0 || !is_host(seat->host) ||
+    if (seat->id < 1 || seat->id > QUORUM_MEMBER_ZERO || seat->port == 0 || !is_host(seat->host) ||
         strlen(about) > QUORUM_MEMBER_TEXT_MAX || (seat->is_owed && seat->role != SEAT_SPARE) ||
         (seat->is_leaving && seat->role != SEAT_STANDBY)) {
         return ERR_CONFIG;
@@ -171,9 +171,10 @@ static enum error seat_take(struct slice text, uint64_t id, uint8_t role, struct
     int64_t number, port;
     struct seat seat = {.role = role, .is_owed = id > OWED};
     if (seat.is_owed) id -= OWED;
-    if (role > SEAT_SPARE || id < 1 || id > 254) return ERR_CORRUPT;
+    if (role > SEAT_SPARE || id < 1 || id > QUORUM_MEMBER_ZERO) return ERR_CORRUPT;
     seat.id = (int32_t)id;
-    if (!word_take(&text, &word) || !slice_to_int64(word, -254, 254, &number)) return ERR_CORRUPT;
+    if (!word_take(&text, &word) || !slice_to_int64(word, -QUORUM_MEMBER_ZERO, QUORUM_MEMBER_ZERO, &number))
+        return ERR_CORRUPT;
     seat.is_leaving = number < 0;
     if (number != (seat.is_leaving ? -seat.id : seat.id)) return ERR_CORRUPT;
     uint64_t cluster;

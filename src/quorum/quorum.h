@@ -40,8 +40,19 @@ enum {
 
 enum quorum_part { QUORUM_VOTER, QUORUM_OBSERVER };
 
+/* Members have the ids 1..255 here, for 0 is nobody. People number theirs 0..254: 0 is this one. */
+enum { QUORUM_MEMBER_ZERO = 255 };
+static inline int quorum_member_number(int32_t id)
+{
+    return id == QUORUM_MEMBER_ZERO ? 0 : (int)id;
+}
+static inline int32_t quorum_member_of_number(int64_t number)
+{
+    return number == 0 ? QUORUM_MEMBER_ZERO : (int32_t)number;
+}
+
 struct quorum_member {
-    int32_t id; /* 1..254 */
+    int32_t id; /* 1..QUORUM_MEMBER_ZERO */
     enum quorum_part part;
     const char *host; /* where its links are accepted */
     uint16_t port;
@@ -179,7 +190,7 @@ void quorum_standing(const struct quorum *quorum, struct quorum_standing *standi
 /* ERR_CLOSED: there is no link. ERR_AGAIN: too much is unsent. Copies. Messages share the link with Raft's own, which go first
  * at a turn's end. */
 MUST_USE enum error quorum_send(struct quorum *quorum, int32_t to, const struct slice *parts, int count);
-/* As committed, and the index of the entry that made it. A loan until the next `members` event; none with a log of one. */
+/* As committed, by rising numbers, and the index of the entry that made it. A loan until the next `members` event; none with a log of one. */
 const struct quorum_member *quorum_members(const struct quorum *quorum, int *count, uint64_t *index);
 /* No member any more, but still told what happens until it knows. */
 bool quorum_is_leaving(const struct quorum *quorum, int32_t id);

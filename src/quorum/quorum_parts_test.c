@@ -70,7 +70,7 @@ static void a_membership_that_cannot_be_is_refused(void **state)
     const struct quorum_member wrong[][2] = {
         {{1, QUORUM_VOTER, "a", 1, ""}, {1, QUORUM_VOTER, "b", 1, ""}},       /* an id twice */
         {{0, QUORUM_VOTER, "a", 1, ""}, {2, QUORUM_VOTER, "b", 1, ""}},       /* an id out of range */
-        {{255, QUORUM_VOTER, "a", 1, ""}, {2, QUORUM_VOTER, "b", 1, ""}},     /* likewise */
+        {{256, QUORUM_VOTER, "a", 1, ""}, {2, QUORUM_VOTER, "b", 1, ""}},     /* likewise */
         {{1, QUORUM_VOTER, "a b", 1, ""}, {2, QUORUM_VOTER, "b", 1, ""}},     /* a host that is none */
         {{1, QUORUM_VOTER, "", 1, ""}, {2, QUORUM_VOTER, "b", 1, ""}},        /* no host */
         {{1, QUORUM_VOTER, "a", 0, ""}, {2, QUORUM_VOTER, "b", 1, ""}},       /* no port */
@@ -160,9 +160,9 @@ static void frames_come_back_as_they_were(void **state)
 {
     struct frame frame = {.kind = FRAME_HELLO}, read;
     frame.hello = (struct frame_hello){
-        .from = 3, .to = 254, .incarnation = 1, .cluster = 2, .founders = 3, .is_blank = true};
+        .from = 3, .to = 255, .incarnation = 1, .cluster = 2, .founders = 3, .is_blank = true};
     frame_round(&frame, &read);
-    assert_true(read.hello.from == 3 && read.hello.to == 254 && read.hello.founders == 3);
+    assert_true(read.hello.from == 3 && read.hello.to == 255 && read.hello.founders == 3);
     assert_true(read.hello.is_blank && !read.hello.is_founder);
     frame = (struct frame){.kind = FRAME_VOTE};
     frame.vote = (struct frame_vote){9, 8, 7, true, false};

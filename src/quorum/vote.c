@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "loop/disk.h"
+#include "quorum/quorum.h"
 #include "wire/crc32c.h"
 
 static const char vote_magic[8] = "odrq-vot";
@@ -38,7 +39,8 @@ enum error vote_slot_decode(struct slice slot, struct vote *vote, uint64_t *numb
                         .voted_for = (int32_t)get_be32(bytes + 32),
                         .is_founder = get_be32(bytes + 36) & FLAG_FOUNDER,
                         .incarnation = get_be64(bytes + 40)};
-    if (read.voted_for < 0 || read.voted_for > 254 || read.incarnation == 0) return ERR_CORRUPT;
+    if (read.voted_for < 0 || read.voted_for > QUORUM_MEMBER_ZERO || read.incarnation == 0)
+        return ERR_CORRUPT;
     *vote = read;
     *number = get_be64(bytes + 16);
     return OK;
