@@ -107,6 +107,7 @@ static void files(void **state)
         {"0\n1\n1 2 3\n", ERR_CORRUPT, 0},
         {"0\n1\n-1 0\n", ERR_CORRUPT, 0},
         {"0\n1\n1 x\n", ERR_CORRUPT, 0},
+        {"0\n1\n25 5", ERR_CORRUPT, 0}, /* was 25 59 before the power went */
         {"0\n99999999999999999999\n", ERR_CORRUPT, 0},
         {"0\n3\n1 0\n2 10\n1 20\n", OK, 1}, /* written by a confused one: the later line is right */
     };
