@@ -42,7 +42,7 @@ enum error log_roll(struct log *log, int64_t now_ms)
     return fail(log, err, "roll");
 }
 
-static enum error sync_names(struct log *log)
+enum error log_sync_names(struct log *log)
 {
     char *path = log_path(log);
     enum error err = path ? disk_sync_dir(log->dir->disk, path) : ERR_NOMEM;
@@ -177,7 +177,7 @@ enum error log_truncate_to(struct log *log, int64_t offset)
         end_offset = log->segments[i + 1].base_offset;
         err = log_drop_segments(log, i + 1, log->segment_count - i - 1, true);
         /* Should a crash bring them back, recovery would look at the last of them and trust the one we cut next. */
-        if (err == OK) err = sync_names(log);
+        if (err == OK) err = log_sync_names(log);
         if (err == OK) publish(&log->end_offset, end_offset);
     }
     if (err == OK) err = cut_active(log, offset, &end_offset);
@@ -233,7 +233,7 @@ enum error log_truncate_fully_and_start_at(struct log *log, int64_t offset)
     if (err == OK && spare) err = spare_use(log, offset, spare);
     if (err == OK && spare) err = log_add_segment(log, offset);
     free(spare);
-    if (err == OK) err = sync_names(log);
+    if (err == OK) err = log_sync_names(log);
     if (err == OK) {
         move_end(log, offset);
         publish(&log->start_offset, offset);

@@ -208,6 +208,8 @@ MUST_USE enum error log_add_segment(struct log *log, int64_t base_offset);
 /* Renames the files of segments [first, first + count) to .deleted and hands them to the home's garbage; newest first when
  * `from_end`, else oldest first, so that what a crash leaves is one run. Removes them from the array. */
 MUST_USE enum error log_drop_segments(struct log *log, size_t first, size_t count, bool from_end);
+/* The names of its files, waiting for the disk. */
+MUST_USE enum error log_sync_names(struct log *log);
 
 /* --- change.c --- */
 /* A new active segment at base_offset >= the log's end: an append may leave a gap. */

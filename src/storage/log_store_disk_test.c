@@ -216,6 +216,39 @@ static void a_store_that_does_not_open_says_no_more(void **state)
     world_close(&world);
 }
 
+/* What stood behind a damaged batch is gone, and the power goes again before anything else is synced. */
+static void what_recovery_dropped_stays_away(void **state)
+{
+    struct world world;
+    world_open(&world, 1);
+    assert_int_equal(disk_sync_dir(world.disk, "/"), OK);
+    assert_int_equal(disk_sync_dir(world.disk, world.root), OK);
+    open_store(&world);
+    struct log *log = create(&world, "t", 0);
+    for (int i = 0; i < 30; i++) assert_int_equal(append(&world, log, world.now_ms), OK);
+    assert_int_equal(log_flush_now(log), OK);
+    restart_machine(&world, true);
+    log = log_store_find(world.store, SLICE("t"), 0);
+    assert_int_equal(log_end_offset(log), 30);
+    assert_int_equal(sim_disk_rot(world.machine, "/data/0/t-0/00000000000000000000.log", 1000, 1), OK);
+    restart_machine(&world, false);
+    log = log_store_find(world.store, SLICE("t"), 0);
+    assert_in_range(log_end_offset(log), 1, 4);
+    log_store_abandon(world.store, false);
+    sim_machine_crash(world.machine);
+    static const char *const dropped[] = {"05", "10", "15", "20", "25"};
+    for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++) {
+        char path[80];
+        snprintf(path, sizeof path, "/data/0/t-0/000000000000000000%s.log", dropped[i]);
+        struct file *file;
+        assert_int_equal(file_open(sim_machine_disk(world.machine), path, FILE_READ, &file), ERR_NOT_FOUND);
+    }
+    world.disk = world.options.disk = sim_machine_disk(world.machine);
+    assert_int_equal(sim_loop_new(world.machine, &world.loop), OK);
+    world.options.loop = world.loop;
+    world_close(&world);
+}
+
 /* The power goes right after a clean stop of more logs than are synced one by one. */
 static void a_clean_stop_is_on_the_platter(void **state)
 {
@@ -327,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_log_is_made_where_it_was_begun),
         cmocka_unit_test(a_start_on_a_full_disk_reads_and_deletes),
         cmocka_unit_test(a_store_that_does_not_open_says_no_more),
+        cmocka_unit_test(what_recovery_dropped_stays_away),
         cmocka_unit_test(a_clean_stop_is_on_the_platter),
         cmocka_unit_test(a_failed_sync_takes_its_directory_along),
         cmocka_unit_test(a_restart_after_a_failed_sync_writes_again),

@@ -122,6 +122,8 @@ enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_b
         diag_warn("dropping %zu segments of \"%s\" behind offset %lld", count - kept, log->name,
                   (long long)log->end_offset);
         err = log_drop_segments(log, kept, count - kept, true);
+        /* Another crash must not bring them back behind what is written next: of the same leader, nothing would tell them from it. */
+        if (err == OK) err = log_sync_names(log);
     }
     if (err == OK && log->has_unsaved_state)
         err = log_dir_spare(log->dir, log_write_snapshot(log, log->end_offset));
