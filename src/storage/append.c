@@ -151,11 +151,13 @@ static enum error check_producer(struct log *log, struct slice batch, const stru
     if (err != OK) return err == ERR_CORRUPT ? ERR_CORRUPT_MESSAGE : err;
     err = producer_state_check(&log->producers, header, is_control ? &control : NULL, &is_duplicate,
                                &duplicate);
-    /* Behind one that found no room: it will be asked for again, too, and is no reason for a producer to give up its epoch. But
-     * one that was here before, and is older than what is remembered, never gets better. */
-    if (err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && log->is_starved &&
-        producer_state_has_gap(&log->producers, header))
-        err = ERR_DISK_FULL;
+    /* Also where nothing is known of a producer whose first batch found no room: its second would be taken for its first. */
+    bool is_next = err == OK && !is_duplicate && !is_control;
+    if (log->refused.count > 0 && (is_next || err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER)) {
+        int32_t next_sequence = producer_state_next(&log->producers, header);
+        enum error refused = refused_check(&log->refused, header, next_sequence, how->now_ms);
+        if (refused != OK) return refused;
+    }
     if (err != OK || !is_duplicate) return err;
 
     appended->is_duplicate = true;
@@ -268,7 +270,6 @@ static enum error write_failed(struct log *log, enum error err)
     if (err == ERR_LIMIT) return ERR_KAFKA_STORAGE_ERROR;
     struct segment *segment = log_active_segment(log);
     enum error cut = cut_back(log);
-    log->is_starved = err == ERR_DISK_FULL;
     if (err == ERR_DISK_FULL && cut == OK) return ERR_DISK_FULL;
     log_dir_fail(log->dir, err, "append to", file_path(segment->log_file));
     return ERR_KAFKA_STORAGE_ERROR;
@@ -418,10 +419,7 @@ static enum error group_put(struct group *group)
     struct segment *segment = log_active_segment(log);
     reserve(log, segment->size + group->size);
     enum error err = file_pwritev(segment->log_file, group->parts, group->part_count, segment->size);
-    if (err == OK) {
-        log->is_starved = false;
-        return OK;
-    }
+    if (err == OK) return OK;
     err = write_failed(log, err);
     return group->has_producer ? forget_producers(log, err) : err;
 }
@@ -441,6 +439,16 @@ static void group_publish(struct group *group)
     note_unsynced(log, group->records);
 }
 
+/* What its producer has on its way behind it is to hear the same. A new segment that found no room has refused it, too. */
+static void note_refused(struct log *log, const struct log_append_item *item, enum error err)
+{
+    if (item->how->origin != APPEND_CLIENT || (err != ERR_DISK_FULL && err != ERR_KAFKA_STORAGE_ERROR))
+        return;
+    struct slice rest = {item->batches, item->size}, batch;
+    struct batch_header header;
+    if (batches_next(&rest, &header, &batch) == OK) refused_note(&log->refused, &header, item->how->now_ms);
+}
+
 /* Writes what the group holds, and begins a new one. On an error none of it was appended, and its items hear so; a duplicate
  * among them may be one of a batch that is lost now. */
 static enum error group_flush(struct group *group)
@@ -454,7 +462,9 @@ static enum error group_flush(struct group *group)
             put_epochs_back(group);
     }
     for (size_t i = group->first; err != OK && i < group->next; i++) {
-        if (group->items[i].err == OK) group->items[i].err = err;
+        if (group->items[i].err != OK) continue;
+        group->items[i].err = err;
+        note_refused(group->log, &group->items[i], err);
     }
     group_begin(group, group->next);
     return err;
@@ -475,6 +485,7 @@ static enum error group_take(struct group *group, struct log_append_item *item)
     struct log *log = group->log;
     const struct log_append *how = item->how;
     struct run run;
+    if (how->origin == APPEND_REPLICATION) refused_free(&log->refused); /* producers talk to another leader */
     enum error err = prepare(log, group->end_offset, item->batches, item->size, how, &run, item->appended);
     if (err != OK) return err;
     if (item->appended->is_duplicate) return OK;
@@ -540,9 +551,9 @@ static enum error group_take(struct group *group, struct log_append_item *item)
 }
 
 /* Some errors are the directory's end. */
-static enum error settled(struct log *log, enum error err)
+static enum error settled(struct log *log, const struct log_append_item *item, enum error err)
 {
-    if (err == ERR_DISK_FULL) log->is_starved = true; /* a new segment found no room, either */
+    note_refused(log, item, err);
     if (err != ERR_IO) return err;
     log_dir_fail(log->dir, err, "append to", log->name);
     return ERR_KAFKA_STORAGE_ERROR;
@@ -562,7 +573,7 @@ void log_append_all(struct log *log, struct log_append_item *items, size_t count
         group.next = i;
         appended_init(items[i].appended);
         items[i].err = log_dir_is_failed(log->dir) ? ERR_KAFKA_STORAGE_ERROR
-                                                   : settled(log, group_take(&group, &items[i]));
+                                                   : settled(log, &items[i], group_take(&group, &items[i]));
     }
     group.next = count;
     enum error err = group_flush(&group);
@@ -576,7 +587,7 @@ static enum error append_one(struct log *log, struct log_append_item *item)
     group_init(&group, log, item);
     enum error err = group_take(&group, item);
     enum error written = group_flush(&group);
-    return settled(log, err == OK ? written : err);
+    return settled(log, item, err == OK ? written : err);
 }
 
 enum error log_append(struct log *log, uint8_t *batches, size_t size, const struct log_append *how,

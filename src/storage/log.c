@@ -128,6 +128,7 @@ void log_free(struct log *log)
     free_segments(log);
     epoch_cache_free(&log->epochs);
     producer_state_free(&log->producers);
+    refused_free(&log->refused);
     free(log->name);
     free(log);
 }

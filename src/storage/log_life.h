@@ -49,6 +49,7 @@ struct life {
     int64_t now_ms;
     int32_t epoch;
     int64_t producer_base; /* ids in use; others after a power cut, for what it left of theirs is a guess */
+    int32_t refused[PRODUCERS]; /* of the batch that found no room and has not come again; -1 none */
     bool txns_known;
     int64_t forget_before; /* batches of producers below were dropped with it */
     struct log_config config;
@@ -89,8 +90,14 @@ static inline void closed(void *context)
     *(bool *)context = true;
 }
 
+static inline void refused_forget(struct life *life)
+{
+    for (int i = 0; i < PRODUCERS; i++) life->refused[i] = -1;
+}
+
 static inline void store_open(struct life *life)
 {
+    refused_forget(life); /* that is not on disk */
     struct text why = {0};
 #ifdef LOOP_IS_SIMULATED
     life->disk = sim_machine_disk(life->machine);
@@ -109,6 +116,7 @@ static inline void store_open(struct life *life)
 static inline void life_open(struct life *life, uint64_t seed)
 {
     *life = (struct life){.seed = seed, .now_ms = 1700000000000, .producer_base = 1000, .txns_known = true};
+    refused_forget(life);
     random_seed(&life->random, seed);
 #ifdef LOOP_IS_SIMULATED
     assert_int_equal(sim_new(seed, &life->sim), OK);

@@ -36,7 +36,7 @@ static void model_add(struct life *life, struct model_batch batch)
 }
 
 /* A batch as the next thing to be written; and how. True when it fits a segment. */
-static bool make_batch(struct life *life, struct model_batch *made, struct log_append *how)
+static bool make_client_batch(struct life *life, struct model_batch *made, struct log_append *how)
 {
     struct batch_builder builder = {0};
     struct batch_options options = BATCH_OPTIONS_DEFAULT;
@@ -50,6 +50,8 @@ static bool make_batch(struct life *life, struct model_batch *made, struct log_a
         batch.is_transactional = has_open || below(life, 4) == 0;
         batch.base_sequence = last ? sequence_add(last->base_sequence, (int32_t)last->record_count) : 0;
         if (!last && below(life, 2)) batch.base_sequence = INT32_MAX - 3;
+        int32_t refused = life->refused[batch.producer_id - life->producer_base];
+        if (!last && refused >= 0) batch.base_sequence = refused;
         options.producer_id = batch.producer_id;
         options.producer_epoch = 1;
         options.base_sequence = batch.base_sequence;
@@ -80,16 +82,32 @@ static bool make_batch(struct life *life, struct model_batch *made, struct log_a
     batch.last = batch.base + (int64_t)batch.record_count - 1;
 
     *how = (struct log_append){.origin = APPEND_CLIENT, .leader_epoch = life->epoch, .now_ms = life->now_ms};
-    bool is_small = (int64_t)batch.size <= life->config.segment_bytes;
-    if (below(life, 5) == 0) {
-        /* As a follower: a leader stamped it. */
-        how->origin = APPEND_REPLICATION;
-        batch_set_base_offset(batch.bytes, batch.base);
-        batch_set_leader_epoch(batch.bytes, life->epoch);
-        is_small = true;
-    }
     *made = batch;
-    return is_small;
+    return (int64_t)batch.size <= life->config.segment_bytes;
+}
+
+/* Or, now and then, as it comes to a follower: a leader stamped it. */
+static bool make_batch(struct life *life, struct model_batch *batch, struct log_append *how)
+{
+    bool is_small = make_client_batch(life, batch, how);
+    if (below(life, 5) > 0) return is_small;
+    how->origin = APPEND_REPLICATION;
+    batch_set_base_offset(batch->bytes, batch->base);
+    batch_set_leader_epoch(batch->bytes, life->epoch);
+    return true;
+}
+
+/* What a producer's batches behind this one may hear from now on. */
+static void note_refused(struct life *life, const struct model_batch *batch, const struct log_append *how,
+                         enum error err)
+{
+    if (how->origin == APPEND_REPLICATION) refused_forget(life);
+    if (batch->producer_id < 0 || how->origin != APPEND_CLIENT) return;
+    int32_t *refused = &life->refused[batch->producer_id - life->producer_base];
+    if (err != ERR_DISK_FULL)
+        *refused = -1;
+    else if (*refused < 0 || (((uint32_t)*refused - (uint32_t)batch->base_sequence) & INT32_MAX) < 1u << 30)
+        *refused = batch->base_sequence; /* the first of them */
 }
 
 static void step_append(struct life *life)
@@ -99,6 +117,7 @@ static void step_append(struct life *life)
     struct log_appended appended;
     bool is_small = make_batch(life, &batch, &how);
     enum error err = log_append(life->log, batch.bytes, batch.size, &how, &appended);
+    note_refused(life, &batch, &how, err);
     if (!is_small) {
         CHECK(life, err == ERR_RECORD_LIST_TOO_LARGE);
         free(batch.bytes);
@@ -128,7 +147,7 @@ static void step_append_many(struct life *life, bool is_full)
            history_before = model->history_count;
     int64_t end_before = model->end;
     int32_t epoch = life->epoch; /* of the last that gets in */
-    while (count < wanted && make_batch(life, &batches[count], &hows[count])) {
+    while (count < wanted && make_client_batch(life, &batches[count], &hows[count])) {
         items[count] = (struct log_append_item){batches[count].bytes, batches[count].size, &hows[count],
                                                 &appended[count], OK};
         model_add(life, batches[count]);
@@ -154,6 +173,7 @@ static void step_append_many(struct life *life, bool is_full)
     model->end = end_before;
     bool all_in = true;
     for (size_t i = 0; i < count; i++) {
+        note_refused(life, &batches[i], &hows[i], items[i].err);
         if (items[i].err != OK) {
             CHECK(life, is_full);
             all_in = false;
@@ -187,10 +207,14 @@ static void step_retry(struct life *life)
     CHECK(life, appended.is_duplicate);
     CHECK(life, appended.base_offset == last->base && appended.last_offset == last->last);
 
-    /* One that leaves a gap. */
+    /* One that leaves a gap: behind one that found no room it is to come again, too. */
+    int32_t *refused = &life->refused[last->producer_id - life->producer_base];
+    bool is_behind = *refused == sequence_add(last->base_sequence, (int32_t)last->record_count);
     batch_set_producer(copy, last->size, last->producer_id, 1, sequence_add(last->base_sequence, 1000),
                        last->is_transactional);
-    CHECK(life, log_append(life->log, copy, last->size, &how, &appended) == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    CHECK(life, log_append(life->log, copy, last->size, &how, &appended) ==
+                    (is_behind ? ERR_DISK_FULL : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER));
+    if (!is_behind) *refused = -1;
     /* And one of a producer that was replaced. */
     batch_set_producer(copy, last->size, last->producer_id, 0, 0, last->is_transactional);
     CHECK(life, log_append(life->log, copy, last->size, &how, &appended) == ERR_INVALID_PRODUCER_EPOCH);
@@ -248,7 +272,10 @@ static void step_truncate(struct life *life, bool is_full)
     enum error err = log_truncate_to(life->log, offset);
     if (is_full && life->model.start > 0 && err == ERR_DISK_FULL) return;
     CHECK(life, err == OK);
+    int64_t start = life->model.start;
     model_cut(life, offset);
+    /* With the batch that held the log start went the last that there was to remember anybody by. */
+    if (life->model.end < start) life->forget_before = life->model.end;
     log_set_high_watermark(life->log, life->model.high_watermark);
 }
 
@@ -448,6 +475,7 @@ static void step_disk_full(struct life *life)
         enum error err = ERR_DISK_FULL;
         bool is_small = make_batch(life, &batch, &how);
         if (is_small) err = log_append(life->log, batch.bytes, batch.size, &how, &appended);
+        if (is_small) note_refused(life, &batch, &how, err);
         CHECK(life, err == OK || err == ERR_DISK_FULL);
         if (err == OK) {
             model_add(life, batch);

@@ -20,6 +20,7 @@
 #include "storage/log_store.h"
 #include "storage/names.h"
 #include "storage/producer_state.h"
+#include "storage/refused.h"
 #include "storage/scan.h"
 
 #define UNKNOWN_TIMESTAMP INT64_MIN
@@ -139,7 +140,7 @@ struct log {
     struct epoch_cache epochs;
     struct producer_state producers;
 
-    bool is_starved; /* the last append found no room, and none has since */
+    struct refused refused; /* producers whose batch found no room */
     int64_t unsynced_records;
     int64_t unsynced_since_ms;   /* home's clock; valid while unsynced_records > 0 */
     struct flush_job *flush_job; /* one in flight */

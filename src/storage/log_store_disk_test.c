@@ -99,6 +99,26 @@ static void a_full_disk_breaks_no_sequence(void **state)
     world_close(&world);
 }
 
+/* Also where the log knows nothing of the producer, and where another found room in between. */
+static void a_full_disk_keeps_first_batches_first(void **state)
+{
+    struct world world;
+    world_open(&world, 1);
+    open_store(&world);
+    struct log *log = create(&world, "t", 0);
+    int64_t offset;
+    sim_disk_full(world.machine, true);
+    assert_int_equal(append_sequence(&world, log, 0, &offset), ERR_DISK_FULL);
+    sim_disk_full(world.machine, false);
+    assert_int_equal(append(&world, log, world.now_ms), OK);
+    assert_int_equal(append_sequence(&world, log, 1, &offset), ERR_DISK_FULL);
+    assert_int_equal(append_sequence(&world, log, 0, &offset), OK);
+    assert_int_equal(append_sequence(&world, log, 1, &offset), OK);
+    assert_int_equal(append_sequence(&world, log, 3, &offset), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    close_store(&world);
+    world_close(&world);
+}
+
 /* Without room for anything a log is cut all the same, and forgets what its producers sent of the rest; one that would have to begin
  * anew elsewhere stays as it is. */
 static void a_full_disk_cuts_whole_or_not_at_all(void **state)
@@ -356,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_boot_is_a_loss_until_it_is_noted),
         cmocka_unit_test(a_full_disk_breaks_no_sequence),
+        cmocka_unit_test(a_full_disk_keeps_first_batches_first),
         cmocka_unit_test(a_full_disk_cuts_whole_or_not_at_all),
         cmocka_unit_test(a_log_is_made_where_it_was_begun),
         cmocka_unit_test(a_start_on_a_full_disk_reads_and_deletes),

@@ -70,15 +70,11 @@ enum error producer_state_check(const struct producer_state *state, const struct
     return OK;
 }
 
-bool producer_state_has_gap(const struct producer_state *state, const struct batch_header *header)
+int32_t producer_state_next(const struct producer_state *state, const struct batch_header *header)
 {
     const struct producer *producer = find(state, header->producer_id);
-    if (!producer || header->producer_epoch < producer->epoch) return false;
-    if (header->producer_epoch > producer->epoch) return header->base_sequence > 0;
-    if (producer->batch_count == 0) return false;
-    /* Sequences go round: ahead is what is nearer that way. */
-    uint32_t ahead = ((uint32_t)header->base_sequence - (uint32_t)next_sequence(producer)) & INT32_MAX;
-    return ahead > 0 && ahead < 1u << 30;
+    bool is_known = producer && producer->epoch == header->producer_epoch && producer->batch_count > 0;
+    return is_known ? next_sequence(producer) : -1;
 }
 
 static void set_epoch(struct producer *producer, int16_t epoch)

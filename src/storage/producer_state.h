@@ -66,8 +66,8 @@ MUST_USE enum error producer_state_check(const struct producer_state *state,
                                          const struct batch_header *header,
                                          const struct control_record *control, bool *is_duplicate,
                                          struct producer_batch *duplicate);
-/* Of a batch that is out of order: does it stand behind one that is not here, rather than being an old one sent again? */
-bool producer_state_has_gap(const struct producer_state *state, const struct batch_header *header);
+/* The sequence that must come next from the producer of this batch, in its epoch; -1 any. */
+int32_t producer_state_next(const struct producer_state *state, const struct batch_header *header);
 
 /* What a batch in the log changes, whoever let it in. When a marker ends a transaction by abort, *aborted is filled and
  * *has_aborted set. ERR_NOMEM leaves all as it was. */
