@@ -49,7 +49,7 @@ struct node {
 
     struct cluster_identity identity;
     bool is_loading, is_loaded, has_configs, has_returned, has_role, has_other_controller, is_registered,
-        is_accepting, is_ready;
+        is_accepting, is_ready, has_keeper_failed;
     struct loop_timer ready_timer;
 
     bool is_stopping, is_waiting_for_load;

@@ -8,6 +8,12 @@ enum { API_CONTROLLED_SHUTDOWN = 7, VERSION = 3 };
 
 static void try_once(struct loop_timer *timer);
 
+static void finish(struct leave *leave)
+{
+    leave->is_under_way = false;
+    leave->done(leave->context);
+}
+
 static void answered(struct controller_link_call *call, enum error err, int16_t version, const void *response)
 {
     struct leave *leave = CONTAINER_OF(call, struct leave, call);
@@ -23,7 +29,7 @@ static void answered(struct controller_link_call *call, enum error err, int16_t 
         diag_warn("could not hand over before stopping: %s", error_text(err));
     bool is_over = (err == OK && (left <= 0 || is_alone)) || err == ERR_CLOSED;
     if (is_over || ++leave->tries >= leave->max_tries)
-        leave->done(leave->context);
+        finish(leave);
     else
         loop_timer_start(leave->loop, &leave->timer, leave->backoff_ms);
 }
@@ -48,6 +54,18 @@ void leave_begin(struct leave *leave, const struct settings *settings)
     leave->backoff_ms = settings_long(settings, SETTING_CONTROLLED_SHUTDOWN_RETRY_BACKOFF_MS);
     leave->timeout_ms = settings_long(settings, SETTING_CONTROLLER_SOCKET_TIMEOUT_MS);
     leave->tries = 0;
+    leave->is_under_way = true;
     leave->timer = (struct loop_timer){.run = try_once};
     loop_timer_start(leave->loop, &leave->timer, 0);
+}
+
+void leave_give_up(struct leave *leave, const char *why)
+{
+    if (!leave->is_under_way) return;
+    diag_warn("could not hand over before stopping: %s", why);
+    if (loop_timer_running(&leave->timer))
+        loop_timer_stop(leave->loop, &leave->timer);
+    else
+        controller_link_cancel(leave->link, &leave->call);
+    finish(leave);
 }

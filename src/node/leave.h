@@ -26,7 +26,10 @@ struct leave {
     int64_t tries;
     struct controlled_shutdown_request request;
     struct controller_link_call call;
-    struct loop_timer timer;
+    struct loop_timer timer; /* stopped: the controller has been asked */
+    bool is_under_way;
 };
 
 void leave_begin(struct leave *leave, const struct settings *settings);
+/* Nobody will answer any more, for this reason: done comes now if the leave is under way. */
+void leave_give_up(struct leave *leave, const char *why);

@@ -488,8 +488,11 @@ static void keeper_ready(void *context, enum error err)
 static void keeper_failed(void *context, enum error err)
 {
     struct node *node = context;
-    diag_error("the keeper in this process cannot write any more: %s", error_text(err));
-    fail(node, err, "the keeper in this process cannot write any more");
+    static const char *const problem = "the keeper in this process cannot write any more";
+    diag_error("%s: %s", problem, error_text(err));
+    node->has_keeper_failed = true;
+    leave_give_up(&node->leave, problem);
+    fail(node, err, problem);
 }
 
 /* keeper.servers and keeper.id: this keeper and others agree. */

@@ -163,7 +163,7 @@ static void has_left(void *context)
 static void stop_leading(struct loop_message *message)
 {
     struct node *node = stopping(message);
-    bool is_wanted = node->end_err == OK && node->is_registered &&
+    bool is_wanted = node->end_err == OK && node->is_registered && !node->has_keeper_failed &&
                      settings_bool(settings_of(node), SETTING_CONTROLLED_SHUTDOWN_ENABLE) &&
                      coord_is_connected(node->coord) &&
                      image_controller_id(metadata_image(node->metadata)) >= 0;
