@@ -5,6 +5,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "base/text.h"
 #include "loop/tls_inside.h"
@@ -69,6 +70,46 @@ static enum error set_identity(SSL_CTX *ssl, const struct tls_config *config, st
     return is_used ? OK : complain(why, "the private key does not belong to the certificate");
 }
 
+/* --- a client's certificate that bears the name of its issuer --- */
+
+enum { STRENGTH_BITS = 112 /* of RSA with 2048 bits, and less than SHA-256 has */ };
+
+/* By one that we trust, that may sign others wherever their names lie, and whose time it is. */
+static bool is_signed_by_trusted(X509_STORE_CTX *checking, X509 *certificate)
+{
+    bool is_signed = false;
+    int digest_bits = 0;
+    X509_get_signature_info(certificate, NULL, NULL, &digest_bits, NULL);
+    STACK_OF(X509) *found = X509_STORE_CTX_get1_certs(checking, X509_get_issuer_name(certificate));
+    for (int i = 0; i < sk_X509_num(found) && !is_signed && digest_bits >= STRENGTH_BITS; i++) {
+        X509 *issuer = sk_X509_value(found, i);
+        EVP_PKEY *key = X509_get0_pubkey(issuer);
+        int kind = X509_check_ca(issuer); /* 3: it says nothing, being of version 1, and looks like a root */
+        bool may_sign = (kind == 1 || (kind == 3 && X509_self_signed(issuer, 1) == 1)) &&
+                        X509_get_ext_by_NID(issuer, NID_name_constraints, -1) < 0;
+        bool is_its_time = X509_cmp_current_time(X509_get0_notBefore(issuer)) < 0 &&
+                           X509_cmp_current_time(X509_get0_notAfter(issuer)) > 0;
+        is_signed = may_sign && is_its_time && key && EVP_PKEY_get_security_bits(key) >= STRENGTH_BITS &&
+                    X509_verify(certificate, key) == 1;
+    }
+    sk_X509_pop_free(found, X509_free);
+    return is_signed;
+}
+
+/* By its names it signed itself, so OpenSSL looks for no issuer and refuses it as one that poses as the authority. Java looks
+ * who signed it, and so do we, in this one case: its own time and purposes are checked after this as ever. */
+static int check_namesake(int is_good, X509_STORE_CTX *checking)
+{
+    bool is_namesake = !is_good && X509_STORE_CTX_get_error_depth(checking) == 0 &&
+                       X509_STORE_CTX_get_error(checking) == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
+    if (!is_namesake) return is_good;
+    ERR_set_mark();
+    bool is_signed = is_signed_by_trusted(checking, X509_STORE_CTX_get_current_cert(checking));
+    ERR_pop_to_mark();
+    if (is_signed) X509_STORE_CTX_set_error(checking, X509_V_OK);
+    return is_signed;
+}
+
 static enum error set_trust(SSL_CTX *ssl, const struct tls_config *config, struct text *why)
 {
     int count = 0;
@@ -84,7 +125,8 @@ static enum error set_trust(SSL_CTX *ssl, const struct tls_config *config, struc
     if (config->is_server && !config->trust.data)
         return complain(why, "clients' certificates cannot be checked without trusted certificates");
     bool must = config->peer == TLS_PEER_NEEDED;
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | (must ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | (must ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       config->is_server ? check_namesake : NULL);
     return OK;
 }
 

@@ -82,6 +82,58 @@ static void identity_make(struct identity *identity, const char *name, const cha
     EVP_PKEY_free(key);
 }
 
+struct namesake {
+    bool is_authority_no_ca, is_authority_over, is_over, is_forged, is_weak, is_bounded, is_for_servers;
+};
+
+/* An authority, and a client's certificate of the very same name that it signed. */
+static void namesakes_make(const struct namesake *namesake, struct identity *authority,
+                           struct identity *client)
+{
+    EVP_PKEY *keys[3];
+    for (int i = 0; i < 3; i++) keys[i] = EVP_EC_gen("P-256");
+    for (int i = 0; i < 2; i++) {
+        bool is_over = i == 0 ? namesake->is_authority_over : namesake->is_over;
+        X509 *certificate = X509_new();
+        X509_set_version(certificate, 2);
+        ASN1_INTEGER_set(X509_get_serialNumber(certificate), i + 1);
+        X509_gmtime_adj(X509_getm_notBefore(certificate), -7200);
+        X509_gmtime_adj(X509_getm_notAfter(certificate), is_over ? -3600 : 3600);
+        X509_set_pubkey(certificate, keys[i]);
+        X509_NAME *subject = X509_get_subject_name(certificate);
+        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)"same", -1, -1, 0);
+        X509_set_issuer_name(certificate, subject);
+        X509V3_CTX about;
+        X509V3_set_ctx(&about, certificate, certificate, NULL, NULL, 0);
+        const char *constraints = i == 0 && !namesake->is_authority_no_ca ? "critical,CA:TRUE" : "CA:FALSE";
+        X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &about, NID_basic_constraints, constraints);
+        X509_add_ext(certificate, extension, -1);
+        X509_EXTENSION_free(extension);
+        if (i == 0 && namesake->is_bounded) {
+            extension = X509V3_EXT_conf_nid(NULL, &about, NID_name_constraints, "permitted;DNS:here.test");
+            X509_add_ext(certificate, extension, -1);
+            X509_EXTENSION_free(extension);
+        }
+        if (i == 1 && namesake->is_for_servers) {
+            extension = X509V3_EXT_conf_nid(NULL, &about, NID_ext_key_usage, "serverAuth");
+            X509_add_ext(certificate, extension, -1);
+            X509_EXTENSION_free(extension);
+        }
+        EVP_PKEY *signer = i == 1 && namesake->is_forged ? keys[2] : keys[0];
+        assert_true(X509_sign(certificate, signer, i == 1 && namesake->is_weak ? EVP_sha1() : EVP_sha256()) >
+                    0);
+        struct identity *identity = i == 0 ? authority : client;
+        BIO *bio = BIO_new(BIO_s_mem());
+        assert_int_equal(PEM_write_bio_X509(bio, certificate), 1);
+        take_bio(bio, &identity->chain);
+        bio = BIO_new(BIO_s_mem());
+        assert_int_equal(PEM_write_bio_PrivateKey(bio, keys[i], NULL, NULL, 0, NULL, NULL), 1);
+        take_bio(bio, &identity->key);
+        X509_free(certificate);
+    }
+    for (int i = 0; i < 3; i++) EVP_PKEY_free(keys[i]);
+}
+
 static void identity_free(struct identity *identity)
 {
     text_free(&identity->chain);
@@ -436,6 +488,48 @@ static void a_client_is_known_by_its_subject(void **state)
     text_free(&subject);
 }
 
+/* OpenSSL takes it for one that signed itself; Java asks who did. */
+static void a_client_may_bear_its_authoritys_name(void **state)
+{
+    struct world *world = *state;
+    struct identity authority = {0}, client = {0};
+    namesakes_make(&(struct namesake){0}, &authority, &client);
+    world->server_context = context_new(&world->server_identity, &authority, true, TLS_PEER_NEEDED);
+    dial(world, context_new(&client, &world->server_identity, false, TLS_PEER_NEEDED), NULL);
+    text_addc(&world->client.got, 0);
+    world->wanted = 1;
+    assert_int_equal(stream_write(world->client.stream, patterned(0, 1), 0, 1), OK);
+    run(world);
+    struct text subject = {0};
+    assert_true(stream_tls_peer(world->server.stream, &subject));
+    assert_string_equal(subject.data, "CN=same");
+    text_free(&subject);
+    identity_free(&authority);
+    identity_free(&client);
+}
+
+/* Whoever poses as the authority, and whomever it could not vouch for. */
+static void others_of_that_name_are_refused(void **state)
+{
+    static const struct namesake kinds[] = {
+        {.is_forged = true}, {.is_over = true},    {.is_authority_over = true}, {.is_authority_no_ca = true},
+        {.is_weak = true},   {.is_bounded = true}, {.is_for_servers = true}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (i > 0) assert_int_equal(world_setup(state), 0);
+        struct world *world = *state;
+        struct identity authority = {0}, client = {0};
+        namesakes_make(&kinds[i], &authority, &client);
+        world->wanted = SIZE_MAX;
+        world->server_context = context_new(&world->server_identity, &authority, true, TLS_PEER_NEEDED);
+        dial(world, context_new(&client, &world->server_identity, false, TLS_PEER_NEEDED), NULL);
+        run(world);
+        if (world->server.closed != ERR_TLS && world->client.closed != ERR_TLS) fail_msg("kind %zu", i);
+        identity_free(&authority);
+        identity_free(&client);
+        if (i + 1 < sizeof kinds / sizeof *kinds) assert_int_equal(world_teardown(state), 0);
+    }
+}
+
 static void a_port_may_take_both(void **state)
 {
     struct world *world = *state;
@@ -535,6 +629,8 @@ int main(void)
         TEST(an_address_is_a_name),
         TEST(a_client_without_a_certificate_is_refused),
         TEST(a_client_is_known_by_its_subject),
+        TEST(a_client_may_bear_its_authoritys_name),
+        TEST(others_of_that_name_are_refused),
         TEST(a_port_may_take_both),
         TEST(garbage_is_refused),
         TEST(a_stream_moves_with_its_session),
