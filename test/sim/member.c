@@ -128,11 +128,16 @@ static bool call(struct member *member, int16_t api_key, const void *request, in
     return member->is_calling;
 }
 
-/* The answer's member; NULL when there was no answer (the lost connection asks for the next step). */
+/* The answer's member; NULL when there was no answer (the lost connection asks for the next step), or when it has decided to leave
+ * meanwhile and does not care any more. */
 static struct member *returned(struct call *call, enum error err)
 {
     struct member *member = call->context;
     member->is_calling = false;
+    if (member->state == LEAVING) {
+        step_soon(member);
+        return NULL;
+    }
     return err == OK && member->state != AWAY ? member : NULL;
 }
 
