@@ -61,8 +61,10 @@ enum error sasl_digest_step(struct sasl_digest *exchange, struct slice token, st
 {
     *is_done = false;
     if (exchange->is_over) return ERR_CORRUPT;
-    /* The challenge asks for nothing; whoever begins with a response answers what was never asked. */
-    if (!exchange->has_challenged && token.size > 0) {
+    /* The challenge asks for nothing, so what comes before it says nothing, as to Java's server. After it the library wants a response: of
+     * an empty one it dies. */
+    if (!exchange->has_challenged) token = SLICE_NULL;
+    if (exchange->has_challenged && token.size == 0) {
         exchange->is_over = true;
         return ERR_CORRUPT;
     }
