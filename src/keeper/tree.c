@@ -574,20 +574,30 @@ void tree_commit(struct tree *tree)
     tree->is_recording = false;
 }
 
+static void parent_restore(struct tree *tree, const struct undo *undo)
+{
+    struct znode_more *parent = znode_more(tree, znode_parent(tree, undo->node));
+    parent->pzxid = undo->parent.pzxid;
+    parent->cversion = undo->parent.cversion;
+}
+
 void tree_rollback(struct tree *tree)
 {
     assert(tree->is_recording);
     while (tree->undo_count > 0) {
         struct undo *undo = &tree->undos[--tree->undo_count];
         struct znode *node = undo->node;
-        struct znode_more *more = znode_more(tree, node),
-                          *parent = znode_more(tree, znode_parent(tree, node));
+        struct znode_more *more = znode_more(tree, node);
         switch (undo->kind) {
         case UNDO_CREATE:
+            parent_restore(tree, undo);
             unlink_znode(tree, node);
             znode_drop(tree, node);
             break;
-        case UNDO_DELETE: link_between(tree, node); break;
+        case UNDO_DELETE:
+            parent_restore(tree, undo);
+            link_between(tree, node);
+            break;
         case UNDO_DATA:
             tree->data_bytes -= znode_data_size(node);
             free(more->data);
@@ -608,10 +618,6 @@ void tree_rollback(struct tree *tree)
             more->acl = undo->acl.acl;
             more->aversion = undo->acl.aversion;
             break;
-        }
-        if (undo->kind == UNDO_CREATE || undo->kind == UNDO_DELETE) {
-            parent->pzxid = undo->parent.pzxid;
-            parent->cversion = undo->parent.cversion;
         }
     }
     tree->digest = tree->recorded_digest;
