@@ -3,6 +3,8 @@
 #include <gsasl.h>
 #include <stdlib.h>
 
+#include "security/sasl_response.h"
+
 struct sasl_digest {
     Gsasl *library;
     Gsasl_session *session;
@@ -61,17 +63,20 @@ enum error sasl_digest_step(struct sasl_digest *exchange, struct slice token, st
 {
     *is_done = false;
     if (exchange->is_over) return ERR_CORRUPT;
-    /* The challenge asks for nothing, so what comes before it says nothing, as to Java's server. After it the library wants a response: of
-     * an empty one it dies. */
-    if (!exchange->has_challenged) token = SLICE_NULL;
-    if (exchange->has_challenged && token.size == 0) {
-        exchange->is_over = true;
-        return ERR_CORRUPT;
+    /* The challenge asks for nothing: what comes before it is not looked at, as by Java's server. */
+    struct text response = {0};
+    if (exchange->has_challenged) {
+        enum error err = sasl_response_read(token, exchange->service, exchange->host, &response);
+        if (err != OK) {
+            text_free(&response);
+            exchange->is_over = true;
+            return err;
+        }
     }
     char *answered = NULL;
     size_t size = 0;
-    int status = gsasl_step(exchange->session, token.size ? (const char *)token.data : NULL, token.size,
-                            &answered, &size);
+    int status = gsasl_step(exchange->session, response.data, response.size, &answered, &size);
+    text_free(&response);
     if (status == GSASL_OK || status == GSASL_NEEDS_MORE)
         text_add(out, (struct slice){(const uint8_t *)answered, size});
     gsasl_free(answered);
