@@ -189,6 +189,7 @@ static void configure(const struct zoo_config *config, struct keeper_config *kee
     keeper->extended_types = zoo_bool(config, ZOO_EXTENDED_TYPES_ENABLED);
     keeper->skip_acl = strcmp(zoo_text(config, ZOO_SKIP_ACL), "yes") == 0;
     keeper->enforce_quota = zoo_bool(config, ZOO_ENFORCE_QUOTA);
+    keeper->reconfig_enabled = zoo_bool(config, ZOO_RECONFIG_ENABLED);
     keeper->super_digest = zoo_text(config, ZOO_DIGEST_AUTHENTICATION_PROVIDER_SUPER_DIGEST);
     keeper->super_users = config->super_users;
     keeper->has_admin_snapshot = zoo_bool(config, ZOO_ADMIN_SNAPSHOT_ENABLED);

@@ -100,7 +100,6 @@ enum error ensemble_configure(struct disk *disk, struct zoo_config *config, stru
     keeper->server_id = id;
     keeper->servers = servers->items;
     keeper->server_count = servers->count;
-    keeper->reconfig_enabled = zoo_bool(config, ZOO_RECONFIG_ENABLED);
     keeper->listens_on_all_ips = zoo_bool(config, ZOO_QUORUM_LISTEN_ON_ALL_IPS);
     int64_t limit_ms = zoo_number(config, ZOO_SYNC_LIMIT) * config->tick_ms;
     if (limit_ms > 0 && limit_ms < PATIENCE_MAX_MS) keeper->patience_ms = (int32_t)limit_ms;

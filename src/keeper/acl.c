@@ -212,6 +212,55 @@ static bool principal_is_valid(struct slice id)
     return ats == 0 || (ats == 1 && slashes <= 1);
 }
 
+/* The attributes Java's names may have, and numbers with dots. */
+static bool attribute_is_known(struct slice name)
+{
+    static const char *const known[] = {"CN",          "C",           "L",          "S",       "ST",
+                                        "O",           "OU",          "T",          "IP",      "STREET",
+                                        "DC",          "DNQUALIFIER", "DNQ",        "SURNAME", "GIVENNAME",
+                                        "INITIALS",    "UID",         "GENERATION", "EMAIL",   "EMAILADDRESS",
+                                        "SERIALNUMBER"};
+    while (name.size > 0 && name.data[0] == ' ') name.data++, name.size--;
+    while (name.size > 0 && name.data[name.size - 1] == ' ') name.size--;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (name.size == strlen(known[i]) && strncasecmp((const char *)name.data, known[i], name.size) == 0)
+            return true;
+    }
+    bool is_named_number = name.size > 4 && strncasecmp((const char *)name.data, "OID.", 4) == 0;
+    if (is_named_number) name.data += 4, name.size -= 4;
+    bool has_dot = false;
+    for (size_t i = 0; i < name.size; i++) {
+        bool is_dot = name.data[i] == '.';
+        bool is_between = i > 0 && i + 1 < name.size && name.data[i - 1] != '.';
+        if (is_dot ? !is_between : name.data[i] < '0' || name.data[i] > '9') return false;
+        has_dot |= is_dot;
+    }
+    return has_dot;
+}
+
+/* A distinguished name (RFC 2253): ATTRIBUTE=value between commas, semicolons or plus signs that are not quoted. The empty one is one, too. */
+static bool subject_is_valid(struct slice id)
+{
+    bool is_quoted = false, has_value = false;
+    size_t begin = 0;
+    for (size_t i = 0; i < id.size; i++) {
+        uint8_t byte = id.data[i];
+        if (byte == '=' && !has_value) {
+            has_value = true;
+            if (!attribute_is_known((struct slice){id.data + begin, i - begin})) return false;
+        } else if (byte == '\\' && has_value) {
+            if (++i == id.size) return false;
+        } else if (byte == '"' && has_value) {
+            is_quoted = !is_quoted;
+        } else if (!is_quoted && (byte == ',' || byte == ';' || byte == '+')) {
+            if (!has_value) return false;
+            has_value = false;
+            begin = i + 1;
+        }
+    }
+    return id.size == 0 || (has_value && !is_quoted);
+}
+
 static bool id_is_valid(struct slice scheme, struct slice id, int schemes)
 {
     uint8_t address[16];
@@ -219,7 +268,7 @@ static bool id_is_valid(struct slice scheme, struct slice id, int schemes)
     if (!id.data) return false;
     if (slice_is(scheme, "digest")) return digest_is_valid(id);
     if (slice_is(scheme, "ip")) return ip_rule(id, address, &bits) != 0;
-    if (slice_is(scheme, "x509")) return (schemes & ACL_X509) && id.size > 0;
+    if (slice_is(scheme, "x509")) return (schemes & ACL_X509) && subject_is_valid(id);
     if (slice_is(scheme, "sasl")) return (schemes & ACL_SASL) && principal_is_valid(id);
     return false;
 }

@@ -37,7 +37,11 @@ static void add_conn(const struct conn *conn, struct report *report, bool is_bri
         const struct loop *loop = conn->keeper->loop;
         int64_t average_us = conn->latency_count > 0 ? conn->latency_sum_us / conn->latency_count : 0;
         report_number(report, "session_id", status_session_id(conn));
-        report_text(report, "last_operation", slice_of(status_op_name(conn->last_op)));
+        if (conn->last_op == OP_NEVER) {
+            report_null(report, "last_operation");
+        } else {
+            report_text(report, "last_operation", slice_of(status_op_name(conn->last_op)));
+        }
         report_number(report, "established", loop_wall_ms(loop) - (loop_now_ms(loop) - conn->begun_ms));
         report_number(report, "session_timeout", conn->live ? conn->live->timeout_ms : 0);
         report_number(report, "last_cxid", conn->last_xid);
@@ -144,7 +148,7 @@ static void run_dump(struct asked *asked)
     LIST_EACH(&asked->keeper->machine.session_list, item)
     {
         const struct session *session = CONTAINER_OF(item, struct session, all);
-        if (session->ephemerals.count == 0) continue;
+        if (!status_names_ephemerals(session)) continue;
         number_key(report, session->id);
         report_open(report, NULL, '[');
         for (const struct znode *node = session->ephemerals.first; node;
@@ -377,17 +381,13 @@ static void run_watches(struct asked *asked)
         const struct conn *conn = CONTAINER_OF(item, struct conn, all);
         struct slice path;
         int modes;
-        bool is_named = false;
+        if (!conn->watcher.is_in_data) continue;
+        number_key(report, status_session_id(conn));
+        report_open(report, NULL, '[');
         for (struct list *position = NULL; watcher_next_path(&conn->watcher, &position, &path, &modes);) {
-            if (!(modes & WATCH_IN_DATA)) continue;
-            if (!is_named) {
-                number_key(report, status_session_id(conn));
-                report_open(report, NULL, '[');
-            }
-            is_named = true;
-            report_text(report, NULL, path);
+            if (modes & WATCH_IN_DATA) report_text(report, NULL, path);
         }
-        if (is_named) report_close(report);
+        report_close(report);
     }
     report_close(report);
 }

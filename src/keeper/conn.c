@@ -20,9 +20,8 @@ struct conn *conn_new(struct keeper *keeper)
     if (!conn) return NULL;
     conn->keeper = keeper;
     conn->state = CONN_FRESH;
+    conn->last_op = OP_NEVER;
     conn->begun_ms = conn->timed_from_ms = loop_now_ms(keeper->loop);
-    conn->last_xid = -1;
-    conn->last_zxid = -1;
     list_init(&conn->timed);
     list_init(&conn->dirty);
     list_init(&conn->stalled);

@@ -329,6 +329,44 @@ static void a_flood_of_pings_harms_nobody(void **state)
 }
 
 /* request_throttle_max_requests: one write at a time, whoever asks, and all get their turn. */
+/* A ping is answered as one whatever its id; and no number of an operation is one of ours, inside. */
+static void what_is_no_operation_is_answered_and_cut(void **state)
+{
+    struct bench *bench = bench_new();
+    start(bench);
+    static const int32_t ops[] = {INT32_MIN, INT32_MIN + 1, -1, 0, 23, 108, INT32_MAX};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        struct client *client = open_client(bench);
+        send_path(client, 7, OP_PING, NULL, -1);
+        assert_int_equal(answer_code(client, -2), 0);
+        send_path(client, 8, ops[i], "/", 0);
+        assert_int_equal(answer_code(client, 8), -6);
+        assert_cut(client);
+        hang_up(bench);
+    }
+    bench_free(bench);
+}
+
+static void a_keeper_alone_has_no_members_to_change(void **state)
+{
+    for (int is_enabled = 0; is_enabled < 2; is_enabled++) {
+        struct bench *bench = bench_new();
+        bench->config.reconfig_enabled = is_enabled;
+        start(bench);
+        struct client *client = open_client(bench);
+        struct text frame = {0};
+        add_header(&frame, 1, OP_RECONFIG);
+        for (int i = 0; i < 3; i++) text_add_be32(&frame, UINT32_MAX);
+        text_add_be64(&frame, UINT64_MAX);
+        send_frame(client, &frame);
+        text_free(&frame);
+        assert_int_equal(answer_code(client, 1), is_enabled ? -6 : -123);
+        send_path(client, 2, OP_EXISTS, "/", 0);
+        assert_int_equal(answer_code(client, 2), 0);
+        bench_free(bench);
+    }
+}
+
 static void throttled_writes_get_their_turn(void **state)
 {
     enum { WRITES = 20 };
@@ -404,6 +442,8 @@ int main(void)
         cmocka_unit_test(sequences_go_on_after_a_failed_multi),
         cmocka_unit_test(ids_of_requests_may_come_again),
         cmocka_unit_test(a_flood_of_pings_harms_nobody),
+        cmocka_unit_test(what_is_no_operation_is_answered_and_cut),
+        cmocka_unit_test(a_keeper_alone_has_no_members_to_change),
         cmocka_unit_test(throttled_writes_get_their_turn),
         cmocka_unit_test(a_write_that_waited_too_long_is_told),
         cmocka_unit_test(sessions_beyond_the_tokens_are_cut),

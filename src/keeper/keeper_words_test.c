@@ -186,10 +186,9 @@ static void words_look_as_zookeepers(void **state)
     assert_word(bench, "wchc", "0xN\n\t/none\n\t/a\n\n");
     assert_word(bench, "hash", "");
     assert_word(bench, "crst", "Connection stats reset.\n");
-    assert_word(
-        bench, "cons",
-        " /N.N.N.N:N[N](queued=N,recved=N,sent=N,sid=0xN,lop=NA,est=N,to=N,lcxid=0xN,lzxid=0xN,lresp=N,"
-        "llat=N,minlat=N,avglat=N,maxlat=N)\n /N.N.N.N:N[N](queued=N,recved=N,sent=N)\n\n");
+    assert_word(bench, "cons",
+                " /N.N.N.N:N[N](queued=N,recved=N,sent=N,sid=0xN,lop=NA,est=N,to=N,lzxid=0xN,lresp=N,"
+                "llat=N,minlat=N,avglat=N,maxlat=N)\n /N.N.N.N:N[N](queued=N,recved=N,sent=N)\n\n");
     assert_word(bench, "srst", "Server stats reset.\n");
 
     struct text said = word_of(bench, "srvr", 4);
@@ -204,6 +203,42 @@ static void words_look_as_zookeepers(void **state)
     assert_says(&said, "Environment:\nzookeeper.version=3.9.5-odradek-");
     assert_says(&said, "\nos.memory.total=");
     text_free(&said);
+    bench_free(bench);
+}
+
+/* As ZooKeeper's words: whoever watched or had an ephemeral is named when nothing is left of it, but not after it took its last watch away. */
+static void who_had_something_is_named(void **state)
+{
+    struct bench *bench = bench_of("*");
+    open_client(bench);
+    assert_word(bench, "wchc", "\n");
+    assert_int_equal(create(bench, "/a", 0), 0);
+    assert_int_equal(create(bench, "/a/e", 1), 0);
+    struct text frame = request(bench, OP_DELETE);
+    jute_add_bytes(&frame, SLICE("/a/e"));
+    text_add_be32(&frame, UINT32_MAX);
+    assert_int_equal(ask(bench, &frame), 0);
+    assert_int_equal(watch(bench, OP_GET_DATA, "/a"), 0);
+    assert_int_equal(set_data(bench, "/a"), 0);
+    struct text said = word_of(bench, "dump", 4);
+    blur(&said);
+    assert_says(&said, "Sessions with Ephemerals (N):\n0xN:\nConnections dump:");
+    text_free(&said);
+    assert_word(bench, "wchc", "0xN\n\n");
+    assert_word(bench, "wchp", "\n");
+    said = word_of(bench, "wchs", 4);
+    assert_string_equal(said.data, "1 connections watching 0 paths\nTotal watches:0\n");
+    text_free(&said);
+    assert_command(
+        bench, "watches",
+        "{\n  \"session_id_to_watched_paths\" : {\n    \"N\" : [ ]\n  },\n  \"command\" : \"watches\",\n"
+        "  \"error\" : null\n}");
+    assert_int_equal(watch(bench, OP_EXISTS, "/a"), 0);
+    frame = request(bench, OP_REMOVE_WATCHES);
+    jute_add_bytes(&frame, SLICE("/a"));
+    text_add_be32(&frame, 3);
+    assert_int_equal(ask(bench, &frame), 0);
+    assert_word(bench, "wchc", "\n");
     bench_free(bench);
 }
 
@@ -580,6 +615,7 @@ int main(void)
     diag_set_sink(quiet, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_look_as_zookeepers),
+        cmocka_unit_test(who_had_something_is_named),
         cmocka_unit_test(dump_groups_by_what_expires_together),
         cmocka_unit_test(a_trace_mask_is_eight_bytes_more),
         cmocka_unit_test(the_whitelist_is_zookeepers),

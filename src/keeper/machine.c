@@ -196,6 +196,7 @@ static enum error apply_create(struct apply *apply, const struct request *reques
     };
     if (wanted.owner == apply->entry->session) {
         wanted.ephemerals = &machine_session(machine, apply->entry->session)->ephemerals;
+        apply->made_ephemeral = true;
     }
     struct znode *node = tree_create(tree, parent, &wanted);
     apply_event(apply, EVENT_CREATED, text_slice(path), znode_acl(tree, node), znode_acl(tree, parent));
@@ -464,6 +465,7 @@ static enum error apply_multi(struct apply *apply, struct text *out)
     } else {
         tree_rollback(&machine->tree);
         events_cut(machine, event_begin);
+        apply->made_ephemeral = false;
         if (err == ERR_ZK_MARSHALLING) return err;
         out->size = begin;
         multi_add_failure(out, count, done, err);
@@ -474,20 +476,33 @@ static enum error apply_multi(struct apply *apply, struct text *out)
 
 /* --- an entry --- */
 
-static enum error apply_client(struct apply *apply, struct text *out)
+static enum error apply_one(struct apply *apply, struct text *out)
 {
     const struct entry *entry = apply->entry;
-    if (entry->op == OP_RECONFIG)
-        return entry->origin ? apply_reconfig(apply, out) : ERR_ZK_RECONFIG_DISABLED;
-    const struct session *session = machine_session(apply->machine, entry->session);
-    if (entry->session != 0 && !session) return ERR_ZK_SESSION_EXPIRED;
-    if (session_has_moved(session, entry)) return ERR_ZK_SESSION_MOVED;
-    if (entry->op == OP_MULTI) return apply_multi(apply, out);
     struct jute in = jute_of(entry->body);
     struct request request;
     if (!request_take(&in, entry->op, &request)) return ERR_ZK_MARSHALLING;
     if (entry->session == 0 && request.op != OP_DELETE_CONTAINER) return ERR_ZK_SESSION_EXPIRED;
     return apply_request(apply, &request, out);
+}
+
+/* Who stands alone has no members to change: what an ensemble says of them never comes here. */
+static enum error apply_reconfig_request(struct apply *apply, struct text *out)
+{
+    if (apply->entry->origin) return apply_reconfig(apply, out);
+    return apply->entry->flags & ENTRY_RECONFIG ? ERR_ZK_UNIMPLEMENTED : ERR_ZK_RECONFIG_DISABLED;
+}
+
+static enum error apply_client(struct apply *apply, struct text *out)
+{
+    const struct entry *entry = apply->entry;
+    if (entry->op == OP_RECONFIG) return apply_reconfig_request(apply, out);
+    struct session *session = machine_session(apply->machine, entry->session);
+    if (entry->session != 0 && !session) return ERR_ZK_SESSION_EXPIRED;
+    if (session_has_moved(session, entry)) return ERR_ZK_SESSION_MOVED;
+    enum error err = entry->op == OP_MULTI ? apply_multi(apply, out) : apply_one(apply, out);
+    if (apply->made_ephemeral) session->had_ephemerals = true;
+    return err;
 }
 
 /* --- do all members have the same? --- */

@@ -63,6 +63,7 @@ enum keeper_op {
     OP_WHO_AM_I = 107,
     OP_CREATE_SESSION = -10,
     OP_THROTTLED = INT32_MIN, /* not of the wire: an answer that stands in line */
+    OP_NEVER = INT32_MIN + 1, /* nor this: nothing was asked yet */
     OP_CLOSE_SESSION = -11,
     /* Ours, without a zxid. */
     OP_NEW_EPOCH = -100, /* a leader takes office */
@@ -85,6 +86,7 @@ enum entry_flags {
     ENTRY_ENFORCE_QUOTA = 8,  /* enforceQuota */
     ENTRY_X509_ACLS = 16,     /* authProvider.N: X509AuthenticationProvider */
     ENTRY_SASL_ACLS = 32,     /* authProvider.N: SASLAuthenticationProvider */
+    ENTRY_RECONFIG = 64,      /* reconfigEnabled */
 };
 
 enum { PASSWORD_SIZE = 16 };
@@ -120,6 +122,7 @@ struct session {
     uint32_t attachment; /* how often its client came, the first time counted */
     uint8_t password[PASSWORD_SIZE];
     bool is_local_door;
+    bool had_ephemerals; /* since this process knows it: ZooKeeper's words name it even when they are gone */
     struct ephemerals ephemerals;
 };
 
@@ -207,6 +210,8 @@ struct read_request {
     int64_t session;
     struct auth_ids ids;
     bool skips_acl;
+    bool
+        knows_sasl; /* authProvider.N: SASLAuthenticationProvider; whoAmI names no user of an unknown scheme */
     struct slice body;
     /* The reader wants to hear of this path from now on; also when the answer is an error (exists). The path is a loan from
      * the body. */

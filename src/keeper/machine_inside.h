@@ -8,6 +8,7 @@ struct apply {
     const struct entry *entry;
     int64_t zxid;
     uint32_t order; /* of creation within this zxid */
+    bool made_ephemeral;
 };
 
 /* machine.c */

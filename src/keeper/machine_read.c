@@ -139,6 +139,9 @@ static void read_who_am_i(const struct read_request *request, struct text *out)
     for (size_t at = 0; auth_next(&request->ids, &at, &id); count++) {
         const uint8_t *colon = slice_is(id.scheme, "digest") ? memchr(id.id.data, ':', id.id.size) : NULL;
         if (colon) id.id.size = (size_t)(colon - id.id.data);
+        bool is_known =
+            !slice_is(id.scheme, "super") && (request->knows_sasl || !slice_is(id.scheme, "sasl"));
+        if (!is_known) id.id = SLICE("");
         jute_add_bytes(out, id.scheme);
         jute_add_bytes(out, id.id);
     }

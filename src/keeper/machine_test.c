@@ -484,6 +484,53 @@ static void acls_rule(void **state)
     bench_free(&bench);
 }
 
+/* Names of certificates as Java's X500Principal takes them; and whoAmI names users only of schemes that are known. */
+static void names_of_other_schemes(void **state)
+{
+    static const struct {
+        const char *name;
+        bool is_valid;
+    } rows[] = {{"CN=a", true},       {"cn = a, O=b", true}, {"CN=a;O=b+OU=c", true},
+                {"1.2.3=a", true},    {"OID.1.2=a", true},   {"", true},
+                {"CN=\"a,b\"", true}, {"CN=a\\,b", true},    {"emailAddress=a@b, C=DE", true},
+                {"x", false},         {"CN", false},         {"=a", false},
+                {"foo=a", false},     {"CN=a,", false},      {"CN=a,,O=b", false},
+                {"1.2.=a", false},    {"1=a", false},        {"CN=\"a", false},
+                {"CN=a\\", false}};
+    struct bench bench;
+    bench_init(&bench);
+    int64_t session = bench_session(&bench);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/%zu", i);
+        bench.flags = ENTRY_X509_ACLS;
+        enum error err = bench_create_acl(&bench, session, path, 31, "x509", rows[i].name);
+        if (err != (rows[i].is_valid ? OK : ERR_ZK_INVALID_ACL))
+            fail_msg("%s: %s", rows[i].name, error_text(err));
+        bench.flags = 0;
+        assert_int_equal(bench_create_acl(&bench, session, "/no", 31, "x509", rows[i].name),
+                         ERR_ZK_INVALID_ACL);
+    }
+    auth_add(&bench.ids, SLICE("sasl"), SLICE("alice"));
+    auth_add(&bench.ids, SLICE("super"), SLICE("CN=a"));
+    for (int knows = 0; knows < 2; knows++) {
+        struct text out = {0};
+        const struct read_request request = {
+            .op = OP_WHO_AM_I, .ids = {text_slice(&bench.ids)}, .knows_sasl = knows};
+        assert_int_equal(machine_read(&bench.machine, &request, &out), OK);
+        struct jute in = jute_of(text_slice(&out));
+        static const char *const schemes[] = {"ip", "sasl", "super"};
+        const char *const users[] = {"10.0.0.1", knows ? "alice" : "", ""};
+        assert_int_equal(jute_int(&in), 3);
+        for (int i = 0; i < 3; i++) {
+            assert_true(slice_is(jute_bytes(&in), schemes[i]));
+            assert_true(slice_is(jute_bytes(&in), users[i]));
+        }
+        text_free(&out);
+    }
+    bench_free(&bench);
+}
+
 /* A client may send a list as long as its frame: it must cost no more than it is long. */
 static void long_acls_are_made_canonical_quickly(void **state)
 {
@@ -664,6 +711,7 @@ int main(void)
         cmocka_unit_test(odd_counts_of_an_acl),
         cmocka_unit_test(a_session_takes_its_ephemerals_along),
         cmocka_unit_test(acls_rule),
+        cmocka_unit_test(names_of_other_schemes),
         cmocka_unit_test(long_acls_are_made_canonical_quickly),
         cmocka_unit_test(extended_types),
         cmocka_unit_test(reads_answer),

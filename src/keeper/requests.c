@@ -143,7 +143,8 @@ uint8_t request_flags(const struct keeper *keeper)
                      (keeper->config.skip_acl ? ENTRY_SKIP_ACL : 0) |
                      (keeper->config.enforce_quota ? ENTRY_ENFORCE_QUOTA : 0) |
                      (keeper->config.has_x509_acls ? ENTRY_X509_ACLS : 0) |
-                     (keeper->config.has_sasl_acls ? ENTRY_SASL_ACLS : 0));
+                     (keeper->config.has_sasl_acls ? ENTRY_SASL_ACLS : 0) |
+                     (keeper->config.reconfig_enabled ? ENTRY_RECONFIG : 0));
 }
 
 enum error request_submit_own(struct keeper *keeper, int32_t op, int64_t session, struct slice body)
@@ -228,6 +229,8 @@ static void note_latency(struct conn *conn, int32_t xid, int32_t op, int64_t zxi
     conn->last_answer_ms = loop_now_ms(keeper->loop);
 }
 
+enum { XID_PING = -2 }; /* of the answer, whatever the ping had */
+
 static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body, int64_t begun_us)
 {
     struct keeper *keeper = conn->keeper;
@@ -242,6 +245,7 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
             .session = conn->live->id,
             .ids = {text_slice(&conn->ids)},
             .skips_acl = keeper->config.skip_acl,
+            .knows_sasl = keeper->config.has_sasl_acls,
             .body = body,
             .watch = events_watch_read,
             .context = conn,
@@ -285,7 +289,7 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
         conn_cut(conn);
         return;
     }
-    conn_reply(conn, xid, zxid, error_zk_code(err), text_slice(out));
+    conn_reply(conn, op == OP_PING ? XID_PING : xid, zxid, error_zk_code(err), text_slice(out));
     note_latency(conn, xid, op, zxid, begun_us);
     if (out->capacity > OUT_PAUSE_BYTES) text_free(out);
     if (is_unknown) conn_finish(conn);
@@ -559,8 +563,8 @@ bool request_frame(struct conn *conn, struct slice frame)
             conn_finish(conn);
         } else if (op_is_write(op) && op_is_decodable(op, body)) {
             is_taken = take_write(conn, xid, op, body);
-        } else {
-            is_taken = take_read(conn, xid, op, body);
+        } else { /* nobody asks for what only throttling answers */
+            is_taken = take_read(conn, xid, op == OP_THROTTLED ? OP_ERROR : op, body);
         }
     }
     if (is_taken) {

@@ -65,7 +65,7 @@ void sasl_take(struct conn *conn, int32_t xid, struct slice body)
     const struct keeper_config *config = &conn->keeper->config;
     struct jute in = jute_of(body);
     struct slice token = jute_bytes(&in);
-    if (in.is_bad) {
+    if (in.is_bad || !token.data) { /* Java's server fails over a token that is none */
         conn_close(conn);
         return;
     }

@@ -314,8 +314,6 @@ static void attach(struct conn *conn, struct live *live, int32_t timeout_ms)
     live->timeout_ms = timeout_ms;
     conn->live = live;
     conn->state = CONN_OPEN;
-    conn->last_op = OP_CREATE_SESSION;
-    conn->last_answer_ms = loop_now_ms(keeper->loop);
     list_remove(&conn->timed);
     session_touch(keeper, live);
     connect_reply(conn, timeout_ms, live->id, live->session->password);
@@ -358,6 +356,12 @@ void session_connected(struct conn *conn)
     }
     struct live *live = map_get_number(&keeper->lives, (uint64_t)outcome->session);
     if (keeper->office.id) conn->attachment = outcome->attachment;
+    if (outcome->op == OP_CREATE_SESSION) { /* a request that was answered; coming back is none */
+        conn->last_op = OP_CREATE_SESSION;
+        conn->last_xid = 0;
+        conn->last_zxid = outcome->zxid;
+        conn->last_answer_ms = loop_now_ms(keeper->loop);
+    }
     attach(conn, live, live->session->timeout_ms);
     conn_resume(conn);
 }

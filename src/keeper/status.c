@@ -69,14 +69,7 @@ void status_watches(const struct keeper *keeper, int64_t *connections, int64_t *
     struct slice path;
     int modes;
     LIST_EACH(&keeper->conns, item)
-    {
-        const struct watcher *watcher = &CONTAINER_OF(item, struct conn, all)->watcher;
-        for (struct list *position = NULL; watcher_next_path(watcher, &position, &path, &modes);) {
-            if (!(modes & WATCH_IN_DATA)) continue;
-            *connections += 1;
-            break;
-        }
-    }
+    *connections += CONTAINER_OF(item, struct conn, all)->watcher.is_in_data;
     struct watch_path *known;
     for (size_t at = 0; (known = watch_next_path(&keeper->watches, &at, &path));) {
         for (struct list *position = NULL; watch_next_watcher(known, &position, &modes);) {
@@ -95,6 +88,11 @@ void status_ports(const struct keeper *keeper, int *plain, int *secure)
         int *port = door->tls && !door->admits_plain ? secure : plain;
         if (*port < 0) *port = listener_port(door->listener);
     }
+}
+
+bool status_names_ephemerals(const struct session *session)
+{
+    return session->had_ephemerals || session->ephemerals.count > 0;
 }
 
 int64_t status_session_id(const struct conn *conn)

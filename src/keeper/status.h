@@ -27,6 +27,8 @@ void status_watches(const struct keeper *keeper, int64_t *connections, int64_t *
 /* Of clients in the clear and with TLS; -1: there is none. */
 void status_ports(const struct keeper *keeper, int *plain, int *secure);
 int64_t status_session_id(const struct conn *conn);
+/* ZooKeeper names whoever had an ephemeral, also when none is left. */
+bool status_names_ephemerals(const struct session *session);
 /* Four letters for a request, as ZooKeeper's lop. */
 const char *status_op_name(int32_t op);
 /* 0 reads no more, 1 reads. */

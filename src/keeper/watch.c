@@ -74,7 +74,10 @@ static bool buckets_grow(struct watch_table *table)
 static void modes_set(struct watch_table *table, struct watch *watch, int modes)
 {
     table->recursive_count += ((modes & WATCH_RECURSIVE) != 0) - ((watch->modes & WATCH_RECURSIVE) != 0);
-    table->data_count += ((modes & WATCH_IN_DATA) != 0) - ((watch->modes & WATCH_IN_DATA) != 0);
+    int in_data = ((modes & WATCH_IN_DATA) != 0) - ((watch->modes & WATCH_IN_DATA) != 0);
+    table->data_count += in_data;
+    watch->watcher->data_count += in_data;
+    if (in_data > 0) watch->watcher->is_in_data = true;
     table->child_count += ((modes & WATCH_IN_CHILD) != 0) - ((watch->modes & WATCH_IN_CHILD) != 0);
     watch->modes = modes;
 }
@@ -156,7 +159,9 @@ void watch_remove(struct watch_table *table, struct watcher *watcher, struct sli
 {
     struct watch *watch = find(table, watcher, path);
     if (!watch) return;
+    bool was_in_data = (watch->modes & WATCH_IN_DATA) != 0;
     modes_set(table, watch, watch->modes & ~modes);
+    if (was_in_data && watcher->data_count == 0) watcher->is_in_data = false;
     if (watch->modes == 0) watch_free(table, watch);
 }
 

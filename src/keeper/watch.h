@@ -35,7 +35,9 @@ enum watch_mode {
 struct watcher {
     struct list watches;
     uint64_t told; /* the last firing it heard of */
-    int64_t count;
+    int64_t count, data_count;
+    bool
+        is_in_data; /* it had watches in the data table, and they fired or are there: ZooKeeper forgets it only by removeWatches */
 };
 
 struct watch;

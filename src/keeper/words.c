@@ -52,10 +52,11 @@ static void add_conn(struct text *out, const struct conn *conn, bool is_full)
     if (is_full && conn->live) {
         const struct keeper *keeper = conn->keeper;
         int64_t wall_ms = loop_wall_ms(keeper->loop), now_ms = loop_now_ms(keeper->loop);
-        text_addf(out, ",sid=0x%" PRIx64 ",lop=%s,est=%" PRId64 ",to=%d,lcxid=0x%" PRIx64 ",lzxid=0x%" PRIx64,
-                  (uint64_t)status_session_id(conn), status_op_name(conn->last_op),
-                  wall_ms - (now_ms - conn->begun_ms), conn->live->timeout_ms,
-                  (uint64_t)(int64_t)conn->last_xid, (uint64_t)conn->last_zxid);
+        text_addf(out, ",sid=0x%" PRIx64 ",lop=%s,est=%" PRId64 ",to=%d", (uint64_t)status_session_id(conn),
+                  conn->last_op == OP_NEVER ? "null" : status_op_name(conn->last_op),
+                  wall_ms - (now_ms - conn->begun_ms), conn->live->timeout_ms);
+        if (conn->last_xid >= 0) text_addf(out, ",lcxid=0x%x", (unsigned)conn->last_xid);
+        text_addf(out, ",lzxid=0x%" PRIx64, (uint64_t)conn->last_zxid);
         int64_t average_us = conn->latency_count > 0 ? conn->latency_sum_us / conn->latency_count : 0;
         text_addf(out,
                   ",lresp=%" PRId64 ",llat=%" PRId64 ",minlat=%" PRId64 ",avglat=%" PRId64 ",maxlat=%" PRId64,
@@ -214,12 +215,12 @@ static void dump_ephemerals(struct keeper *keeper, struct text *out)
 {
     size_t owners = 0;
     LIST_EACH(&keeper->machine.session_list, item)
-    owners += CONTAINER_OF(item, struct session, all)->ephemerals.count > 0;
+    owners += status_names_ephemerals(CONTAINER_OF(item, struct session, all));
     text_addf(out, "ephemeral nodes dump:\nSessions with Ephemerals (%zu):\n", owners);
     LIST_EACH(&keeper->machine.session_list, item)
     {
         const struct session *session = CONTAINER_OF(item, struct session, all);
-        if (session->ephemerals.count > 0) text_addf(out, "0x%" PRIx64 ":\n", (uint64_t)session->id);
+        if (status_names_ephemerals(session)) text_addf(out, "0x%" PRIx64 ":\n", (uint64_t)session->id);
         for (const struct znode *node = session->ephemerals.first; node;
              node = znode_next_ephemeral(&keeper->machine.tree, node)) {
             text_addc(out, '\t');
@@ -262,11 +263,10 @@ static void word_wchc(struct keeper *keeper, struct text *out)
         const struct conn *conn = CONTAINER_OF(item, struct conn, all);
         struct slice path;
         int modes;
-        bool is_named = false;
+        if (!conn->watcher.is_in_data) continue;
+        text_addf(out, "0x%" PRIx64 "\n", (uint64_t)status_session_id(conn));
         for (struct list *position = NULL; watcher_next_path(&conn->watcher, &position, &path, &modes);) {
             if (!(modes & WATCH_IN_DATA)) continue;
-            if (!is_named) text_addf(out, "0x%" PRIx64 "\n", (uint64_t)status_session_id(conn));
-            is_named = true;
             text_addc(out, '\t');
             text_add(out, path);
             text_addc(out, '\n');
