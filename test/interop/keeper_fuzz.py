@@ -1,33 +1,43 @@
-"""keeper_fuzz: random request scripts to Apache ZooKeeper and to our keeper, answers compared byte for byte (keeper_diff.py).
+"""keeper_fuzz: random request scripts to Apache ZooKeeper and to our keeper, answers compared byte for byte (keeper_diff.py, keeper_diff_wide.py).
 
-    WORK=$(mktemp -d) BINARY=build/odradek keeper_fuzz.py [--seeds 1:4] [--seconds 30] [--steps 3000]
+    WORK=$(mktemp -d) BINARY=build/odradek keeper_fuzz.py [--seeds 1:4] [--seconds 30] [--steps 100000] [--each 15] [--restarts 0.001]
 
-From seed to seed, each on two fresh servers, until the time is up; every third seed with quotas enforced. What differs on purpose is
-not asked, and listed in docs/keeper.md. The first seed with a difference ends it.
+From seed to seed, each on two fresh servers with settings of its own, until the time is up; a seed has `--each` seconds at most. What
+differs on purpose is not asked, and listed in docs/keeper.md. The first seed with a difference ends it.
 """
 import argparse
-import os
 import shutil
 import signal
 import sys
 import time
 
-from keeper_diff import Script, compare
+from keeper_diff import compare
+from keeper_diff_wide import Settings, Wide, WideSide
 from wire_keeper import Keeper
 
 SUPER = "super:lK75jTNcA+U9vtVEw5vB51mj/w4="  # super:secret
 
 
-def run(seed, steps):
+def run(seed, args):
+    """How many steps were answered differently, how many were asked, and in how many seconds."""
     keepers = [Keeper("apache"), Keeper("ours")]
+    settings = Settings(seed)
     try:
         for keeper in keepers:
+            settings.give(keeper)
             with open(keeper.config, "a") as config:
-                config.write(f"extendedTypesEnabled=true\nDigestAuthenticationProvider.superDigest={SUPER}\n"
-                             f"enforceQuota={'true' if seed % 3 == 0 else 'false'}\n")
+                config.write(f"DigestAuthenticationProvider.superDigest={SUPER}\n")
             keeper.start()
-        script = Script(seed, more=True, enforces=seed % 3 == 0)
-        return compare([f"{k.host}:{k.port}" for k in keepers], script, steps, limit=3)
+        began = time.monotonic()
+        sides = [WideSide(f"{k.host}:{k.port}", settings, k) for k in keepers]
+        script = Wide(seed, settings, args.restarts)
+        differences, steps = compare(*sides, script, args.steps, limit=3, seconds=args.each, last=[("walk", 0, 0, 0, b"")])
+        if differences:
+            print("  with", *settings.lines, *settings.properties.items())
+        return differences, steps, time.monotonic() - began
+    except BaseException:
+        print(f"seed {seed}:", *(line for keeper in keepers for line in keeper.tail()), sep="\n    ", flush=True)
+        raise
     finally:
         for keeper in keepers:
             if keeper.process:
@@ -40,19 +50,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="1:1000000")
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=100000)
+    parser.add_argument("--each", type=float, default=15)
+    parser.add_argument("--restarts", type=float, default=0.001, help="how often a step of the wider ones kills both servers")
     parser.add_argument("--go-on", action="store_true", help="after a difference, too")
     args = parser.parse_args()
     first, last = map(int, args.seeds.split(":"))
-    end, asked, bad = time.monotonic() + args.seconds, 0, 0
+    end, asked, bad, fuzzed = time.monotonic() + args.seconds, 0, 0, 0
     for seed in range(first, last + 1):
-        differences, steps = run(seed, args.steps)
+        differences, steps, seconds = run(seed, args)
         asked += steps
         bad += differences > 0
-        print(f"seed {seed}: {steps} steps, {differences} differences", flush=True)
+        fuzzed += seconds
+        print(f"seed {seed}: {steps} steps in {seconds:.1f} s, {differences} differences", flush=True)
         if (differences and not args.go_on) or time.monotonic() > end:
             break
-    print(f"{asked} steps, {bad} seeds with differences")
+    print(f"{asked} steps in {fuzzed:.0f} s, {bad} seeds with differences")
     sys.exit(1 if bad else 0)
 
 
