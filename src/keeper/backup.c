@@ -45,6 +45,7 @@ struct backup {
     uint64_t
         index; /* of an export: as of this entry; of a restore: the entry whose snapshot it becomes, 0: not yet appended */
     int64_t zxid;
+    int64_t begun_us; /* a restore */
     enum error err;
     struct apache_restored *restored;
     struct apache_report report;
@@ -99,6 +100,7 @@ static void finish_failed(struct backup *backup, bool is_restore, const char *wh
     char error[160];
     snprintf(error, sizeof error, "%s: %s", what, error_text(err));
     diag_warn("admin command %s: %s", command_names[is_restore], error);
+    backup->keeper->counts.backups_failed[is_restore]++;
     say(&answer, 500, slice_of(command_names[is_restore]), error, NULL);
     finish(backup, &answer);
 }
@@ -396,6 +398,7 @@ void backup_saved(struct keeper *keeper, enum error err)
         diag_info("restored: zxids go on at 0x%" PRIx64, (uint64_t)keeper->machine.zxid);
         session_adopt_all(keeper);
         office_ready(keeper);
+        summary_record(&keeper->counts.restore_us, loop_clock_us(keeper->loop) - backup->begun_us);
         struct backup_answer answer;
         say(&answer, 200, SLICE("restore"), NULL, &backup->report.last_zxid);
         finish(backup, &answer);
@@ -406,6 +409,7 @@ static enum error restore_begin(struct backup *backup)
 {
     backup->err = file_begin(backup);
     if (backup->err == OK) backup->state = BACKUP_TAKING;
+    backup->begun_us = loop_clock_us(backup->keeper->loop);
     return backup->err;
 }
 
@@ -455,10 +459,12 @@ bool backup_begin(struct keeper *keeper, const struct backup_request *request,
         error = "another snapshot or restore is under way";
     } else if (err == OK && !spend(backup, is_restore)) {
         status = 429;
+        keeper->counts.backups_limited[is_restore]++;
     } else {
         if (err == OK) err = is_restore ? restore_begin(backup) : snapshot_begin(backup, request->streams);
         if (err != OK) error = error_text(err);
         if (err != OK) status = 500;
+        keeper->counts.backups_failed[is_restore] += err != OK;
     }
     if (status) {
         say(answer, status, name, error, NULL);
@@ -474,6 +480,7 @@ void backup_forget(struct keeper *keeper)
     struct backup *backup = keeper->backup;
     backup->done = NULL;
     if (backup->state != BACKUP_TAKING) return;
+    keeper->counts.backups_failed[true]++; /* whoever sent it hung up */
     file_forget(backup);
     file_release(&backup->file);
     backup->state = BACKUP_IDLE;

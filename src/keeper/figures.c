@@ -120,6 +120,7 @@ static void gather_members(struct keeper *keeper, struct figures *figures)
         gauge(figures, "max_proposal_size", counts->proposal_greatest);
     }
     counter(figures, "looking_count", counts->lookings);
+    counter(figures, "snap_count", quorum_times(keeper->quorum)->snapshots_sent);
     counter(figures, "proposal_count", counts->proposals);
     times(figures, "election_time", FIGURE_BASIC, &counts->election_us);
 }
@@ -145,10 +146,18 @@ static void gather(struct keeper *keeper, struct figures *figures)
     counter(figures, "stale_sessions_expired", keeper->expired_count);
     counter(figures, "sync_processor_request_queued", counts->log_entries);
     counter(figures, "unrecoverable_error_count", log.has_failed);
+    counter(figures, "snapshot_error_count", counts->backups_failed[false]);
+    counter(figures, "snapshot_rate_limited_count", counts->backups_limited[false]);
+    counter(figures, "restore_error_count", counts->backups_failed[true]);
+    counter(figures, "restore_rate_limited_count", counts->backups_limited[true]);
 
     times(figures, "fsynctime", FIGURE_BASIC, &log_times->sync_us);
     times(figures, "snapshottime", FIGURE_BASIC, &log_times->snapshot_us);
+    times(figures, "restore_time", FIGURE_BASIC, &counts->restore_us);
     times(figures, "dbinittime", FIGURE_BASIC, &counts->recovery_us);
+    times(figures, "startup_snap_load_time", FIGURE_BASIC, &log_times->load_us);
+    times(figures, "startup_txns_load_time", FIGURE_BASIC, &log_times->replay_us);
+    sizes(figures, "startup_txns_loaded", &log_times->replayed);
     sizes(figures, "sync_processor_batch_size", &log_times->sync_entries);
     sizes(figures, "node_created_watch_count", &counts->told[EVENT_CREATED]);
     sizes(figures, "node_deleted_watch_count", &counts->told[EVENT_DELETED]);

@@ -113,10 +113,11 @@ struct keeper_counts {
     int64_t bytes_received, response_bytes, watch_bytes; /* with their lengths */
     int64_t connection_requests, revalidations, sessionless_expired, large_requests, auth_failed;
     int64_t log_entries;
+    int64_t backups_failed[2], backups_limited[2];      /* of the admin server: snapshots, restores */
     int64_t answer_last, answer_least, answer_greatest; /* bytes of answers, -1: none yet */
     int64_t lookings, proposals; /* of a member: elections it took part in; entries it led */
     int64_t proposal_last, proposal_least, proposal_greatest; /* bytes of them, -1: none yet */
-    struct summary recovery_us, read_us, update_us, election_us;
+    struct summary recovery_us, restore_us, read_us, update_us, election_us;
     struct summary told[EVENT_CHILDREN_CHANGED + 1]; /* watchers of one change, by its type */
 };
 

@@ -1,6 +1,7 @@
 /* keeper_backup_test.c: a keeper's snapshot over its admin commands, and restored: what comes back, what is refused, and that a crash at any
  * write leaves what was before or what was restored, whole. */
 #include "keeper/backup.h"
+#include "keeper/figures.h"
 #include "keeper/wire_bench.h"
 #include "loop/disk.h"
 
@@ -149,8 +150,19 @@ static void what_was_taken_comes_back(void **state)
     bench_free(bench);
 }
 
+static void assert_counts(struct bench *bench, const char *name, int64_t wanted)
+{
+    struct text said = {0}, line = {0};
+    figures_mntr(bench->keeper, &said);
+    text_addf(&line, "\nzk_%s\t%lld\n", name, (long long)wanted);
+    if (!strstr(said.data, line.data)) fail_msg("no %s in %s", line.data + 1, said.data);
+    text_free(&said);
+    text_free(&line);
+}
+
 static void what_is_refused(void **state)
 {
+    int64_t errors = 0;
     struct asked asked;
     struct bench *bench = bench_of(&asked);
     struct client *client = open_client(bench);
@@ -171,6 +183,7 @@ static void what_is_refused(void **state)
         bytes.data[at] ^= 0x10;
         assert_int_equal(ask(&asked, rooted(true), &bytes), 500);
         assert_true(says(&asked, "the snapshot cannot be used"));
+        errors++;
         bytes.data[at] ^= 0x10;
     }
     size_t whole = bytes.size;
@@ -178,8 +191,10 @@ static void what_is_refused(void **state)
         bytes.size = size;
         assert_int_equal(ask(&asked, rooted(true), &bytes), 500);
         forget(&asked);
+        errors++;
     }
     bytes.size = whole;
+    assert_counts(bench, "restore_error_count", errors);
     assert_int_equal(exists(client, "/a"), 0);
 
     /* One at a time, and not too often. */
@@ -189,15 +204,24 @@ static void what_is_refused(void **state)
     assert_int_equal(ask(&asked, rooted(false), NULL), 503);
     assert_true(says(&asked, "under way"));
     backup_forget(bench->keeper); /* its client is gone */
+    assert_counts(bench, "restore_error_count", errors + 1);
+    assert_counts(bench, "snapshot_error_count", 0);
+    assert_counts(bench, "cnt_startup_txns_loaded", 0);
     bench->config.admin_interval_ms = 300000;
     stop(bench);
     start(bench);
     client = open_client(bench);
     sim_run_ms(bench->sim, 10);
+    assert_counts(bench, "sum_startup_txns_loaded", 2); /* the session, and what it created */
+    assert_counts(bench, "cnt_startup_snap_load_time", 1);
+    assert_counts(bench, "cnt_restore_time", 0);
     assert_int_equal(ask(&asked, restore, &bytes), 200);
     forget(&asked);
+    assert_counts(bench, "cnt_restore_time", 1);
     assert_int_equal(ask(&asked, restore, &bytes), 429);
     forget(&asked);
+    assert_counts(bench, "restore_rate_limited_count", 1);
+    assert_counts(bench, "snapshot_rate_limited_count", 0);
     sim_run_ms(bench->sim, 300001);
     assert_int_equal(ask(&asked, restore, &bytes), 200);
     forget(&asked);

@@ -156,6 +156,7 @@ void peer_snapshot_pump(struct peer *peer)
             return;
         }
         peer->has_begun_sending = true;
+        ensemble->quorum->times.snapshots_sent++;
     }
     peer->is_sending_job = true;
     peer->sending_job = (struct lane_job){.work = sending_work, .done = sending_done};

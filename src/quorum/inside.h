@@ -111,6 +111,7 @@ struct quorum {
     struct lane_job recovery;
     bool is_recovering;
     enum error recovery_err;
+    int64_t load_us, replay_us, replayed; /* recovery's results, for times */
     struct disk_lock *lock, *log_lock;
 
     struct quorum_stats stats;

@@ -426,6 +426,11 @@ static void recovery_done(struct lane_job *job)
         alone_ask(quorum);
         return;
     }
+    summary_record(&quorum->times.load_us, quorum->load_us);
+    if (quorum->replayed > 0) {
+        summary_record(&quorum->times.replay_us, quorum->replay_us);
+        summary_record(&quorum->times.replayed, quorum->replayed);
+    }
     if (err == OK && quorum->ensemble) err = ensemble_begin(quorum->ensemble);
     quorum->state = err == OK ? QUORUM_OPEN : QUORUM_FAILED;
     quorum->events.ready(quorum->context, err);

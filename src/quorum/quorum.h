@@ -171,10 +171,12 @@ struct quorum_stats {
     bool has_failed, is_disk_full;
 };
 void quorum_stats(const struct quorum *quorum, struct quorum_stats *stats);
-/* How long syncs took, how many entries each had, how long snapshots took from begin to end. The quorum's own: read them,
- * or set them back with summary_reset. */
+/* How long syncs took, how many entries each had, how long snapshots took from begin to end; of the start, how long the snapshot took, and how
+ * many entries of the machine's came after it from the log in which time. The quorum's own: read them, or set them back to zeros. */
 struct quorum_times {
     struct summary sync_us, sync_entries, snapshot_us;
+    struct summary load_us, replay_us, replayed;
+    int64_t snapshots_sent; /* begun to be, to members */
 };
 struct quorum_times *quorum_times(struct quorum *quorum);
 /* The newest snapshot: the entry it ends with, and when it was made; false: there is none. */

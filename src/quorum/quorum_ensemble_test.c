@@ -340,6 +340,32 @@ static void a_replaced_disk_does_not_vote(void **state)
     }
 }
 
+/* The log that it would need is gone; whoever sends counts it. */
+static void who_was_away_for_long_is_sent_a_snapshot(void **state)
+{
+    for (uint64_t seed = first_seed; seed < first_seed + seeds / 8 + 1; seed++) {
+        struct world *world = world_new(seed, 3, 3);
+        for (int i = 0; i < 3; i++) born(world, i);
+        settle(world, 30000);
+        struct life *leader = leader_of(world);
+        int away = (leader->at + 1) % 3;
+        stop(world, away);
+        CHECK(world, quorum_times(leader->quorum)->snapshots_sent == 0);
+        for (int round = 0; round < 4; round++) {
+            for (int i = 0; i < 50; i++) CHECK(world, append(leader) == OK);
+            settle(world, 30000);
+            save(leader);
+            sim_run_ms(world->sim, 2000);
+        }
+        born(world, away);
+        settle(world, 60000);
+        CHECK(world,
+              leader_of(world) == leader && quorum_times(leader->quorum)->snapshots_sent == world->installs);
+        CHECK(world, world->installs == 1);
+        world_end(world);
+    }
+}
+
 /* Who is killed has lost its links: the others do not wait for its silence to grow long. */
 static void a_killed_leader_is_followed_at_once(void **state)
 {
@@ -381,6 +407,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_leaves_is_told),
         cmocka_unit_test(an_import_is_where_several_begin),
         cmocka_unit_test(a_replaced_disk_does_not_vote),
+        cmocka_unit_test(who_was_away_for_long_is_sent_a_snapshot),
         cmocka_unit_test(a_killed_leader_is_followed_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

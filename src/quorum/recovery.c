@@ -5,6 +5,7 @@
 #include "base/diag.h"
 #include "quorum/alone.h"
 #include "quorum/ensemble.h"
+#include "quorum/frames.h"
 #include "quorum/inside.h"
 
 struct recovery {
@@ -69,6 +70,7 @@ static enum error recover_snapshot(struct quorum *quorum, uint64_t name_index)
 static enum error apply_record(struct quorum *quorum, const struct quorum_record *record, uint64_t file_first,
                                int64_t end)
 {
+    if (record->index > quorum->snapshot_index) quorum->replayed += record->kind == ENTRY_COMMAND;
     if (quorum->ensemble) {
         int64_t position = end - (int64_t)quorum_record_size(record->entry.size);
         return ensemble_recover_record(quorum->ensemble, record, file_first, position);
@@ -258,10 +260,14 @@ enum error quorum_recover(struct quorum *quorum)
     }
     if (err != OK) diag_error("cannot read the keeper's directory \"%s\": %s", quorum->dir, error_text(err));
     quorum->is_dir_known = !quorum->has_log_dir && recovery.snapshot_count > 0;
+    int64_t begun_us = loop_clock_us(quorum->loop);
     if (err == OK && recovery.snapshot_count > 0) {
         err = recover_snapshot(quorum, recovery.snapshots[recovery.snapshot_count - 1]);
     }
+    int64_t loaded_us = loop_clock_us(quorum->loop);
+    quorum->load_us = loaded_us - begun_us;
     if (err == OK) err = recover_logs(&recovery);
+    quorum->replay_us = loop_clock_us(quorum->loop) - loaded_us;
     if (err == OK && quorum->ensemble) err = ensemble_recover_end(quorum->ensemble);
     if (err == OK && !quorum->file) quorum->durable_end = quorum->last_index + 1;
     free(recovery.snapshots);

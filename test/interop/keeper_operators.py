@@ -25,12 +25,12 @@ COMMANDS = ("configuration conf config connections cons dirs dump environment en
             "isro last_snapshot lsnp leader lead monitor mntr observers obsr observer_connection_stat_reset orst ruok server_stats srvr set_trace_mask "
             "set_trace_mask?traceMask=306 set_trace_mask?traceMask=x stats stat system_properties sysp voting_view watch_summary wchs watches wchc "
             "watches_by_path wchp zabstate connection_stat_reset crst stat_reset srst nosuch RUOK stats/x").split()
-# Ours are only numbers that exist here: not those of ZooKeeper's threads, caches, Java, nor a snapshot over HTTP.
+# Ours are only numbers that exist here: not those of ZooKeeper's threads, caches and Java.
 NOT_HERE = re.compile(r"(_processor|commitproc|commit_proc|final_proc|prep_process|sync_process_time|_session_queue|session_queues|netty|jvm|"
                       r"dead_watcher|response_packet|ensemble_auth|throttle|stale_re|unsuccessful_handshake|insecure_admin|tls_handshake_exceeded|"
                       r"connection_drop_count|connection_token|outstanding_changes|_per_namespace|proposal|propagation|quorum_ack|learner|election|"
                       r"leader|looking|diff_count|snap_count|commit_count|commit_queued|commit_process|unavailable|follower|observer|revalidate_count|"
-                      r"disloyal|digest_mismatches|restore|snapshot_error|snapshot_rate|startup_|socket_closing|cnxn_closed|write_batch|"
+                      r"disloyal|digest_mismatches|socket_closing|cnxn_closed|write_batch|"
                       r"concurrent_request|local_write|server_write|requests_not_forwarded|close_session_prep|request_commit|throttled_ops|"
                       r"ack_latency|reads_|skip_)")
 
