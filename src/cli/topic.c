@@ -78,6 +78,70 @@ static json_t *id_list(const int32_t *items, int32_t count)
     return list;
 }
 
+struct offsets {
+    struct partition_offset *starts, *ends; /* of the partitions of all topics, one after another */
+    size_t count;
+};
+
+/* Sorts topics and partitions, and asks where each begins and ends. */
+static enum error ask_offsets(struct admin *admin, const struct metadata_response *metadata,
+                              struct offsets *offsets)
+{
+    if (metadata->topics.count > 0) {
+        qsort(metadata->topics.items, (size_t)metadata->topics.count, sizeof *metadata->topics.items,
+              by_name);
+    }
+    size_t count = 0;
+    for (int32_t i = 0; i < metadata->topics.count; i++)
+        count += (size_t)metadata->topics.items[i].partitions.count;
+    offsets->count = count;
+    offsets->starts = arena_zalloc(admin_arena(admin), (count + 1) * sizeof *offsets->starts);
+    offsets->ends = arena_zalloc(admin_arena(admin), (count + 1) * sizeof *offsets->ends);
+    if (!offsets->starts || !offsets->ends) return ERR_NOMEM;
+    size_t at = 0;
+    for (int32_t i = 0; i < metadata->topics.count; i++) {
+        topic_metadata *topic = &metadata->topics.items[i];
+        if (topic->partitions.count > 0) {
+            qsort(topic->partitions.items, (size_t)topic->partitions.count, sizeof *topic->partitions.items,
+                  by_index);
+        }
+        for (int32_t p = 0; p < topic->partitions.count; p++, at++) {
+            const partition_metadata *partition = &topic->partitions.items[p];
+            offsets->starts[at] = (struct partition_offset){
+                topic->name, partition->partition_index, partition->leader_id, -2, -1, OK};
+            offsets->ends[at] = offsets->starts[at];
+            offsets->ends[at].timestamp = -1;
+        }
+    }
+    admin_offsets(admin, offsets->starts, count);
+    admin_offsets(admin, offsets->ends, count);
+    return OK;
+}
+
+static json_t *offset_of(const struct partition_offset *found)
+{
+    return found->err == OK ? json_integer(found->offset) : json_null();
+}
+
+static void add_partition(struct cli_result *result, struct slice topic, const partition_metadata *partition,
+                          const struct partition_offset *start, const struct partition_offset *end)
+{
+    cli_result_add(
+        result, json_pack("{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "topic", cli_json_text(topic),
+                          "partition", (int)partition->partition_index, "leader", (int)partition->leader_id,
+                          "leaderEpoch", (int)partition->leader_epoch, "replicas",
+                          id_list(partition->replica_nodes.items, partition->replica_nodes.count), "isr",
+                          id_list(partition->isr_nodes.items, partition->isr_nodes.count), "offline",
+                          id_list(partition->offline_replicas.items, partition->offline_replicas.count),
+                          "start", offset_of(start), "end", offset_of(end)));
+}
+
+static bool is_well(const partition_metadata *partition)
+{
+    return partition->leader_id >= 0 && partition->offline_replicas.count == 0 &&
+           partition->isr_nodes.count >= partition->replica_nodes.count;
+}
+
 int cli_topic_describe(struct cli *cli)
 {
     static const struct cli_column columns[] = {{"TOPIC", "topic"},       {"PARTITION", "partition"},
@@ -89,44 +153,19 @@ int cli_topic_describe(struct cli *cli)
     int status = admin_open(cli, &admin);
     if (status != EXIT_OK) return status;
     const struct metadata_response *metadata = NULL;
+    struct offsets offsets = {0};
     enum error err =
         admin_metadata(admin, (const char *const *)cli->argv, cli->argc ? cli->argc : -1, &metadata);
+    if (err == OK) err = ask_offsets(admin, metadata, &offsets);
     if (err != OK) {
         admin_close(&admin);
         return admin_exit(err);
     }
     struct cli_result result;
     cli_result_begin(&result, cli, "TopicDescribe");
-    if (metadata->topics.count > 0) {
-        qsort(metadata->topics.items, (size_t)metadata->topics.count, sizeof *metadata->topics.items,
-              by_name);
-    }
-    size_t count = 0;
-    for (int32_t i = 0; i < metadata->topics.count; i++)
-        count += (size_t)metadata->topics.items[i].partitions.count;
-    struct partition_offset *starts = arena_zalloc(admin_arena(admin), (count + 1) * sizeof *starts);
-    struct partition_offset *ends = arena_zalloc(admin_arena(admin), (count + 1) * sizeof *ends);
+    bool all = !cli_flag(cli, "trouble");
     size_t at = 0;
-    for (int32_t i = 0; starts && ends && i < metadata->topics.count; i++) {
-        topic_metadata *topic = &metadata->topics.items[i];
-        if (topic->partitions.count > 0) {
-            qsort(topic->partitions.items, (size_t)topic->partitions.count, sizeof *topic->partitions.items,
-                  by_index);
-        }
-        for (int32_t p = 0; p < topic->partitions.count; p++, at++) {
-            const partition_metadata *partition = &topic->partitions.items[p];
-            starts[at] = (struct partition_offset){
-                topic->name, partition->partition_index, partition->leader_id, -2, -1, OK};
-            ends[at] = starts[at];
-            ends[at].timestamp = -1;
-        }
-    }
-    if (starts && ends) {
-        admin_offsets(admin, starts, count);
-        admin_offsets(admin, ends, count);
-    }
-    at = 0;
-    for (int32_t i = 0; starts && ends && i < metadata->topics.count; i++) {
+    for (int32_t i = 0; i < metadata->topics.count; i++) {
         const topic_metadata *topic = &metadata->topics.items[i];
         if (topic->error_code != 0) {
             char name[256];
@@ -135,22 +174,11 @@ int cli_topic_describe(struct cli *cli)
         }
         for (int32_t p = 0; p < topic->partitions.count; p++, at++) {
             const partition_metadata *partition = &topic->partitions.items[p];
-            bool is_well = partition->leader_id >= 0 && partition->offline_replicas.count == 0 &&
-                           partition->isr_nodes.count >= partition->replica_nodes.count;
-            if (is_well && cli_flag(cli, "trouble")) continue;
-            cli_result_add(
-                &result,
-                json_pack("{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "topic",
-                          cli_json_text(topic->name), "partition", (int)partition->partition_index, "leader",
-                          (int)partition->leader_id, "leaderEpoch", (int)partition->leader_epoch, "replicas",
-                          id_list(partition->replica_nodes.items, partition->replica_nodes.count), "isr",
-                          id_list(partition->isr_nodes.items, partition->isr_nodes.count), "offline",
-                          id_list(partition->offline_replicas.items, partition->offline_replicas.count),
-                          "start", starts[at].err == OK ? json_integer(starts[at].offset) : json_null(),
-                          "end", ends[at].err == OK ? json_integer(ends[at].offset) : json_null()));
+            if (all || !is_well(partition))
+                add_partition(&result, topic->name, partition, &offsets.starts[at], &offsets.ends[at]);
         }
     }
-    status = cli_result_end(&result, columns, cli_flag(cli, "trouble") ? "all is well" : "no topics");
+    status = cli_result_end(&result, columns, all ? "no topics" : "all is well");
     admin_close(&admin);
     return status;
 }

@@ -142,55 +142,62 @@ static void on_other(void *context, int32_t controller_id)
     maybe_accept(node);
 }
 
-static enum error join_cluster(struct node *node)
+static enum error make_replicas(struct node *node)
 {
     const struct settings *settings = settings_of(node);
-    enum error err = own_controller_link(&node->own_controller, node->control, node->metadata,
-                                         node->identity.broker_id, settings, &node->controller_link);
-    if (err != OK) return err;
-    struct replicas_options replicas = {.broker_id = node->identity.broker_id,
-                                        .loops = node->config.loops,
-                                        .loop_count = node->config.loop_count,
-                                        .store = node->store,
-                                        .metadata = node->metadata,
-                                        .controller_link = node->controller_link,
-                                        .listener = settings_inter_broker_listener(settings)->name,
-                                        .fetch = broker_fetch_rules(settings),
-                                        .copy_lane = node->cold_lane,
-                                        .lag_max_ms =
-                                            settings_long(settings, SETTING_REPLICA_LAG_TIME_MAX_MS),
-                                        .is_spread = node->config.is_spread,
-                                        .topic_rules = broker_topic_rules,
-                                        .context = node->broker};
-    err = replicas_new(&replicas, &node->replicas);
-    if (err != OK) return err;
+    struct replicas_options options = {.broker_id = node->identity.broker_id,
+                                       .loops = node->config.loops,
+                                       .loop_count = node->config.loop_count,
+                                       .store = node->store,
+                                       .metadata = node->metadata,
+                                       .controller_link = node->controller_link,
+                                       .listener = settings_inter_broker_listener(settings)->name,
+                                       .fetch = broker_fetch_rules(settings),
+                                       .copy_lane = node->cold_lane,
+                                       .lag_max_ms = settings_long(settings, SETTING_REPLICA_LAG_TIME_MAX_MS),
+                                       .is_spread = node->config.is_spread,
+                                       .topic_rules = broker_topic_rules,
+                                       .context = node->broker};
+    return replicas_new(&options, &node->replicas);
+}
 
-    struct group_config groups = GROUP_CONFIG_DEFAULT;
-    groups.initial_rebalance_delay_ms =
+static enum error make_groups(struct node *node)
+{
+    const struct settings *settings = settings_of(node);
+    struct group_config config = GROUP_CONFIG_DEFAULT;
+    config.initial_rebalance_delay_ms =
         (int32_t)settings_long(settings, SETTING_GROUP_INITIAL_REBALANCE_DELAY_MS);
-    groups.min_session_timeout_ms = (int32_t)settings_long(settings, SETTING_GROUP_MIN_SESSION_TIMEOUT_MS);
-    groups.max_session_timeout_ms = (int32_t)settings_long(settings, SETTING_GROUP_MAX_SESSION_TIMEOUT_MS);
-    groups.max_size = (int32_t)settings_long(settings, SETTING_GROUP_MAX_SIZE);
-    groups.offset_metadata_max_bytes = (int32_t)settings_long(settings, SETTING_OFFSET_METADATA_MAX_BYTES);
-    groups.offsets_retention_ms = settings_long(settings, SETTING_OFFSETS_RETENTION_MINUTES) * 60000;
-    groups.offsets_retention_check_interval_ms =
+    config.min_session_timeout_ms = (int32_t)settings_long(settings, SETTING_GROUP_MIN_SESSION_TIMEOUT_MS);
+    config.max_session_timeout_ms = (int32_t)settings_long(settings, SETTING_GROUP_MAX_SESSION_TIMEOUT_MS);
+    config.max_size = (int32_t)settings_long(settings, SETTING_GROUP_MAX_SIZE);
+    config.offset_metadata_max_bytes = (int32_t)settings_long(settings, SETTING_OFFSET_METADATA_MAX_BYTES);
+    config.offsets_retention_ms = settings_long(settings, SETTING_OFFSETS_RETENTION_MINUTES) * 60000;
+    config.offsets_retention_check_interval_ms =
         settings_long(settings, SETTING_OFFSETS_RETENTION_CHECK_INTERVAL_MS);
-    groups.commit_timeout_ms = (int32_t)settings_long(settings, SETTING_OFFSETS_COMMIT_TIMEOUT_MS);
-    groups.load_buffer_bytes = (size_t)settings_long(settings, SETTING_OFFSETS_LOAD_BUFFER_SIZE);
-    groups.offsets_topic_codec = (enum codec)settings_long(settings, SETTING_OFFSETS_TOPIC_COMPRESSION_CODEC);
-    groups.lane = node->cold_lane;
-    err = group_coordinators_new(&groups, &node->groups);
-    if (err != OK) return err;
+    config.commit_timeout_ms = (int32_t)settings_long(settings, SETTING_OFFSETS_COMMIT_TIMEOUT_MS);
+    config.load_buffer_bytes = (size_t)settings_long(settings, SETTING_OFFSETS_LOAD_BUFFER_SIZE);
+    config.offsets_topic_codec = (enum codec)settings_long(settings, SETTING_OFFSETS_TOPIC_COMPRESSION_CODEC);
+    config.lane = node->cold_lane;
+    return group_coordinators_new(&config, &node->groups);
+}
 
-    err = network_channel_new(node->control, settings_control_plane_listener(settings)->name,
-                              settings_long(settings, SETTING_CONTROLLER_SOCKET_TIMEOUT_MS), &node->network);
+/* Over the network to other brokers, and straight to the own one's appliers. */
+static enum error make_channel(struct node *node)
+{
+    const struct settings *settings = settings_of(node);
+    enum error err =
+        network_channel_new(node->control, settings_control_plane_listener(settings)->name,
+                            settings_long(settings, SETTING_CONTROLLER_SOCKET_TIMEOUT_MS), &node->network);
     if (err != OK) return err;
     struct broker_appliers appliers = {node, apply_leader_and_isr, apply_stop_replica};
     struct controller_channel others = network_channel_table(node->network);
-    err = local_channel_new(node->identity.broker_id, node->metadata, node->configs, &appliers, &others,
-                            &node->channel);
-    if (err != OK) return err;
+    return local_channel_new(node->identity.broker_id, node->metadata, node->configs, &appliers, &others,
+                             &node->channel);
+}
 
+static enum error make_controller(struct node *node)
+{
+    const struct settings *settings = settings_of(node);
     struct controller_options options = {.loop = node->control,
                                          .coord = node->coord,
                                          .metadata = node->metadata,
@@ -204,24 +211,33 @@ static enum error join_cluster(struct node *node)
                                          .on_other = on_other,
                                          .context = node};
     broker_controller_rules(node->broker, &options.rules);
-    const char *rack = settings_text(settings, SETTING_BROKER_RACK);
-    options.registration = (struct broker_registration){.id = node->identity.broker_id,
-                                                        .rack = slice_of(rack),
-                                                        .jmx_port = -1,
-                                                        .timestamp_ms = loop_wall_ms(node->control)};
-    options.registration.shrinks_itself = true;
+    options.registration =
+        (struct broker_registration){.id = node->identity.broker_id,
+                                     .rack = slice_of(settings_text(settings, SETTING_BROKER_RACK)),
+                                     .jmx_port = -1,
+                                     .timestamp_ms = loop_wall_ms(node->control),
+                                     .shrinks_itself = true};
     options.registration.endpoints = broker_endpoints(node->broker, &options.registration.endpoint_count);
+    return controller_new(&options, &node->controller);
+}
 
+static enum error join_cluster(struct node *node)
+{
+    enum error err = own_controller_link(&node->own_controller, node->control, node->metadata,
+                                         node->identity.broker_id, settings_of(node), &node->controller_link);
+    if (err == OK) err = make_replicas(node);
+    if (err == OK) err = make_groups(node);
+    if (err == OK) err = make_channel(node);
+    if (err == OK) err = make_controller(node);
+    if (err != OK) return err;
+    node->own_controller.controller = node->controller;
     struct broker_parts parts = {.replicas = node->replicas,
                                  .coord = node->coord,
                                  .controller_link = node->controller_link,
                                  .groups = node->groups,
                                  .configs = node->configs,
-                                 .store = node->store};
-    err = controller_new(&options, &node->controller);
-    if (err != OK) return err;
-    node->own_controller.controller = node->controller;
-    parts.controller = node->controller;
+                                 .store = node->store,
+                                 .controller = node->controller};
     broker_set_parts(node->broker, &parts);
     check_ready(&node->ready_timer);
     return OK;

@@ -480,66 +480,80 @@ static void group_add(struct group *group, const struct run *run)
     group->has_producer = group->has_producer || run->has_producer;
 }
 
+/* A segment for the run: a new one when it is due. What is gathered is written before; *rolled when it rolled. */
+static enum error make_place(struct group *group, const struct run *run, int64_t now_ms, bool *rolled)
+{
+    struct log *log = group->log;
+    enum error err = log_activate(log, now_ms);
+    if (err == ERR_CORRUPT) {
+        log_dir_fail(log->dir, err, "continue", log->name);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    /* The offsets it has been stamped with hold only when those before it are written. */
+    if (err == OK && group->part_count > 0 && !fits(group, run)) err = group_flush(group);
+    if (err != OK || !must_roll(log, run, now_ms)) return err;
+    if (group->part_count > 0) err = group_flush(group);
+    if (err != OK) return err;
+    /* At our end even if the run leaves a gap, for recovery takes one between segments for a loss; unless the run then
+     * could not be told from the segment's base in 31 bits. */
+    bool is_far = run->last_offset - log->end_offset > INT32_MAX;
+    err = log_roll_at(log, is_far ? run->base_offset : log->end_offset);
+    *rolled = err == OK;
+    return err;
+}
+
+/* Written at once and alone, for what it does to the transaction index comes after the write. */
+static enum error put_control(struct group *group, const struct run *run)
+{
+    group_add(group, run);
+    group->has_producer = false; /* not told yet */
+    enum error err = group_put(group);
+    if (err == OK) {
+        err = apply_producers(group->log, run);
+        if (err == OK)
+            group_publish(group);
+        else
+            err = take_back(group->log, err);
+    }
+    if (err != OK) put_epochs_back(group);
+    group_begin(group, group->next);
+    return err;
+}
+
+static enum error gather(struct group *group, const struct run *run)
+{
+    enum error err = apply_producers(group->log, run);
+    if (err == OK) {
+        group_add(group, run);
+        return OK;
+    }
+    enum error lost = group_flush(group);
+    return forget_producers(group->log, lost == OK ? err : lost);
+}
+
 static enum error group_take(struct group *group, struct log_append_item *item)
 {
     struct log *log = group->log;
     const struct log_append *how = item->how;
+    struct log_appended *appended = item->appended;
     struct run run;
     if (how->origin == APPEND_REPLICATION) refused_free(&log->refused); /* producers talk to another leader */
-    enum error err = prepare(log, group->end_offset, item->batches, item->size, how, &run, item->appended);
+    enum error err = prepare(log, group->end_offset, item->batches, item->size, how, &run, appended);
     if (err != OK) return err;
-    if (item->appended->is_duplicate) return OK;
+    if (appended->is_duplicate) return OK;
     if ((int64_t)run.size > log->config.segment_bytes &&
         (run.batch_count > 1 || how->origin != APPEND_REPLICATION)) {
         return ERR_RECORD_LIST_TOO_LARGE;
     }
 
-    err = log_activate(log, how->now_ms);
-    if (err == ERR_CORRUPT) {
-        log_dir_fail(log->dir, err, "continue", log->name);
-        return ERR_KAFKA_STORAGE_ERROR;
-    }
     bool rolled = false;
-    /* The offsets it has been stamped with hold only when those before it are written. */
-    if (err == OK && group->part_count > 0 && !fits(group, &run)) err = group_flush(group);
-    if (err == OK && must_roll(log, &run, how->now_ms)) {
-        if (group->part_count > 0) err = group_flush(group);
-        /* At our end even if the run leaves a gap, for recovery takes one between segments for a loss; unless the run then
-         * could not be told from the segment's base in 31 bits. */
-        bool is_far = run.last_offset - log->end_offset > INT32_MAX;
-        if (err == OK) err = log_roll_at(log, is_far ? run.base_offset : log->end_offset);
-        rolled = err == OK;
-    }
+    err = make_place(group, &run, how->now_ms, &rolled);
     if (err == OK) err = assign_epochs(group, &run);
     if (err != OK) return err;
-
     group->now_ms = how->now_ms;
-    if (run.has_control) {
-        /* Alone, for what it does to the transaction index comes after the write. */
-        group_add(group, &run);
-        group->has_producer = false; /* not told yet */
-        err = group_put(group);
-        if (err == OK) {
-            err = apply_producers(log, &run);
-            if (err == OK)
-                group_publish(group);
-            else
-                err = take_back(log, err);
-        }
-        if (err != OK) put_epochs_back(group);
-        group_begin(group, group->next);
-    } else {
-        err = apply_producers(log, &run);
-        if (err == OK) {
-            group_add(group, &run);
-        } else {
-            enum error lost = group_flush(group);
-            err = forget_producers(log, lost == OK ? err : lost);
-        }
-    }
+    err = run.has_control ? put_control(group, &run) : gather(group, &run);
     if (err != OK) return err;
 
-    struct log_appended *appended = item->appended;
     if (appended->base_offset < 0) appended->base_offset = run.base_offset;
     appended->last_offset = run.last_offset;
     appended->rolled = appended->rolled || rolled;

@@ -339,39 +339,63 @@ static enum error rewrite_small(struct log *log)
     return uuid_is_zero(&log->topic_id) ? OK : log_write_topic_id(log);
 }
 
+/* The transaction indexes of the segments below `end`. A damaged one is made anew by recovery, from its segment on. */
+static enum error check_txn_indexes(struct log *log, const struct listing *listing, size_t end,
+                                    bool *was_clean)
+{
+    for (size_t i = 0; i < end; i++) {
+        bool is_good;
+        enum error err = check_txn_index(log, listing, i, &is_good);
+        if (err != OK) return err;
+        if (is_good) continue;
+        diag_warn("transaction index of segment %lld of \"%s\" is damaged: making it anew",
+                  (long long)log->segments[i].base_offset, log->name);
+        if (log->recovery_point > log->segments[i].base_offset)
+            log->recovery_point = log->segments[i].base_offset;
+        *was_clean = false;
+    }
+    return OK;
+}
+
+/* The segments as they lie there. What was not stopped cleanly, or turns out to be damaged, is left to recovery: *was_clean. */
+static enum error find_segments(const struct log_load_request *request, struct log *log,
+                                const struct listing *listing, bool *was_clean)
+{
+    *was_clean = request->was_clean;
+    enum error err = collect_segments(log, listing);
+    if (err != OK) return err;
+    if (log->segment_count == 0) {
+        *was_clean = true; /* nothing to recover */
+        return start_at(log, request->start_offset > 0 ? request->start_offset : 0);
+    }
+    size_t trusted = *was_clean ? log->segment_count - 1 : log_segment_of(log, log->recovery_point);
+    err = mend_indexes(log, listing, trusted);
+    if (err == OK) err = check_txn_indexes(log, listing, trusted, was_clean);
+    if (err != OK || !*was_clean) return err;
+    err = find_end(log, listing);
+    if (err != ERR_CORRUPT) return err;
+    diag_warn("\"%s\" was said to be cleanly stopped, but its end is damaged: recovering", log->name);
+    log->recovery_point = log_active_segment(log)->base_offset;
+    *was_clean = false;
+    return OK;
+}
+
+static void settle_points(const struct log_load_request *request, struct log *log, bool was_clean)
+{
+    log->start_offset = log->first_offset = log->segments[0].base_offset;
+    if (request->start_offset > log->start_offset) log->start_offset = request->start_offset;
+    if (log->recovery_point > log->end_offset) log->recovery_point = log->end_offset;
+    if (was_clean && request->was_clean) log->recovery_point = log->end_offset;
+    log->closed_synced = log->segments[log_segment_of(log, log->recovery_point)].base_offset;
+    log->trusted_point = log->recovery_point;
+}
+
 static enum error load_segments(const struct log_load_request *request, struct log *log,
                                 const struct listing *listing, bool must_rebuild_epochs,
                                 int64_t *recovered_bytes)
 {
-    bool was_clean = request->was_clean, starts_anew = false;
-    enum error err = collect_segments(log, listing);
-    if (err == OK && log->segment_count == 0) {
-        err = start_at(log, request->start_offset > 0 ? request->start_offset : 0);
-        was_clean = true; /* nothing to recover */
-    } else if (err == OK) {
-        size_t trusted = was_clean ? log->segment_count - 1 : log_segment_of(log, log->recovery_point);
-        err = mend_indexes(log, listing, trusted);
-        bool is_good;
-        for (size_t i = 0; err == OK && i < trusted; i++) {
-            err = check_txn_index(log, listing, i, &is_good);
-            if (err != OK || is_good) continue;
-            diag_warn("transaction index of segment %lld of \"%s\" is damaged: making it anew",
-                      (long long)log->segments[i].base_offset, log->name);
-            if (log->recovery_point > log->segments[i].base_offset)
-                log->recovery_point = log->segments[i].base_offset;
-            was_clean = false;
-        }
-        if (err == OK && was_clean) {
-            err = find_end(log, listing);
-            if (err == ERR_CORRUPT) {
-                diag_warn("\"%s\" was said to be cleanly stopped, but its end is damaged: recovering",
-                          log->name);
-                log->recovery_point = log_active_segment(log)->base_offset;
-                was_clean = false;
-                err = OK;
-            }
-        }
-    }
+    bool was_clean, starts_anew = false;
+    enum error err = find_segments(request, log, listing, &was_clean);
     /* Whoever was killed may not have come to it. */
     log->dir_unsynced = log->parent_unsynced = !was_clean;
     if (err == OK && log->dir->has_lost_sync) err = rewrite_small(log);
@@ -389,12 +413,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     }
     if (err != OK) return err;
 
-    log->start_offset = log->first_offset = log->segments[0].base_offset;
-    if (request->start_offset > log->start_offset) log->start_offset = request->start_offset;
-    if (log->recovery_point > log->end_offset) log->recovery_point = log->end_offset;
-    if (was_clean && request->was_clean) log->recovery_point = log->end_offset;
-    log->closed_synced = log->segments[log_segment_of(log, log->recovery_point)].base_offset;
-    log->trusted_point = log->recovery_point;
+    settle_points(request, log, was_clean);
     /* The checkpoint will not name this start any more: the segment itself does, so its name must last. */
     if (starts_anew) log->dir_unsynced = true;
     if (starts_anew) err = log_flush_now(log);
