@@ -67,14 +67,53 @@ static void fill_partition(const struct image_partition *partition, partition_an
     answer->last_known_elr.count = 0;
 }
 
+/* Fills in the topic, and its partitions from `from` on, `most` at most. The first one left out; 0: none is. */
+static int32_t fill_topic(struct request *request, topic_answer *answer, struct slice name, int32_t from,
+                          int64_t most)
+{
+    *answer = (topic_answer){.name = name, .topic_authorized_operations = INT32_MIN};
+    const struct image_topic *topic = image_topic(request_image(request), name);
+    enum error err = OK;
+    if (!request_may(request, ACL_DESCRIBE, ACL_TOPIC, name))
+        err = ERR_TOPIC_AUTHORIZATION_FAILED;
+    else if (topic_name_check(name, NULL) != OK)
+        err = ERR_INVALID_TOPIC_EXCEPTION;
+    else if (!topic)
+        err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    answer->error_code = error_kafka_code(err);
+    if (err != OK) return 0;
+
+    answer->topic_id = topic->id;
+    answer->is_internal = topic_is_internal(topic->name);
+    answer->topic_authorized_operations = authorized_operations(&request->security, ACL_TOPIC, topic->name);
+    int32_t end = topic->partition_count;
+    if (end - from > most) end = from + (int32_t)most;
+    answer->partitions.items =
+        request_alloc(request, end > from ? (size_t)(end - from) : 0, sizeof *answer->partitions.items);
+    if (!answer->partitions.items) return 0;
+    for (int32_t p = from; p < end; p++) {
+        if (!topic->partitions[p]) continue;
+        fill_partition(topic->partitions[p], &answer->partitions.items[answer->partitions.count++]);
+    }
+    return end < topic->partition_count ? end : 0;
+}
+
+static void point_at(struct request *request, struct describe_topic_partitions_response *response,
+                     struct slice topic, int32_t index)
+{
+    response->next_cursor = request_alloc(request, 1, sizeof *response->next_cursor);
+    if (!response->next_cursor) return;
+    response->next_cursor->topic_name = topic;
+    response->next_cursor->partition_index = index;
+}
+
 void handle_describe_topic_partitions(struct request *request, void *body)
 {
     const struct describe_topic_partitions_request *asked = body;
-    const struct image *image = request_image(request);
     struct describe_topic_partitions_response response;
     describe_topic_partitions_response_init(&response);
     size_t count = 0;
-    struct slice *names = wanted_topics(request, asked, image, &count);
+    struct slice *names = wanted_topics(request, asked, request_image(request), &count);
     response.topics.items = request_alloc(request, count, sizeof *response.topics.items);
     if (!names || !response.topics.items) {
         request_close(request);
@@ -85,48 +124,19 @@ void handle_describe_topic_partitions(struct request *request, void *body)
     if (left < 1) left = 1;
 
     for (size_t i = 0; i < count; i++) {
+        if (left == 0) {
+            point_at(request, &response, names[i], 0);
+            break;
+        }
         bool is_cursor = asked->cursor && slice_equal(asked->cursor->topic_name, names[i]);
         int32_t from = is_cursor && asked->cursor->partition_index > 0 ? asked->cursor->partition_index : 0;
-        if (left == 0) {
-            response.next_cursor = request_alloc(request, 1, sizeof *response.next_cursor);
-            if (response.next_cursor) response.next_cursor->topic_name = names[i];
-            break;
-        }
         topic_answer *answer = &response.topics.items[response.topics.count++];
-        *answer = (topic_answer){.name = names[i], .topic_authorized_operations = INT32_MIN};
-        const struct image_topic *topic = image_topic(image, names[i]);
-        enum error err = OK;
-        if (!request_may(request, ACL_DESCRIBE, ACL_TOPIC, names[i]))
-            err = ERR_TOPIC_AUTHORIZATION_FAILED;
-        else if (topic_name_check(names[i], NULL) != OK)
-            err = ERR_INVALID_TOPIC_EXCEPTION;
-        else if (!topic)
-            err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
-        answer->error_code = error_kafka_code(err);
-        if (err != OK) continue;
-
-        answer->topic_id = topic->id;
-        answer->is_internal = topic_is_internal(topic->name);
-        answer->topic_authorized_operations =
-            authorized_operations(&request->security, ACL_TOPIC, topic->name);
-        int32_t end = topic->partition_count;
-        if (end - from > left) end = from + (int32_t)left;
-        answer->partitions.items =
-            request_alloc(request, end > from ? (size_t)(end - from) : 0, sizeof *answer->partitions.items);
-        if (!answer->partitions.items) continue;
-        for (int32_t p = from; p < end; p++) {
-            if (!topic->partitions[p]) continue;
-            fill_partition(topic->partitions[p], &answer->partitions.items[answer->partitions.count++]);
-        }
-        left -= end > from ? end - from : 0;
-        if (end < topic->partition_count) {
-            response.next_cursor = request_alloc(request, 1, sizeof *response.next_cursor);
-            if (response.next_cursor) {
-                response.next_cursor->topic_name = names[i];
-                response.next_cursor->partition_index = end;
-            }
+        int32_t next = fill_topic(request, answer, names[i], from, left);
+        if (next > 0) {
+            point_at(request, &response, names[i], next);
             break;
         }
+        left -= answer->partitions.count;
     }
     request_answer(request, &response);
 }

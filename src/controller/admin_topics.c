@@ -519,54 +519,67 @@ static void growth_written(struct admin_call *admin, struct admin_item *item, co
         item_fail(item, reply->err, "the keeper refused it: %s", error_text(reply->err));
 }
 
-static void grow(struct admin_call *admin, struct admin_item *item, const grown_topic *wanted,
-                 bool is_only_checked)
+/* Whether the topic may have so many; what stands in the way is the item's failure. */
+static bool may_grow(struct admin_item *item, const struct ctopic *topic, const grown_topic *wanted)
 {
-    struct controller *c = admin->c;
-    struct ctopic *topic = context_topic(c, item->name);
-    struct topic_assignment assignment = {0};
     if (!topic || topic->partition_count == 0) {
         item_fail(item, ERR_UNKNOWN_TOPIC_OR_PARTITION, "%s", "");
-        return;
+        return false;
     }
     if (topic->is_deleting) {
         item_fail(item, ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic is being deleted");
-        return;
+        return false;
     }
     size_t existing = topic->partition_count;
     for (size_t p = 0; p < existing; p++)
         if (topic->partitions[p]->adding.count || topic->partitions[p]->removing.count)
             item_fail(item, ERR_REASSIGNMENT_IN_PROGRESS, "partition %zu is being reassigned", p);
-    if (item->err != OK) return;
+    if (item->err != OK) return false;
     if (wanted->count <= 0 || (size_t)wanted->count <= existing) {
         item_fail(item, ERR_INVALID_PARTITIONS,
                   "it has %zu partitions, and %d were asked for: the count can only grow", existing,
                   wanted->count);
-        return;
+        return false;
     }
     if ((size_t)wanted->count - existing > MAX_PARTITIONS_AT_ONCE) {
         item_fail(item, ERR_INVALID_PARTITIONS, "at most %d partitions can be made at once",
                   MAX_PARTITIONS_AT_ONCE);
-        return;
+        return false;
     }
-    if (!assignment_alloc(admin, &assignment, (size_t)wanted->count)) {
+    return true;
+}
+
+/* What is there keeps its replicas; the rest is placed as was asked, or by us. */
+static void assign_growth(struct admin_call *admin, struct admin_item *item, const grown_topic *wanted,
+                          const struct ctopic *topic, struct topic_assignment *assignment)
+{
+    if (!assignment_alloc(admin, assignment, (size_t)wanted->count)) {
         item_fail(item, ERR_NOMEM, "%s", "");
         return;
     }
-    assignment.id = topic->id;
-    for (size_t p = 0; p < existing; p++) {
-        int32_t *ids = arena_array(&admin->arena, topic->partitions[p]->seat_count + 1, sizeof *ids);
-        for (size_t s = 0; ids && s < topic->partitions[p]->seat_count; s++)
-            ids[s] = topic->partitions[p]->seats[s].broker_id;
+    assignment->id = topic->id;
+    for (size_t p = 0; p < topic->partition_count; p++) {
+        const struct cpartition *partition = topic->partitions[p];
+        int32_t *ids = arena_array(&admin->arena, partition->seat_count + 1, sizeof *ids);
+        for (size_t s = 0; ids && s < partition->seat_count; s++) ids[s] = partition->seats[s].broker_id;
         if (!ids) item_fail(item, ERR_NOMEM, "%s", "");
-        assignment.replicas[p] = (struct int32_list){ids, topic->partitions[p]->seat_count};
+        assignment->replicas[p] = (struct int32_list){ids, partition->seat_count};
     }
-    bool is_manual = wanted->assignments.count >= 0 && wanted->assignments.items;
-    if (item->err == OK && is_manual)
-        take_growth(admin, item, wanted, topic, &assignment);
-    else if (item->err == OK)
-        place_growth(admin, item, wanted, topic, &assignment);
+    if (item->err != OK) return;
+    if (wanted->assignments.count >= 0 && wanted->assignments.items)
+        take_growth(admin, item, wanted, topic, assignment);
+    else
+        place_growth(admin, item, wanted, topic, assignment);
     item->partitions = wanted->count;
+}
+
+static void grow(struct admin_call *admin, struct admin_item *item, const grown_topic *wanted,
+                 bool is_only_checked)
+{
+    struct ctopic *topic = context_topic(admin->c, item->name);
+    if (!may_grow(item, topic, wanted)) return;
+    struct topic_assignment assignment = {0};
+    assign_growth(admin, item, wanted, topic, &assignment);
     if (item->err != OK || is_only_checked) return;
 
     struct text json = {0};

@@ -91,48 +91,60 @@ static size_t utf8_put(uint8_t *out, int32_t point)
     return 4;
 }
 
+/* The character of the escape "\\uXXXX" whose first digit is at *at, with the second one of a pair if that follows; *at is then the last
+ * digit. Half of a pair is U+FFFD. -1: not four digits. */
+static int32_t escaped_point(struct slice in, size_t *at)
+{
+    size_t i = *at;
+    int32_t point = unit_read((struct slice){in.data + i, in.size - i});
+    if (point < 0) return -1;
+    i += 3;
+    if (point >= 0xd800 && point < 0xdc00 && i + 2 < in.size && in.data[i + 1] == '\\' &&
+        in.data[i + 2] == 'u') {
+        int32_t low = unit_read((struct slice){in.data + i + 3, in.size - i - 3});
+        if (low >= 0xdc00 && low < 0xe000) {
+            point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+            i += 6;
+        }
+    }
+    *at = i;
+    return point >= 0xd800 && point < 0xe000 ? 0xfffd : point;
+}
+
+/* What stands behind a backslash, but for "u". */
+static uint8_t escaped_byte(uint8_t c)
+{
+    switch (c) {
+    case 't': return '\t';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 'f': return '\f';
+    default: return c;
+    }
+}
+
 /* Escapes resolved into `out`, which has room for as many bytes as `in`: no escape grows. */
 static bool unescape(struct slice in, struct slice *out, uint8_t *to, const char **why)
 {
+    static const char nul[] = "a NUL character; text without it would be right";
     size_t size = 0;
     for (size_t i = 0; i < in.size; i++) {
         uint8_t c = in.data[i];
-        if (c == '\\' && i + 1 < in.size) {
-            c = in.data[++i];
-            switch (c) {
-            case 't': c = '\t'; break;
-            case 'n': c = '\n'; break;
-            case 'r': c = '\r'; break;
-            case 'f': c = '\f'; break;
-            case 'u': {
-                int32_t point = unit_read((struct slice){in.data + i + 1, in.size - i - 1});
-                if (point < 0) {
-                    *why = "\\u without four hexadecimal digits; \\\\u would be a backslash and a u";
-                    return false;
-                }
-                i += 4;
-                if (point >= 0xd800 && point < 0xdc00 && i + 2 < in.size && in.data[i + 1] == '\\' &&
-                    in.data[i + 2] == 'u') {
-                    int32_t low = unit_read((struct slice){in.data + i + 3, in.size - i - 3});
-                    if (low >= 0xdc00 && low < 0xe000) {
-                        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
-                        i += 6;
-                    }
-                }
-                if (point >= 0xd800 && point < 0xe000) point = 0xfffd; /* half of a pair */
-                if (point == 0)
-                    c = 0;
-                else {
-                    size += utf8_put(to + size, point);
-                    continue;
-                }
-                break;
+        bool is_escape = c == '\\' && i + 1 < in.size;
+        if (is_escape && in.data[i + 1] == 'u') {
+            i += 2;
+            int32_t point = escaped_point(in, &i);
+            if (point <= 0) {
+                *why = point == 0 ? nul
+                                  : "\\u without four hexadecimal digits; \\\\u would be a backslash and a u";
+                return false;
             }
-            default: break;
-            }
+            size += utf8_put(to + size, point);
+            continue;
         }
+        if (is_escape) c = escaped_byte(in.data[++i]);
         if (c == 0) {
-            *why = "a NUL character; text without it would be right";
+            *why = nul;
             return false;
         }
         to[size++] = c;
