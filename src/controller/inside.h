@@ -3,7 +3,8 @@
  *   controller.c     life, calls coming in, time              engine.c        one event after the other, fenced writes
  *   registration.c   this broker's seat, the cluster's id     role.c          election, fail-over, resigning
  *   context.c        what the cluster looks like to it        transitions.c   states of partitions and replicas
- *   events.c, notices.c   what watches bring                  deletion.c      topics on their way out
+ *   events.c, broker_events.c, notices.c                      what watches bring
+ *   deletion.c       topics on their way out
  *   reassignment.c, reassign_calls.c                          partitions on their way to other brokers
  *   requests.c       words to brokers, in batches             alter_partition.c, elect_leaders.c,
  *                                                             controlled_shutdown.c
@@ -318,16 +319,18 @@ void event_reassign_requested(struct controller *c, void *argument); /* a znode 
 void event_reassign_resume(struct controller *c, void *argument);    /* what a predecessor began */
 void event_elect_waiting(struct controller *c, void *argument);
 void event_new_partitions(struct controller *c, struct partition_list partitions); /* pushes */
-struct cbroker *event_read_broker(struct controller *c, int32_t id, const struct coord_reply *reply);
 enum error event_read_topic(struct controller *c, struct slice name, const struct coord_reply *reply,
                             struct topic_assignment *assignment);
 void event_watch_topic(struct controller *c, struct slice name);
+void event_rebalance(struct controller *c, void *argument); /* preferred leaders, by the clock */
+/* broker_events.c */
+void event_brokers_changed(struct controller *c, void *argument);
+/* The registration that was read; NULL: there is none, or it cannot be read. The caller frees its arena and it. */
+struct cbroker *event_read_broker(struct controller *c, int32_t id, const struct coord_reply *reply);
 void event_watch_broker(struct controller *c, int32_t id);
 /* notices.c */
 void event_log_dirs_changed(struct controller *c, void *argument);
 void event_isr_changes(struct controller *c, void *argument);
-
-void event_rebalance(struct controller *c, void *argument);
 
 /* deletion.c */
 void deletion_begin(struct controller *c, struct ctopic *topic);
