@@ -205,8 +205,40 @@ struct chain {
     int32_t *brokers; /* from the fullest on; room for broker_count */
 };
 
+/* What it costs to move a replica from `start` to each broker, over others, and which one is the last before it (-1: none is).
+ * Bellman-Ford by number of moves: brokers are few. */
+static void price_chains(const struct balance *balance, const struct edge *edges, int32_t start,
+                         int64_t *cost, int32_t *before)
+{
+    int32_t n = (int32_t)balance->broker_count;
+    for (int32_t b = 0; b < n; b++) cost[b] = b == start ? 0 : INT64_MAX;
+    for (int32_t b = 0; b < n; b++) before[b] = -1;
+    bool is_moving = true;
+    for (int32_t round = 0; is_moving && round < n; round++) {
+        is_moving = false;
+        for (int32_t from = 0; from < n; from++) {
+            for (int32_t to = 0; cost[from] != INT64_MAX && to < n; to++) {
+                int64_t step = edges[(size_t)from * (size_t)n + (size_t)to].price;
+                if (step < 0 || to == start || cost[from] + step >= cost[to]) continue;
+                cost[to] = cost[from] + step;
+                before[to] = from;
+                is_moving = true;
+            }
+        }
+    }
+}
+
+static void chain_to(struct chain *chain, int32_t end, int64_t price, const int32_t *before)
+{
+    chain->price = price;
+    chain->size = 0;
+    for (int32_t b = end; b >= 0; b = before[b]) chain->size++;
+    size_t at = chain->size;
+    for (int32_t b = end; b >= 0; b = before[b]) chain->brokers[--at] = b;
+}
+
 /* The cheapest chain that ends at a broker with at least two fewer than its start; of equals the widest gap, then the
- * shortest. Bellman-Ford by number of moves: brokers are few. */
+ * shortest. */
 static bool find_chain(const struct balance *balance, const struct edge *edges, int64_t *cost,
                        int32_t *before, struct chain *chain)
 {
@@ -215,21 +247,7 @@ static bool find_chain(const struct balance *balance, const struct edge *edges, 
     int64_t best_gap = 0;
     for (int32_t start = 0; start < n; start++) {
         if (balance->brokers[start].role != BALANCE_TAKES) continue;
-        for (int32_t b = 0; b < n; b++) cost[b] = b == start ? 0 : INT64_MAX;
-        for (int32_t b = 0; b < n; b++) before[b] = -1;
-        bool is_moving = true;
-        for (int32_t round = 0; is_moving && round < n; round++) {
-            is_moving = false;
-            for (int32_t from = 0; from < n; from++) {
-                for (int32_t to = 0; cost[from] != INT64_MAX && to < n; to++) {
-                    int64_t step = edges[(size_t)from * (size_t)n + (size_t)to].price;
-                    if (step < 0 || to == start || cost[from] + step >= cost[to]) continue;
-                    cost[to] = cost[from] + step;
-                    before[to] = from;
-                    is_moving = true;
-                }
-            }
-        }
+        price_chains(balance, edges, start, cost, before);
         for (int32_t end = 0; end < n; end++) {
             int64_t gap = balance->brokers[start].replicas_after - balance->brokers[end].replicas_after;
             if (before[end] < 0 || gap < 2) continue;
@@ -237,14 +255,7 @@ static bool find_chain(const struct balance *balance, const struct edge *edges, 
                 chain->size == 0 || cost[end] < chain->price || (cost[end] == chain->price && gap > best_gap);
             if (!is_better) continue;
             best_gap = gap;
-            chain->price = cost[end];
-            chain->size = 0;
-            for (int32_t b = end; b >= 0; b = before[b]) chain->brokers[chain->size++] = b;
-            for (size_t i = 0; i < chain->size / 2; i++) {
-                int32_t other = chain->brokers[i];
-                chain->brokers[i] = chain->brokers[chain->size - 1 - i];
-                chain->brokers[chain->size - 1 - i] = other;
-            }
+            chain_to(chain, end, cost[end], before);
         }
     }
     return chain->size > 0;

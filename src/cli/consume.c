@@ -260,6 +260,17 @@ static bool is_finished(struct consumed *c)
     return rdk_now_ms() - c->last_record_ms > REBALANCE_PATIENCE_MS; /* nothing for us in this group */
 }
 
+static void reached_end(struct consumed *c, const char *topic, int32_t partition)
+{
+    if (!rd_kafka_topic_partition_list_find(c->at_end, topic, partition))
+        rd_kafka_topic_partition_list_add(c->at_end, topic, partition);
+    rd_kafka_topic_partition_t *end =
+        c->ends ? rd_kafka_topic_partition_list_find(c->ends, topic, partition) : NULL;
+    if (!end || end->offset < 0) return;
+    end->offset = -1; /* only control records were left */
+    c->left--;
+}
+
 static void consume(struct consumed *c)
 {
     while (!is_finished(c)) {
@@ -274,18 +285,7 @@ static void consume(struct consumed *c)
                                               message->partition);
             take(c, message);
         } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            const char *topic = rd_kafka_topic_name(message->rkt);
-            if (!rd_kafka_topic_partition_list_find(c->at_end, topic, message->partition)) {
-                rd_kafka_topic_partition_list_add(c->at_end, topic, message->partition);
-            }
-            if (c->ends) {
-                rd_kafka_topic_partition_t *end = rd_kafka_topic_partition_list_find(
-                    c->ends, rd_kafka_topic_name(message->rkt), message->partition);
-                if (end && end->offset >= 0) {
-                    end->offset = -1; /* only control records were left */
-                    c->left--;
-                }
-            }
+            reached_end(c, rd_kafka_topic_name(message->rkt), message->partition);
         } else if (message->err != RD_KAFKA_RESP_ERR__TRANSPORT &&
                    message->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
             cli_complain("%s", rd_kafka_message_errstr(message));
