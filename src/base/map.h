@@ -2,7 +2,7 @@
  *
  * Keys of a string map are copied in. Open addressing, at most 3/4 full, tombstone-free (backward shift).
  * Order of iteration is the slots' and depends only on the keys and their history, never on addresses, so a
- * simulation repeats. Removing while iterating is not allowed, except by map_clear. Zeroed = empty.
+ * simulation repeats. Neither putting nor removing is allowed while iterating. Zeroed = empty.
  */
 #pragma once
 #include <stdbool.h>

@@ -107,6 +107,8 @@ void zk_subtree_free(struct zk_subtree *subtree);
 int zk_walked(const struct zk_subtree *subtree);
 /* '/' before every other byte: a znode, what is below it, then its next sibling. */
 int zk_compare_paths(const char *a, const char *b);
+
+/* --- zk_diff.c --- */
 /* Shows the differences, but for what is below /zookeeper; how many. */
 int64_t zk_diff_subtrees(struct zk_call *call, const struct zk_subtree *left, const struct zk_subtree *right);
 

@@ -221,13 +221,13 @@ struct slice scratch_print(struct controller *c, const char *format, ...)
 struct slice scratch_text(struct controller *c, struct text *text); /* copies, frees `text` */
 struct slice scratch_copy(struct controller *c, struct slice s);
 int64_t controller_now_ms(const struct controller *c);
+/* Answers of asynchronous calls beside the engine: counts one; false: the controller was freed. */
+bool controller_is_alive(struct controller *c);
 
 /* registration.c */
 void registration_begin(struct controller *c);
 void registration_session_lost(struct controller *c);
 void registration_tick(struct controller *c);
-/* Answers of asynchronous calls beside the engine. */
-bool controller_is_alive(struct controller *c); /* counts one answer; false: freed */
 
 /* role.c */
 void role_elect(struct controller *c); /* queues it */
@@ -308,6 +308,11 @@ void transition_strangers(struct controller *c, struct replica_list replicas);
 /* The state as it is in the keeper now, before the next step. */
 void transition_reread(struct controller *c, struct cpartition *partition);
 void transition_elect_waiting(struct controller *c); /* every new or offline partition not being deleted */
+void event_elect_waiting(struct controller *c, void *argument);
+
+/* reassign_calls.c */
+void event_reassign_requested(struct controller *c, void *argument); /* a znode */
+void event_reassign_resume(struct controller *c, void *argument);    /* what a predecessor began */
 
 /* events.c */
 void events_watch(struct controller *c);
@@ -315,9 +320,6 @@ void events_unwatch(struct controller *c);
 void event_topics_changed(struct controller *c, void *argument);
 void event_deletions_changed(struct controller *c, void *argument);
 void event_preferred_requested(struct controller *c, void *argument);
-void event_reassign_requested(struct controller *c, void *argument); /* a znode */
-void event_reassign_resume(struct controller *c, void *argument);    /* what a predecessor began */
-void event_elect_waiting(struct controller *c, void *argument);
 void event_new_partitions(struct controller *c, struct partition_list partitions); /* pushes */
 enum error event_read_topic(struct controller *c, struct slice name, const struct coord_reply *reply,
                             struct topic_assignment *assignment);

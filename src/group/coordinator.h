@@ -28,7 +28,8 @@ struct group_api {
     void (*end)(struct group_call *call);
 };
 
-/* calls.c starts calls with this. */
+/* coordinator.c, for calls.c. */
 void group_call_start(struct group_coordinators *coordinators, struct group_call *call,
                       const struct group_api *api, const void *request);
-int32_t group_partition_count(const struct group_coordinators *coordinators); /* 0 = unknown. Any thread. */
+/* 0 = unknown. Any thread. */
+int32_t group_partition_count(const struct group_coordinators *coordinators);

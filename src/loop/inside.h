@@ -98,6 +98,7 @@ struct loop {
     char name[16];
 };
 
+/* loop.c */
 int64_t clock_us(void);
 
 /* First in every callback from libuv: a turn has begun. */
@@ -122,11 +123,11 @@ void streams_flush(struct loop *loop);
  * still owns both. */
 MUST_USE enum error stream_on_socket(struct loop *loop, int fd, const struct sockaddr *peer,
                                      struct stream **stream);
-/* connect.c: nothing of this loop stays behind in the lane for names. */
-void lookups_abandon(struct loop *loop);
-
 void address_of(const struct sockaddr *from, struct address *address);
 enum error net_error(int number);
+
+/* connect.c: nothing of this loop stays behind in the lane for names. */
+void lookups_abandon(struct loop *loop);
 
 /* file.c: a descriptor that stays open until file_unpin. */
 MUST_USE enum error file_pin(struct file *file, int *fd);

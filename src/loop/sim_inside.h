@@ -126,9 +126,11 @@ void loop_wake_at(struct loop *loop, int64_t at_us);
 void loops_die(struct sim_machine *machine);
 void loops_free(struct sim *sim);
 
-/* sim_net.c */
+/* sim_dial.c */
 void net_accept(struct loop *loop);
 void net_answer(struct loop *loop);
+
+/* sim_net.c */
 void net_read(struct loop *loop);
 void net_flush(struct loop *loop);
 /* is_power_lost: the peers hear nothing at first; else the kernel says goodbye for the process. */

@@ -166,6 +166,8 @@ size_t log_segment_of(const struct log *log, int64_t offset);
 /* "<dir>/<name>", of one that is being moved here with its suffix; malloc'ed. */
 char *log_path(const struct log *log);
 char *log_segment_path(const struct log *log, int64_t base_offset, enum file_kind kind, const char *suffix);
+/* partition.metadata as it is in memory; synced with the first flush, so before any batch is. */
+MUST_USE enum error log_write_topic_id(struct log *log);
 
 /* Publishes a number that other threads read. */
 static inline void publish(int64_t *at, int64_t value)
@@ -199,6 +201,8 @@ MUST_USE enum error log_close_indexes(struct log *log);
 /* Passes on how writing index files went, but on a full disk: then both files go, a part would be taken for all of it. They are made
  * anew from the log, by the next flush or the next start. */
 MUST_USE enum error log_spare_indexes(struct log *log, enum error err);
+/* Makes both indexes of segment i anew from its headers. */
+MUST_USE enum error segment_rebuild_indexes(struct log *log, size_t i);
 /* log_close_indexes at a start, which does without when there is no room: none at all then, for a part would be taken for all of it. Readers
  * search the segment from its front, and the next start makes them anew. */
 MUST_USE enum error log_leave_indexes(struct log *log);
@@ -229,8 +233,10 @@ MUST_USE enum error log_apply_producer(struct log *log, const struct batch_heade
 /* Removes snapshots that no segment begins with, but for the newest; and those a crash damaged. */
 void log_prune_snapshots(struct log *log, bool also_damaged);
 
-/* --- store.c --- */
+/* --- log_store.c --- */
 const struct log_store_options *log_store_options_of(const struct log_store *store);
+/* The log's directory is called that from now on. */
+void log_rename_open_files(struct log *log, const char *to);
 
 /* --- store_checkpoints.c --- */
 /* Writes this log's line of the log-start checkpoint, at once: the start was lowered, and the old line would hide what is
@@ -262,8 +268,6 @@ struct log_load_request {
     int64_t high_watermark;
     bool was_clean, was_compacted;
 };
-/* partition.metadata as it is in memory; synced with the first flush, so before any batch is. */
-MUST_USE enum error log_write_topic_id(struct log *log);
 /* On a worker or wherever: touches nothing but the new log and its directory. */
 MUST_USE enum error write_file_unsynced(struct disk *disk, const char *path, struct slice content);
 /* *log is NULL when there is nothing in it, and no room to begin. */
@@ -278,11 +282,6 @@ bool log_is_at_rest(const struct log *log);
 MUST_USE enum error log_close_cleanly(struct log *log, bool all_will_be_synced);
 void log_was_synced(struct log *log);
 void log_free(struct log *log);
-/* Its directory is called that from now on. */
-void log_rename_open_files(struct log *log, const char *to);
-
 /* Recovers segments from the one that holds the recovery point on. */
 /* may_have_gaps: it was compacted. */
 MUST_USE enum error log_recover(struct log *log, bool may_have_gaps, int64_t *recovered_bytes);
-/* Makes both indexes of segment i anew from its headers. */
-MUST_USE enum error segment_rebuild_indexes(struct log *log, size_t i);
