@@ -335,6 +335,24 @@ static enum error open_parts(struct keeper *keeper, struct lane *sync)
                        &quorum_callbacks, keeper, &keeper->quorum);
 }
 
+/* Its texts become ours. False without memory. */
+static bool take_config(struct keeper *keeper, const struct keeper_config *config)
+{
+    struct keeper_config *own = &keeper->config;
+    *own = *config;
+    if (!own->four_letter_words) own->four_letter_words = "";
+    const char **texts[] = {&own->data_dir,       &own->data_log_dir,     &own->initial_config,
+                            &own->super_digest,   &own->x509_super_user,  &own->super_users,
+                            &own->ensemble_names, &own->enforced_schemes, &own->four_letter_words};
+    bool has_all = own->data_dir;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const char *given = *texts[i];
+        *texts[i] = slice_dup(slice_of(given));
+        has_all = has_all && (*texts[i] || !given);
+    }
+    return has_all;
+}
+
 enum error keeper_open(const struct keeper_config *config, struct loop *loop, struct disk *disk,
                        struct lane *lane, const struct keeper_events *events, void *context,
                        struct keeper **result)
@@ -348,17 +366,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     }
     struct keeper *keeper = calloc(1, sizeof *keeper);
     if (!keeper) return ERR_NOMEM;
-    keeper->config = *config;
-    keeper->config.data_dir = slice_dup(slice_of(config->data_dir));
-    keeper->config.data_log_dir = slice_dup(slice_of(config->data_log_dir));
-    keeper->config.initial_config = slice_dup(slice_of(config->initial_config));
-    keeper->config.super_digest = slice_dup(slice_of(config->super_digest));
-    keeper->config.x509_super_user = slice_dup(slice_of(config->x509_super_user));
-    keeper->config.super_users = slice_dup(slice_of(config->super_users));
-    keeper->config.enforced_schemes = slice_dup(slice_of(config->enforced_schemes));
-    keeper->config.ensemble_names = slice_dup(slice_of(config->ensemble_names));
-    keeper->config.four_letter_words =
-        slice_dup(slice_of(config->four_letter_words ? config->four_letter_words : ""));
+    bool has_memory = take_config(keeper, config);
     keeper->events = *events;
     keeper->context = context;
     keeper->loop = loop;
@@ -386,15 +394,7 @@ enum error keeper_open(const struct keeper_config *config, struct loop *loop, st
     machine_init(&keeper->machine, (uint8_t)config->server_id);
     office_open(keeper);
 
-    bool has_memory = keeper->config.data_dir && keeper->scratch && keeper->config.four_letter_words &&
-                      (keeper->config.super_digest || !config->super_digest) &&
-                      (keeper->config.x509_super_user || !config->x509_super_user) &&
-                      (keeper->config.data_log_dir || !config->data_log_dir) &&
-                      (keeper->config.initial_config || !config->initial_config) &&
-                      (keeper->config.super_users || !config->super_users) &&
-                      (keeper->config.ensemble_names || !config->ensemble_names) &&
-                      (keeper->config.enforced_schemes || !config->enforced_schemes);
-    enum error err = has_memory ? open_parts(keeper, lane) : ERR_NOMEM;
+    enum error err = has_memory && keeper->scratch ? open_parts(keeper, lane) : ERR_NOMEM;
     if (err != OK) {
         keeper_free(keeper);
         return err;

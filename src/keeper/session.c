@@ -451,6 +451,41 @@ static bool is_admitted(struct conn *conn, bool is_renewed)
     return conn->is_admitted;
 }
 
+/* A client comes back to its session. False: not decided yet, the frame is to be tried again. */
+static bool renew(struct conn *conn, int64_t id, int32_t timeout_ms, struct slice password)
+{
+    struct keeper *keeper = conn->keeper;
+    keeper->counts.revalidations += !conn->is_revalidation_counted;
+    conn->is_revalidation_counted = true;
+    struct live *live = map_get_number(&keeper->lives, (uint64_t)id);
+    if (live ? !password_matches(live->session, password) : password.size != PASSWORD_SIZE) {
+        refuse(conn);
+        return true;
+    }
+    /* What we do not know may be a new session of another member's. */
+    if (!keeper->is_read_only && keeper->office.state != OFFICE_ALONE) {
+        if (live) list_remove(&live->lost);
+        return ask_log(conn, timeout_ms, id, password.data);
+    }
+    if (!live) {
+        refuse(conn);
+        return true;
+    }
+    if (keeper->is_read_only) {
+        attach(conn, live, timeout_ms);
+        return true;
+    }
+    /* It moves here: what its old connection asked and the log has happens before it is told anything; and that it is over it is told
+     * once that is true for ever. */
+    if (live->conn) conn_close(live->conn);
+    /* A broker is back, however long the log takes until it may be told so. Should it go again before, its timeout ends it. */
+    list_remove(&live->lost);
+    if (conn->attach_after == 0) conn->attach_after = quorum_last_index(keeper->quorum);
+    if (live->is_closing || quorum_applied_index(keeper->quorum) < conn->attach_after) return false;
+    attach(conn, live, timeout_ms);
+    return true;
+}
+
 void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken)
 {
     struct keeper *keeper = conn->keeper;
@@ -491,37 +526,5 @@ void session_connect_frame(struct conn *conn, struct slice frame, bool *is_taken
         *is_taken = ask_log(conn, timeout_ms, 0, NULL);
         return;
     }
-    keeper->counts.revalidations += !conn->is_revalidation_counted;
-    conn->is_revalidation_counted = true;
-    struct live *live = map_get_number(&keeper->lives, (uint64_t)id);
-    if (live ? !password_matches(live->session, password) : password.size != PASSWORD_SIZE) {
-        refuse(conn);
-        return;
-    }
-    if (keeper->is_read_only) {
-        if (live) {
-            attach(conn, live, timeout_ms);
-        } else {
-            refuse(conn);
-        }
-        return;
-    }
-    if (keeper->office.state !=
-        OFFICE_ALONE) { /* what we do not know may be a new session of another member's */
-        if (live) list_remove(&live->lost);
-        *is_taken = ask_log(conn, timeout_ms, id, password.data);
-        return;
-    }
-    if (!live) {
-        refuse(conn);
-        return;
-    }
-    /* It moves here: what its old connection asked and the log has happens before it is told anything; and that it is over it is told
-     * once that is true for ever. */
-    if (live->conn) conn_close(live->conn);
-    /* A broker is back, however long the log takes until it may be told so. Should it go again before, its timeout ends it. */
-    list_remove(&live->lost);
-    if (conn->attach_after == 0) conn->attach_after = quorum_last_index(keeper->quorum);
-    *is_taken = !live->is_closing && quorum_applied_index(keeper->quorum) >= conn->attach_after;
-    if (*is_taken) attach(conn, live, timeout_ms);
+    *is_taken = renew(conn, id, timeout_ms, password);
 }

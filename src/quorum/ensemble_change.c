@@ -128,6 +128,30 @@ static bool place_take(struct seat *seat, const struct seat *wanted)
     return true;
 }
 
+/* Takes one of `next` one step nearer to what is wanted of it, if that is less than it has: the leader at last. */
+static bool let_go(struct ensemble *ensemble, struct membership *next, bool is_leaders_turn)
+{
+    for (int i = 0; i < next->count; i++) {
+        struct seat *there = &next->seats[i];
+        if ((there->id == ensemble->id) != is_leaders_turn || there->is_leaving) continue;
+        const struct seat *seat = membership_seat(&ensemble->wanted, there->id);
+        if (!seat && (there->is_owed || is_leaders_turn)) {
+            membership_remove(next, there);
+            return true;
+        }
+        if (!seat) {
+            there->is_leaving = true;
+            there->role = SEAT_STANDBY;
+            return true;
+        }
+        if (!there->is_owed && seat->role != SEAT_VOTER && there->role == SEAT_VOTER) {
+            there->role = SEAT_STANDBY;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One step towards what is wanted. *waits: somebody must catch up first. */
 static enum error wanted_step(struct ensemble *ensemble, struct membership *next, bool *has_step, bool *waits)
 {
@@ -158,29 +182,7 @@ static enum error wanted_step(struct ensemble *ensemble, struct membership *next
         }
         *waits = true;
     }
-    if (!*waits) {
-        for (int pass = 0; pass < 2; pass++) { /* the leader at last */
-            for (int i = 0; i < next->count; i++) {
-                struct seat *there = &next->seats[i];
-                if ((there->id == ensemble->id) != (pass == 1) || there->is_leaving) continue;
-                const struct seat *seat = membership_seat(wanted, there->id);
-                if (!seat && (there->is_owed || there->id == ensemble->id)) {
-                    membership_remove(next, there);
-                    return OK;
-                }
-                if (!seat) {
-                    there->is_leaving = true;
-                    there->role = SEAT_STANDBY;
-                    return OK;
-                }
-                if (!there->is_owed && seat->role != SEAT_VOTER && there->role == SEAT_VOTER) {
-                    there->role = SEAT_STANDBY;
-                    return OK;
-                }
-            }
-        }
-    }
-    *has_step = false;
+    *has_step = !*waits && (let_go(ensemble, next, false) || let_go(ensemble, next, true));
     return OK;
 }
 

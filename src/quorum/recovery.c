@@ -106,6 +106,59 @@ static enum error settle(struct quorum *quorum, struct file *file, int64_t from,
     return err;
 }
 
+/* All records of one log file. *end: what stopped the scan; *next_index: of the record that would have come; *unsure: where the
+ * records begin that were written at once with the last one. */
+static enum error recover_records(struct quorum *quorum, struct quorum_scan *scan, uint64_t name_index,
+                                  uint64_t *next_index, int64_t *unsure, enum quorum_scan_end *end)
+{
+    uint64_t durable = 0;
+    struct quorum_record record;
+    enum error err = OK;
+    *next_index = name_index;
+    *unsure = 0;
+    while (err == OK && (*end = quorum_scan_next(scan, *next_index, &record, &err)) == QUORUM_SCAN_RECORD) {
+        err = apply_record(quorum, &record, name_index, scan->position);
+        if (record.durable != durable) {
+            durable = record.durable;
+            bool is_first = record.index == name_index;
+            *unsure = is_first ? 0 : scan->position - (int64_t)quorum_record_size(record.entry.size);
+        }
+        (*next_index)++;
+    }
+    return err;
+}
+
+static enum error cut_torn(struct quorum_scan *scan, const char *path)
+{
+    diag_warn("cutting log \"%s\" at byte %lld: the last write before a crash was unfinished", path,
+              (long long)scan->position);
+    enum error err = file_truncate(scan->file, scan->position);
+    if (err == OK) err = file_sync(scan->file);
+    if (err == OK) scan->size = scan->position;
+    if (err != OK) diag_error("could not cut log \"%s\": %s", path, error_text(err));
+    return err;
+}
+
+/* The last file goes on: synced as far as it may not be, and open for appending. */
+static enum error keep_last(struct quorum *quorum, const struct quorum_scan *scan, const char *path,
+                            uint64_t name_index, int64_t unsure)
+{
+    if (quorum->force_sync) {
+        enum error err = settle(quorum, scan->file, unsure, scan->position);
+        if (err != OK) {
+            diag_error("could not sync log \"%s\": %s", path, error_text(err));
+            return err;
+        }
+    }
+    quorum->file = file_retain(scan->file);
+    quorum->file_first = name_index;
+    quorum->file_end = scan->position;
+    quorum->file_room = scan->size;
+    /* How this file was written is not known (forceSync=no?): only what lies before it is surely on the disk. */
+    quorum->durable_end = name_index;
+    return OK;
+}
+
 /* One log file. The last one stays open for appending. */
 static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool is_last)
 {
@@ -124,19 +177,10 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
     }
 
     err = check_format(quorum, path, scan.format);
-    uint64_t expected = name_index, durable = 0;
-    int64_t unsure = 0; /* where the records begin that were written at once with the last one */
+    uint64_t expected = name_index;
+    int64_t unsure = 0;
     enum quorum_scan_end end = QUORUM_SCAN_RECORD;
-    struct quorum_record record;
-    while (err == OK && (end = quorum_scan_next(&scan, expected, &record, &err)) == QUORUM_SCAN_RECORD) {
-        err = apply_record(quorum, &record, name_index, scan.position);
-        if (record.durable != durable) {
-            durable = record.durable;
-            bool is_first = record.index == name_index;
-            unsure = is_first ? 0 : scan.position - (int64_t)quorum_record_size(record.entry.size);
-        }
-        expected++;
-    }
+    if (err == OK) err = recover_records(quorum, &scan, name_index, &expected, &unsure, &end);
     quorum->last_index = expected - 1;
     long long position = (long long)scan.position;
     if (err == OK && end == QUORUM_SCAN_TORN && !is_last) end = QUORUM_SCAN_HURT;
@@ -150,25 +194,9 @@ static enum error recover_log(struct quorum *quorum, uint64_t name_index, bool i
         diag_error("cannot read log \"%s\" at byte %lld (entry %llu): %s", path, position,
                    (unsigned long long)expected, error_text(err));
     } else if (end == QUORUM_SCAN_TORN) {
-        diag_warn("cutting log \"%s\" at byte %lld: the last write before a crash was unfinished", path,
-                  position);
-        err = file_truncate(scan.file, scan.position);
-        if (err == OK) err = file_sync(scan.file);
-        if (err == OK) scan.size = scan.position;
-        if (err != OK) diag_error("could not cut log \"%s\": %s", path, error_text(err));
+        err = cut_torn(&scan, path);
     }
-    if (err == OK && is_last && quorum->force_sync) {
-        err = settle(quorum, scan.file, unsure, scan.position);
-        if (err != OK) diag_error("could not sync log \"%s\": %s", path, error_text(err));
-    }
-    if (err == OK && is_last) {
-        quorum->file = file_retain(scan.file);
-        quorum->file_first = name_index;
-        quorum->file_end = scan.position;
-        quorum->file_room = scan.size;
-        /* How this file was written is not known (forceSync=no?): only what lies before it is surely on the disk. */
-        quorum->durable_end = name_index;
-    }
+    if (err == OK && is_last) err = keep_last(quorum, &scan, path, name_index, unsure);
     quorum_scan_close(&scan);
     return err;
 }
