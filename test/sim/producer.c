@@ -17,6 +17,7 @@ enum {
     PRODUCE_VERSION = 12, /* the last with topic names */
     MAX_LANES = 16,
     LANE_BATCHES = 4,
+    REMEMBERED_BATCHES = 5, /* of each producer, by a broker */
     MAX_FLIGHTS = 4,
     MAX_RECORDS = 8,
     TICK_MIN_MS = 2,
@@ -31,6 +32,7 @@ struct batch {
     uint32_t count;
     bool is_doubtful; /* not synced in time, or forgotten: it may be in the log */
     int64_t start;    /* which of the node's starts it was first sent to; 0 = not sent yet */
+    int behind;       /* batches of its lane that were sent after it */
 };
 
 struct lane {
@@ -213,6 +215,9 @@ static bool may_send(const struct producer *producer, const struct lane *lane, i
     if (lane->server != server) return false;
     /* Until a first batch is in, a later one would be let in before it: who is unknown may begin anywhere (KIP-360). */
     size_t limit = lane->was_acknowledged ? producer->max_in_flight : 1;
+    /* Nor may one that is sent again have more behind it than the broker remembers (node_life seed 20000714). */
+    bool is_new = lane->sent < lane->count && lane->batches[lane->sent].start == 0;
+    if (is_new && lane->sent > 0 && lane->batches[0].behind + 1 >= REMEMBERED_BATCHES) return false;
     return lane->sent < lane->count && !lane->must_rewind && lane->in_flight < limit &&
            world_now_ms(producer->world) >= lane->not_before_ms;
 }
@@ -237,6 +242,7 @@ static void send_flight(struct producer *producer, int server, struct flight *fl
         struct lane *lane = &producer->lanes[i];
         if (!may_send(producer, lane, server)) continue;
         struct batch *batch = &lane->batches[lane->sent];
+        for (size_t b = 0; batch->start == 0 && b < lane->sent; b++) lane->batches[b].behind++;
         if (batch->start == 0) batch->start = world->counts.starts;
         const struct history_partition *partition = &world->history.partitions[lane->partition];
         produce_request_topic_produce_data_init(&topics[flight->count]);
