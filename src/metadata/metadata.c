@@ -181,7 +181,7 @@ enum error metadata_obey(struct metadata *metadata, int32_t controller_epoch, in
 
 typedef struct update_metadata_request_update_metadata_topic_state topic_state;
 
-static bool is_gone(const struct metadata *metadata, const struct uuid *id)
+bool metadata_is_gone(const struct metadata *metadata, const struct uuid *id)
 {
     size_t count = metadata->gone_count < GONE_KEPT ? metadata->gone_count : GONE_KEPT;
     for (size_t i = 0; i < count; i++) {
@@ -198,7 +198,7 @@ static bool is_deletion(const topic_state *topic)
 
 static bool is_stale(const struct metadata *metadata, const topic_state *topic)
 {
-    return !is_deletion(topic) && is_gone(metadata, &topic->topic_id);
+    return !is_deletion(topic) && metadata_is_gone(metadata, &topic->topic_id);
 }
 
 /* After the update. */
@@ -207,7 +207,8 @@ static void note_gone(struct metadata *metadata, const struct update_metadata_re
     for (int32_t t = 0; t < request->topic_states.count; t++) {
         const topic_state *topic = &request->topic_states.items[t];
         if (!is_deletion(topic) || uuid_is_zero(&topic->topic_id)) continue;
-        if (image_topic_by_id(metadata->image, &topic->topic_id) || is_gone(metadata, &topic->topic_id))
+        if (image_topic_by_id(metadata->image, &topic->topic_id) ||
+            metadata_is_gone(metadata, &topic->topic_id))
             continue;
         metadata->gone[metadata->gone_count++ % GONE_KEPT] = topic->topic_id;
     }

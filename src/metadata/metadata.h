@@ -59,6 +59,8 @@ int64_t metadata_broker_epoch(const struct metadata *metadata);
 /* For LeaderAndIsr, StopReplica and UpdateMetadata alike: ERR_STALE_BROKER_EPOCH (meant for an earlier life of ours),
  * ERR_STALE_CONTROLLER_EPOCH (from a deposed controller); else remembers the epoch. broker_epoch -1 is not checked. */
 MUST_USE enum error metadata_obey(struct metadata *metadata, int32_t controller_epoch, int64_t broker_epoch);
+/* Was this topic deleted, not long ago? Its id is never used again, so what still tells of it is late. */
+bool metadata_is_gone(const struct metadata *metadata, const struct uuid *id);
 /* metadata_obey, then the new image. The first that tells a registration of topics is the whole truth: others go. The error goes into UpdateMetadataResponse. */
 MUST_USE enum error metadata_apply_update(struct metadata *metadata,
                                           const struct update_metadata_request *request);

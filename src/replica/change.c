@@ -1,4 +1,5 @@
 /* change.c: a change of some partitions visits every loop of the node and comes back. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "replica/replicas_parts.h"
@@ -75,13 +76,14 @@ void change_end(struct change *change)
 void change_in_turn(struct change_later asked, int16_t *error_code)
 {
     struct replicas *replicas = asked.replicas;
-    if (replicas->stopping == 0 && list_empty(&replicas->waiting)) {
+    if (!replicas->is_busy && list_empty(&replicas->waiting)) {
         asked.apply(&asked);
         return;
     }
-    struct change_later *later = arena_zalloc(asked.arena, sizeof *later);
+    enum error err = metadata_obey(replicas->options.metadata, asked.controller_epoch, asked.broker_epoch);
+    struct change_later *later = err == OK ? arena_zalloc(asked.arena, sizeof *later) : NULL;
     if (!later) {
-        *error_code = error_kafka_code(ERR_UNKNOWN_SERVER_ERROR);
+        *error_code = error_kafka_code(err == OK ? ERR_UNKNOWN_SERVER_ERROR : err);
         asked.done(asked.done_context);
         return;
     }
@@ -90,15 +92,16 @@ void change_in_turn(struct change_later asked, int16_t *error_code)
     replicas->pending_changes++;
 }
 
-void change_stop_begin(struct replicas *replicas)
+void change_alone_begin(struct replicas *replicas)
 {
-    replicas->stopping++;
+    assert(!replicas->is_busy);
+    replicas->is_busy = true;
 }
 
-void change_stop_end(struct replicas *replicas)
+void change_alone_end(struct replicas *replicas)
 {
-    replicas->stopping--;
-    while (replicas->stopping == 0 && !list_empty(&replicas->waiting)) {
+    replicas->is_busy = false;
+    while (!replicas->is_busy && !list_empty(&replicas->waiting)) {
         struct change_later *later = CONTAINER_OF(replicas->waiting.next, struct change_later, link);
         list_remove(&later->link);
         replicas->pending_changes--;

@@ -156,3 +156,13 @@ void late_roles_drop(struct late_roles *late, const struct leader_and_isr_reques
             item_free(item);
     }
 }
+
+bool late_roles_is_void(const struct late_roles *late, const struct leader_and_isr_request *request)
+{
+    LIST_EACH(&late->items, link)
+    {
+        const struct late_role *item = CONTAINER_OF(link, struct late_role, link);
+        if (request == &item->request) return item->is_dropped;
+    }
+    return false;
+}

@@ -35,6 +35,8 @@ void late_roles_free(struct late_roles *late);
 bool late_roles_keep(struct late_roles *late, const struct leader_and_isr_request *request,
                      struct slice topic, const struct uuid *topic_id,
                      const struct leader_and_isr_request_leader_and_isr_partition_state *state);
+/* Is this one of our own tries, of a role that was dropped while it waited for its turn? */
+bool late_roles_is_void(const struct late_roles *late, const struct leader_and_isr_request *request);
 /* A newer word on the partition has come. `request` may be one of our own tries, which is none. */
 void late_roles_drop(struct late_roles *late, const struct leader_and_isr_request *request,
                      struct slice topic, int32_t index);

@@ -64,7 +64,7 @@ static bool holds(const int32_t *ids, int32_t count, int32_t id)
 }
 
 /* Control loop: judges one partition of the request; afterwards step->partition is in no table yet if it is new. */
-static enum error prepare(struct replicas *replicas, struct step *step)
+static enum error prepare(struct replicas *replicas, struct step *step, int32_t controller_epoch)
 {
     const struct partition_assignment *asked = &step->assignment;
     const struct uuid *topic_id = step->topic_id;
@@ -79,6 +79,11 @@ static enum error prepare(struct replicas *replicas, struct step *step)
         if (err != OK) return err;
         if (asked->leader_epoch <= partition->control.leader_epoch) return ERR_STALE_CONTROLLER_EPOCH;
     } else {
+        /* From before it was deleted here; what was told twice is no news. */
+        if (metadata_is_gone(replicas->options.metadata, topic_id) ||
+            recent_stops_cover(&replicas->stops, controller_epoch, topic_id, step->index,
+                               asked->leader_epoch))
+            return ERR_STALE_CONTROLLER_EPOCH;
         struct log *log;
         enum error err = find_log(replicas, step, topic_id, &log);
         if (err == OK) err = check_topic_id(log, topic_id);
@@ -128,6 +133,14 @@ static void keep_for_later(struct change *change, struct step *step)
     if (is_kept) step->err = OK;
 }
 
+static void finish(struct change *change)
+{
+    struct replicas *replicas = change->replicas;
+    bool was_alone = change->is_alone;
+    change_end(change);
+    if (was_alone) change_alone_end(replicas);
+}
+
 static void leader_and_isr_at_end(struct change *change)
 {
     for (size_t i = change->begin; i < change->end; i++) {
@@ -155,7 +168,7 @@ static void leader_and_isr_at_end(struct change *change)
     response->topics.items = arena_array(change->arena, (size_t)topics, sizeof *response->topics.items);
     if (!errors || !response->topics.items) {
         response->error_code = error_kafka_code(ERR_UNKNOWN_SERVER_ERROR);
-        change_end(change);
+        finish(change);
         return;
     }
     for (size_t i = 0; i < change->count; i++) {
@@ -179,7 +192,7 @@ static void leader_and_isr_at_end(struct change *change)
         errors += count;
     }
     response->topics.count = topics;
-    change_end(change);
+    finish(change);
 }
 
 static void take_state(struct step *step, struct slice topic,
@@ -219,8 +232,12 @@ static void leader_and_isr_round(struct loop_message *message)
         struct step *step = &change->steps[change->end];
         late_roles_drop(&replicas->late, request, step->topic, step->index);
         bool was_known = partition_table_find(&replicas->loops[0].table, step->topic, step->index);
-        step->err = err == OK ? prepare(replicas, step) : err;
+        step->err = err == OK ? prepare(replicas, step, request->controller_epoch) : err;
         made += step->partition && !was_known;
+    }
+    if (change->end < change->count && !change->is_alone) {
+        change->is_alone = true;
+        change_alone_begin(replicas);
     }
     change_run(change, leader_and_isr_at_loop, leader_and_isr_at_end);
 }
@@ -231,6 +248,11 @@ static void apply(const struct change_later *asked)
     const struct leader_and_isr_request *request = asked->request;
     struct leader_and_isr_response *response = asked->response;
     size_t count = 0;
+    if (late_roles_is_void(&replicas->late,
+                           request)) { /* the controller spoke while it waited for its turn */
+        asked->done(asked->done_context);
+        return;
+    }
     for (int32_t t = 0; t < request->topic_states.count; t++) {
         int32_t n = request->topic_states.items[t].partition_states.count;
         count += n > 0 ? (size_t)n : 0;
@@ -275,6 +297,8 @@ void replicas_apply_leader_and_isr(struct replicas *replicas, const struct leade
 {
     change_in_turn((struct change_later){.replicas = replicas,
                                          .apply = apply,
+                                         .controller_epoch = request->controller_epoch,
+                                         .broker_epoch = request->broker_epoch,
                                          .request = request,
                                          .arena = arena,
                                          .response = response,

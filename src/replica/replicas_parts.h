@@ -15,6 +15,7 @@
 #include "replica/late_roles.h"
 #include "replica/move.h"
 #include "replica/partition_state.h"
+#include "replica/recent_stops.h"
 #include "replica/replicas.h"
 #include "replica/table.h"
 #include "replica/throttle.h"
@@ -41,8 +42,9 @@ struct replicas {
     struct replica_loop *loops;
     struct role_listener *listeners;
     int64_t pending_changes;
-    int stopping;        /* StopReplica requests under way: what comes meanwhile waits, */
+    bool is_busy;        /* a change is under way that lets no other begin: what comes meanwhile waits, */
     struct list waiting; /* as struct change_later, in order */
+    struct recent_stops stops;
     struct late_roles late;
     size_t next_home;            /* when they are spread */
     struct replicas_count count; /* relaxed atomics */
@@ -99,6 +101,7 @@ struct change {
     void (*at_end)(struct change *change); /* control loop */
     struct loop_message go_on; /* LeaderAndIsr goes in rounds: this one has the steps begin <= i < end */
     size_t begin, end;
+    bool is_alone;
     size_t visits_out;
     size_t quiet_out; /* removals that wait for a partition to be quiet */
     struct arena *arena;
@@ -113,11 +116,14 @@ struct change *change_new(struct replicas *replicas, size_t count, struct arena 
 struct change *change_obey(struct replicas *replicas, size_t count, struct arena *arena,
                            const struct change_call *call);
 /* A partition that is stopped is in no table, while its log is there until the partition is quiet: neither may a role be taken on that
- * log meanwhile, nor another request delete it. So StopReplica is alone from change_stop_begin to change_stop_end. */
+ * log meanwhile, nor another request delete it. And what a later round of LeaderAndIsr is to make must not be stopped before it is
+ * made. So StopReplica is alone from beginning to end, and LeaderAndIsr while it has rounds before it. */
 struct change_later {
     struct list link;
     struct replicas *replicas;
     void (*apply)(const struct change_later *later); /* on an arena of its own call's */
+    int32_t controller_epoch;
+    int64_t broker_epoch;
     const void *request;
     struct arena *arena;
     void *response;
@@ -125,11 +131,11 @@ struct change_later {
     void *done_context;
 };
 
-/* Applies what a controller asks, now or when its turn comes; without memory to keep it until then, *error_code says so and it is
- * done. */
+/* Applies what a controller asks, now or when its turn comes. A new controller is known from now on: what an older one said and is
+ * not done yet is void. If it cannot be kept until then, or is not to be obeyed, *error_code says why and it is done. */
 void change_in_turn(struct change_later asked, int16_t *error_code);
-void change_stop_begin(struct replicas *replicas);
-void change_stop_end(struct replicas *replicas);
+void change_alone_begin(struct replicas *replicas);
+void change_alone_end(struct replicas *replicas);
 /* Every loop, the control loop last: so a change of a node with one loop is over before this returns. */
 void change_run(struct change *change, void (*at_loop)(struct change *change, struct replica_loop *here),
                 void (*at_end)(struct change *change));

@@ -416,6 +416,129 @@ static void a_deletion_told_twice_in_one_turn(void **state)
     remove_dir(dir);
 }
 
+enum { MANY = 200, LATE = 150 }; /* more than a round makes; one of a later round */
+
+struct many {
+    struct world *world;
+    struct loop_message message;
+    struct leader_and_isr_request request;
+    struct leader_and_isr_request_leader_and_isr_topic_state topic;
+    struct leader_and_isr_request_leader_and_isr_partition_state states[MANY];
+    struct leader_and_isr_response response;
+    struct stop stop;
+};
+
+static void many_init(struct many *many, struct world *world, uint8_t id, int32_t leader_epoch)
+{
+    memset(many, 0, sizeof *many);
+    many->world = world;
+    leader_and_isr_request_init(&many->request);
+    leader_and_isr_response_init(&many->response);
+    many->request.controller_epoch = 100;
+    many->request.broker_epoch = 5;
+    many->request.topic_states.items = &many->topic;
+    many->request.topic_states.count = 1;
+    many->topic.topic_name = SLICE("orders");
+    many->topic.topic_id.bytes[0] = id;
+    many->topic.partition_states.items = many->states;
+    many->topic.partition_states.count = MANY;
+    for (int i = 0; i < MANY; i++) {
+        many->states[i].partition_index = i;
+        many->states[i].leader = SELF;
+        many->states[i].leader_epoch = leader_epoch;
+        many->states[i].isr.items = many->states[i].replicas.items = only_self;
+        many->states[i].isr.count = many->states[i].replicas.count = 1;
+        many->states[i].is_new = true;
+    }
+}
+
+static void lead_and_stop(struct loop_message *message)
+{
+    struct many *many = CONTAINER_OF(message, struct many, message);
+    struct world *world = many->world;
+    replicas_apply_leader_and_isr(world->replicas, &many->request, &world->arena, &many->response, finished,
+                                  world);
+    replicas_apply_stop_replica(world->replicas, &many->stop.request, &world->arena, &many->stop.response,
+                                finished, world);
+}
+
+static void lead_many_and_stop(struct world *world, struct many *many)
+{
+    many->message.run = lead_and_stop;
+    world->awaited = 2;
+    loop_post(world->loops[0], &many->message);
+    await(world);
+}
+
+static int16_t code_of(const struct many *many, int32_t index)
+{
+    assert_int_equal(many->response.topics.count, 1);
+    assert_int_equal(many->response.topics.items[0].partition_errors.count, MANY);
+    return many->response.topics.items[0].partition_errors.items[index].error_code;
+}
+
+/* A deletion that comes while LeaderAndIsr has rounds before it, of the same controller: it was said later, and holds. */
+static void what_was_said_last_holds(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    struct many many;
+    many_init(&many, &world, 7, 3);
+    stop_init(&many.stop, LATE, 1, 3, true);
+    lead_many_and_stop(&world, &many);
+    assert_int_equal(code_of(&many, 0), 0);
+    assert_int_equal(code_of(&many, LATE), 0);
+    assert_int_equal(many.stop.response.partition_errors.items[0].error_code, 0);
+    assert_null(replicas_find(world.replicas, world.loops[0], SLICE("orders"), LATE));
+    assert_null(log_store_find(world.store, SLICE("orders"), LATE));
+    assert_non_null(log_store_find(world.store, SLICE("orders"), MANY - 1));
+
+    /* The same words once more, late, over a connection that was given up: nothing comes back. A newer one does. */
+    many_init(&many, &world, 7, 3);
+    stop_init(&many.stop, 0, 1, -1, false);
+    lead_many_and_stop(&world, &many);
+    assert_int_equal(code_of(&many, LATE), error_kafka_code(ERR_STALE_CONTROLLER_EPOCH));
+    assert_null(log_store_find(world.store, SLICE("orders"), LATE));
+    many_init(&many, &world, 7, 4);
+    stop_init(&many.stop, 0, 1, -1, false);
+    lead_many_and_stop(&world, &many);
+    assert_int_equal(code_of(&many, LATE), 0);
+    assert_non_null(log_store_find(world.store, SLICE("orders"), LATE));
+    world_close(&world);
+    remove_dir(dir);
+}
+
+/* The next controller speaks while the one before has rounds before it: those are void. */
+static void a_new_controller_ends_the_rounds_of_the_last(void **state)
+{
+    struct world world;
+    char dir[64];
+    make_dir(dir);
+    world_open(&world, dir);
+    struct many many;
+    many_init(&many, &world, 7, 3);
+    stop_init(&many.stop, 0, 1, -2, true);
+    many.stop.request.controller_epoch = 101;
+    lead_many_and_stop(&world, &many);
+    assert_int_equal(many.stop.response.error_code, 0);
+    assert_int_equal(code_of(&many, 1), 0);
+    assert_int_equal(code_of(&many, LATE), error_kafka_code(ERR_STALE_CONTROLLER_EPOCH));
+    assert_null(log_store_find(world.store, SLICE("orders"), 0));
+    assert_null(log_store_find(world.store, SLICE("orders"), LATE));
+
+    /* And who is deposed waits for no turn. */
+    many_init(&many, &world, 7, 4);
+    many.request.controller_epoch = 101;
+    stop_init(&many.stop, LATE, 1, -2, true);
+    lead_many_and_stop(&world, &many);
+    assert_int_equal(many.stop.response.error_code, error_kafka_code(ERR_STALE_CONTROLLER_EPOCH));
+    assert_non_null(log_store_find(world.store, SLICE("orders"), LATE));
+    world_close(&world);
+    remove_dir(dir);
+}
+
 static void logs_and_high_watermarks_outlive_a_clean_stop(void **state)
 {
     struct world world;
@@ -442,6 +565,8 @@ int main(void)
         cmocka_unit_test(what_is_stale_or_foreign_is_refused),
         cmocka_unit_test(stopped_and_deleted_partitions_are_gone_from_every_table),
         cmocka_unit_test(a_deletion_told_twice_in_one_turn),
+        cmocka_unit_test(what_was_said_last_holds),
+        cmocka_unit_test(a_new_controller_ends_the_rounds_of_the_last),
         cmocka_unit_test(logs_and_high_watermarks_outlive_a_clean_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,8 @@
 #include "replica/replicas_parts.h"
 #include "storage/move.h"
 
+enum { LEADER_EPOCH_DURING_DELETE = -2 };
+
 static void stop_replica_end(struct change *change)
 {
     struct stop_replica_response *response = change->call.response;
@@ -24,7 +26,7 @@ static void stop_replica_end(struct change *change)
     }
     struct replicas *replicas = change->replicas;
     change_end(change);
-    change_stop_end(replicas);
+    change_alone_end(replicas);
 }
 
 static enum error delete_log(struct replicas *replicas, struct slice topic, int32_t index)
@@ -114,9 +116,10 @@ static void stop_at_loop(struct change *change, struct replica_loop *here)
     }
 }
 
-static void prepare_stop(struct replicas *replicas, struct step *step, struct slice topic, int32_t index,
+static void prepare_stop(struct change *change, struct step *step, struct slice topic, int32_t index,
                          int32_t leader_epoch, bool is_delete)
 {
+    struct replicas *replicas = change->replicas;
     step->topic = topic;
     step->index = index;
     step->is_delete = is_delete;
@@ -129,6 +132,10 @@ static void prepare_stop(struct replicas *replicas, struct step *step, struct sl
         step->err = ERR_FENCED_LEADER_EPOCH;
     else
         step->partition = partition;
+    if (!step->partition || !is_delete) return;
+    int32_t until = leader_epoch == LEADER_EPOCH_DURING_DELETE ? INT32_MAX : leader_epoch;
+    if (until < partition->control.leader_epoch) until = partition->control.leader_epoch;
+    recent_stops_note(&replicas->stops, change->call.controller_epoch, &partition->topic_id, index, until);
 }
 
 static void apply(const struct change_later *asked)
@@ -154,18 +161,18 @@ static void apply(const struct change_later *asked)
                                .context = asked->done_context};
     struct change *change = change_obey(replicas, count, asked->arena, &call);
     if (!change) return;
-    change_stop_begin(replicas);
+    change_alone_begin(replicas);
 
     struct step *step = change->steps;
     for (int32_t i = 0; i < request->ungrouped_partitions.count; i++) {
         const struct stop_replica_request_stop_replica_partition_v0 *p =
             &request->ungrouped_partitions.items[i];
-        prepare_stop(replicas, step++, p->topic_name, p->partition_index, -1, request->delete_partitions);
+        prepare_stop(change, step++, p->topic_name, p->partition_index, -1, request->delete_partitions);
     }
     for (int32_t t = 0; t < request->topics.count; t++) {
         const struct stop_replica_request_stop_replica_topic_v1 *topic = &request->topics.items[t];
         for (int32_t i = 0; i < topic->partition_indexes.count; i++) {
-            prepare_stop(replicas, step++, topic->name, topic->partition_indexes.items[i], -1,
+            prepare_stop(change, step++, topic->name, topic->partition_indexes.items[i], -1,
                          request->delete_partitions);
         }
     }
@@ -174,7 +181,7 @@ static void apply(const struct change_later *asked)
         for (int32_t i = 0; i < topic->partition_states.count; i++) {
             const struct stop_replica_request_stop_replica_partition_state *p =
                 &topic->partition_states.items[i];
-            prepare_stop(replicas, step++, topic->topic_name, p->partition_index, p->leader_epoch,
+            prepare_stop(change, step++, topic->topic_name, p->partition_index, p->leader_epoch,
                          p->delete_partition);
         }
     }
@@ -187,6 +194,8 @@ void replicas_apply_stop_replica(struct replicas *replicas, const struct stop_re
 {
     change_in_turn((struct change_later){.replicas = replicas,
                                          .apply = apply,
+                                         .controller_epoch = request->controller_epoch,
+                                         .broker_epoch = request->broker_epoch,
                                          .request = request,
                                          .arena = arena,
                                          .response = response,
