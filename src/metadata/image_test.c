@@ -439,6 +439,24 @@ static void what_was_overtaken_changes_nothing(void **state)
     metadata_free(&metadata);
 }
 
+static void the_topics_deleted_last_are_remembered(void **state)
+{
+    (void)state;
+    enum { DELETED = 200, REMEMBERED = 128 };
+    struct metadata *metadata;
+    assert_int_equal(metadata_new(NULL, SLICE("c"), &metadata), OK);
+    for (int i = 1; i <= DELETED; i++) {
+        tell_state(metadata, (uint8_t)i, 1, 0);
+        tell_state(metadata, (uint8_t)i, -2, 1);
+        tell_state(metadata, (uint8_t)i, -2, 1); /* again: no other is forgotten for it */
+    }
+    for (int i = 0; i <= DELETED + 1; i++) {
+        struct uuid id = id_of(i);
+        assert_int_equal(metadata_is_gone(metadata, &id), i > DELETED - REMEMBERED && i <= DELETED);
+    }
+    metadata_free(&metadata);
+}
+
 static void a_deposed_controller_is_not_obeyed(void **state)
 {
     (void)state;
@@ -464,6 +482,7 @@ int main(void)
         cmocka_unit_test(brokers_configs_and_features_are_looked_up),
         cmocka_unit_test(a_new_registration_is_told_everything_at_first),
         cmocka_unit_test(what_was_overtaken_changes_nothing),
+        cmocka_unit_test(the_topics_deleted_last_are_remembered),
         cmocka_unit_test(a_deposed_controller_is_not_obeyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "loop/loop.h"
 #include "wire/messages.h"
 
@@ -28,8 +29,9 @@ struct metadata {
     int64_t broker_epoch;
     int32_t controller_epoch;    /* the highest that spoke to us */
     int64_t told_epoch;          /* of the registration of ours that was last told of everything */
-    struct uuid gone[GONE_KEPT]; /* topics that were deleted last, from gone_count % GONE_KEPT back */
+    struct uuid gone[GONE_KEPT]; /* topics that were deleted last, from gone_count % GONE_KEPT back, */
     size_t gone_count;
+    struct map gone_ids; /* and where to find them: a full update asks of each topic */
 };
 
 enum error metadata_new(struct loop *home, struct slice cluster_id, struct metadata **metadata)
@@ -56,6 +58,7 @@ void metadata_free(struct metadata **metadata)
     if (!*metadata) return;
     assert(list_empty(&(*metadata)->views));
     image_release(&(*metadata)->image);
+    map_free(&(*metadata)->gone_ids);
     free(*metadata);
     *metadata = NULL;
 }
@@ -181,13 +184,14 @@ enum error metadata_obey(struct metadata *metadata, int32_t controller_epoch, in
 
 typedef struct update_metadata_request_update_metadata_topic_state topic_state;
 
+static struct slice id_slice(const struct uuid *id)
+{
+    return (struct slice){id->bytes, sizeof id->bytes};
+}
+
 bool metadata_is_gone(const struct metadata *metadata, const struct uuid *id)
 {
-    size_t count = metadata->gone_count < GONE_KEPT ? metadata->gone_count : GONE_KEPT;
-    for (size_t i = 0; i < count; i++) {
-        if (uuid_equal(&metadata->gone[i], id)) return true;
-    }
-    return false;
+    return metadata->gone_count > 0 && map_get(&metadata->gone_ids, id_slice(id)) != NULL;
 }
 
 static bool is_deletion(const topic_state *topic)
@@ -210,7 +214,12 @@ static void note_gone(struct metadata *metadata, const struct update_metadata_re
         if (image_topic_by_id(metadata->image, &topic->topic_id) ||
             metadata_is_gone(metadata, &topic->topic_id))
             continue;
-        metadata->gone[metadata->gone_count++ % GONE_KEPT] = topic->topic_id;
+        /* Without memory it is not remembered. */
+        struct uuid *kept = &metadata->gone[metadata->gone_count % GONE_KEPT];
+        if (map_put(&metadata->gone_ids, id_slice(&topic->topic_id), metadata) != OK) continue;
+        if (metadata->gone_count >= GONE_KEPT) (void)map_remove(&metadata->gone_ids, id_slice(kept));
+        *kept = topic->topic_id;
+        metadata->gone_count++;
     }
 }
 
