@@ -34,6 +34,10 @@ static void zoo_files(void **state)
          "z:4: foo.bar: unknown and ignored\n"},
         {"dataDir=/d\nserver.1=a:2888:3888:observer\nserver.2=b:2888:3888:observer;2182\n",
          "z: server.N: observers only; a participant would be right\n"},
+        {"dataDir=/d\nstandaloneEnabled=false\n",
+         "z:2: standaloneEnabled: forbids a server alone, and there is no server.N line; "
+         "server.1=HOST:2888:3888 would be right\n"},
+        {"dataDir=/d\nstandaloneEnabled=false\ndynamicConfigFile=/lines\n", ""},
         {"dataDir=/d\nserver.1=a:2888\n",
          "z:2: server.1: is not a server; server.1=HOST:2888:3888 would be right\n"},
         {"dataDir=/d\nauthProvider.1=x.Y\n"

@@ -294,6 +294,13 @@ static void derive(struct loading *loading)
         complain(loading, PROBLEM_ERROR, 0, SLICE("server.N"),
                  "observers only; a participant would be right");
     }
+    const char *lines_elsewhere = zoo_text(config, ZOO_DYNAMIC_CONFIG_FILE);
+    bool has_lines = loading->count > 0 || (lines_elsewhere && lines_elsewhere[0]);
+    if (!has_lines && !zoo_bool(config, ZOO_STANDALONE_ENABLED)) {
+        complain(
+            loading, PROBLEM_ERROR, config->line[ZOO_STANDALONE_ENABLED], SLICE("standaloneEnabled"),
+            "forbids a server alone, and there is no server.N line; server.1=HOST:2888:3888 would be right");
+    }
     if (loading->count == 1 && loading->servers[0].client_port > 0 && config->line[ZOO_CLIENT_PORT] == 0) {
         struct slice host = arena_copy(&config->arena, loading->servers[0].client_host);
         config->client_port = loading->servers[0].client_port;
