@@ -549,6 +549,19 @@ static void descriptions_name_every_source(void **state)
     settings_free(&settings);
 }
 
+static void committed_reference(struct text *page)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/docs/settings.md", getenv("SOURCE_ROOT"));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    char piece[4096];
+    for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;)
+        text_add(page, (struct slice){(const uint8_t *)piece, got});
+    fclose(file);
+    assert_false(page->failed);
+}
+
 static void the_reference_and_the_check(void **state)
 {
     (void)state;
@@ -556,6 +569,10 @@ static void the_reference_and_the_check(void **state)
     settings_reference(&page);
     assert_non_null(strstr(page.data, "| `num.partitions` | INT | 1 | 1 .. | restart |  | "));
     assert_non_null(strstr(page.data, "| `tickTime` |"));
+    struct text there = {0};
+    committed_reference(&there);
+    assert_string_equal(there.data, page.data); /* odradek config reference > docs/settings.md */
+    text_free(&there);
     text_free(&page);
     assert_int_equal(settings_check("/etc/zoo.cfg", SLICE("tickTime=2000\n"), NULL, 0, &page), ERR_CONFIG);
     assert_string_equal(
