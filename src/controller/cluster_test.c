@@ -124,26 +124,16 @@ static void proposals_are_judged_in_order(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct isr_row *row = &rows[i];
         const struct image_partition *now = shown(w, "t", 0);
-        struct alter_partition_request_broker_state states[3];
-        for (int r = 0; r < row->count; r++)
-            states[r] = (struct alter_partition_request_broker_state){row->isr[r], -1, {0}};
-        struct alter_partition_request_partition_data data = {
-            .leader_epoch = now->leader_epoch + row->leader_epoch,
-            .new_isr_with_epochs = {states, row->count},
-            .leader_recovery_state = row->is_recovering,
-            .partition_epoch = now->zk_version + row->partition_epoch};
-        struct alter_partition_request_topic_data topic = {
-            .topic_id = image_topic(metadata_image(w->brokers[0]->metadata), SLICE("t"))->id,
-            .partitions = {&data, 1}};
-        struct alter_partition_request request = {.broker_id = 1,
-                                                  .broker_epoch =
-                                                      controller_broker_epoch(w->brokers[1]->controller),
-                                                  .topics = {&topic, 1}};
+        struct test_proposal proposal;
+        test_propose(w->brokers[0], "t", 0, row->isr, (size_t)row->count, &proposal);
+        proposal.data.leader_epoch += row->leader_epoch;
+        proposal.data.leader_recovery_state = row->is_recovering;
+        proposal.data.partition_epoch += row->partition_epoch;
         struct test_call call;
         int32_t epoch = now->leader_epoch;
-        test_submit(w->brokers[0], &call, 56, row->version, &request);
+        test_submit(w->brokers[0], &call, 56, row->version, &proposal.request);
         run(w);
-        int16_t code = call.response.isr.topics.items[0].partitions.items[0].error_code;
+        int16_t code = test_proposal_code(&call);
         if (code != error_kafka_code(row->want)) fail_msg("%s: %d", row->why, code);
         test_call_free(&call);
         assert_int_equal(shown(w, "t", 0)->leader_epoch, epoch); /* KAFKA-15021 */
@@ -163,21 +153,14 @@ static void kip_903_in_sync_in_an_earlier_life_does_not_count(void **state)
     test_broker_stop(w, 1);
     test_broker_start(w, 1);
     for (int is_current = 0; is_current < 2; is_current++) {
-        const struct image_partition *now = shown(w, "t", 0);
         if (is_current) epoch = controller_broker_epoch(w->brokers[1]->controller);
-        struct alter_partition_request_broker_state states[] = {{0, -1, {0}}, {1, epoch, {0}}};
-        struct alter_partition_request_partition_data data = {.leader_epoch = now->leader_epoch,
-                                                              .new_isr_with_epochs = {states, 2},
-                                                              .partition_epoch = now->zk_version};
-        struct alter_partition_request_topic_data topic = {
-            .topic_id = image_topic(metadata_image(w->brokers[0]->metadata), SLICE("t"))->id,
-            .partitions = {&data, 1}};
-        struct alter_partition_request request = {
-            .broker_epoch = controller_broker_epoch(w->brokers[0]->controller), .topics = {&topic, 1}};
+        struct test_proposal proposal;
+        test_propose(w->brokers[0], "t", 0, IDS(0, 1), &proposal);
+        proposal.states[1].broker_epoch = epoch;
         struct test_call call;
-        test_submit(w->brokers[0], &call, 56, 3, &request);
+        test_submit(w->brokers[0], &call, 56, 3, &proposal.request);
         run(w);
-        assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code,
+        assert_int_equal(test_proposal_code(&call),
                          is_current ? 0 : error_kafka_code(ERR_INELIGIBLE_REPLICA));
         test_call_free(&call);
     }
@@ -189,23 +172,15 @@ static void a_lost_answer_of_a_write_is_read_again(void **state)
     for (int steps = 0; steps < 12; steps++) {
         struct test_world *w = cluster(12, 3);
         assert_int_equal(test_create_at(w->brokers[0], "t", (const int32_t[]){0, 1, 2}, 1, 3), OK);
-        const struct image_partition *now = shown(w, "t", 0);
-        struct alter_partition_request_broker_state states[] = {{0, -1, {0}}, {1, -1, {0}}};
-        struct alter_partition_request_partition_data data = {.leader_epoch = now->leader_epoch,
-                                                              .new_isr_with_epochs = {states, 2},
-                                                              .partition_epoch = now->zk_version};
-        struct alter_partition_request_topic_data topic = {
-            .topic_id = image_topic(metadata_image(w->brokers[0]->metadata), SLICE("t"))->id,
-            .partitions = {&data, 1}};
-        struct alter_partition_request request = {
-            .broker_epoch = controller_broker_epoch(w->brokers[0]->controller), .topics = {&topic, 1}};
+        struct test_proposal proposal;
+        test_propose(w->brokers[0], "t", 0, IDS(0, 1), &proposal);
         struct test_call call;
-        test_submit(w->brokers[0], &call, 56, 3, &request);
+        test_submit(w->brokers[0], &call, 56, 3, &proposal.request);
         for (int s = 0; s < steps; s++) fake_keeper_step(w->fake);
         fake_keeper_cut_answers(w->fake);
         fake_keeper_advance(w->fake, 3000);
         assert_int_equal(call.done, 1);
-        assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code, 0);
+        assert_int_equal(test_proposal_code(&call), 0);
         ASSERT_ISR(shown(w, "t", 0), 0, 1);
         test_call_free(&call);
         test_world_check(w, 12);

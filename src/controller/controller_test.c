@@ -475,40 +475,30 @@ static void three_brokers_share_and_survive(void **state)
     test_world_check(w, 14);
     struct test_broker *c = test_controller(w);
     const struct image_partition *p0 = image_partition(metadata_image(c->metadata), SLICE("t"), 0);
-    struct alter_partition_request_broker_state isr[3] = {{.broker_id = 0, .broker_epoch = -1},
-                                                          {.broker_id = 1, .broker_epoch = -1},
-                                                          {.broker_id = 2, .broker_epoch = -1}};
-    struct alter_partition_request_partition_data data = {
-        .leader_epoch = p0->leader_epoch, .new_isr_with_epochs = {isr, 3}, .partition_epoch = p0->zk_version};
-    struct alter_partition_request_topic_data topic = {
-        .topic_id = image_topic(metadata_image(c->metadata), SLICE("t"))->id, .partitions = {&data, 1}};
-    struct alter_partition_request request = {.broker_id = p0->leader,
-                                              .broker_epoch =
-                                                  controller_broker_epoch(w->brokers[p0->leader]->controller),
-                                              .topics = {&topic, 1}};
+    struct test_proposal proposal;
+    test_propose(c, "t", 0, (const int32_t[]){0, 1, 2}, 3, &proposal);
     struct test_call call;
-    test_submit(c, &call, 56, 3, &request);
+    test_submit(c, &call, 56, 3, &proposal.request);
     fake_keeper_run(w->fake);
     assert_int_equal(call.done, 1);
     assert_int_equal(call.response.isr.error_code, 0);
-    assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code, 0);
+    assert_int_equal(test_proposal_code(&call), 0);
     p0 = image_partition(metadata_image(c->metadata), SLICE("t"), 0);
     assert_int_equal(p0->isr_count, 3);
     assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].partition_epoch, p0->zk_version);
     test_call_free(&call);
     /* The same again is the same answer; an older one is not. */
-    test_submit(c, &call, 56, 3, &request);
+    test_submit(c, &call, 56, 3, &proposal.request);
     fake_keeper_run(w->fake);
-    assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code, 0);
+    assert_int_equal(test_proposal_code(&call), 0);
     test_call_free(&call);
-    data.new_isr_with_epochs.count = 2;
-    test_submit(c, &call, 56, 3, &request);
+    proposal.data.new_isr_with_epochs.count = 2;
+    test_submit(c, &call, 56, 3, &proposal.request);
     fake_keeper_run(w->fake);
-    assert_int_equal(call.response.isr.topics.items[0].partitions.items[0].error_code,
-                     error_kafka_code(ERR_INVALID_UPDATE_VERSION));
+    assert_int_equal(test_proposal_code(&call), error_kafka_code(ERR_INVALID_UPDATE_VERSION));
     test_call_free(&call);
-    request.broker_epoch--;
-    test_submit(c, &call, 56, 3, &request);
+    proposal.request.broker_epoch--;
+    test_submit(c, &call, 56, 3, &proposal.request);
     fake_keeper_run(w->fake);
     assert_int_equal(call.response.isr.error_code, error_kafka_code(ERR_STALE_BROKER_EPOCH));
     test_call_free(&call);

@@ -455,6 +455,28 @@ enum error test_create_at(struct test_broker *broker, const char *name, const in
     return err;
 }
 
+void test_propose(struct test_broker *broker, const char *name, int32_t index, const int32_t *isr,
+                  size_t count, struct test_proposal *proposal)
+{
+    const struct image_topic *topic = image_topic(metadata_image(broker->metadata), slice_of(name));
+    const struct image_partition *now = topic->partitions[index];
+    *proposal = (struct test_proposal){.topic = {.topic_id = topic->id}};
+    for (size_t i = 0; i < count; i++)
+        proposal->states[i] =
+            (struct alter_partition_request_broker_state){.broker_id = isr[i], .broker_epoch = -1};
+    proposal->data = (struct alter_partition_request_partition_data){
+        .partition_index = index,
+        .leader_epoch = now->leader_epoch,
+        .new_isr_with_epochs = {proposal->states, (int32_t)count},
+        .partition_epoch = now->zk_version};
+    proposal->topic.partitions.items = &proposal->data;
+    proposal->topic.partitions.count = 1;
+    proposal->request = (struct alter_partition_request){
+        .broker_id = now->leader,
+        .broker_epoch = controller_broker_epoch(broker->world->brokers[now->leader]->controller),
+        .topics = {&proposal->topic, 1}};
+}
+
 enum error test_alter_isr(struct test_world *world, const char *name, int32_t index, const int32_t *isr,
                           size_t count)
 {
@@ -464,24 +486,14 @@ enum error test_alter_isr(struct test_world *world, const char *name, int32_t in
     const struct image_topic *topic = image_topic(image, slice_of(name));
     const struct image_partition *now = image_topic_partition(topic, index);
     if (!now || now->leader < 0 || !world->brokers[now->leader]) return ERR_LEADER_NOT_AVAILABLE;
-    struct alter_partition_request_broker_state states[8];
-    for (size_t i = 0; i < count; i++)
-        states[i] = (struct alter_partition_request_broker_state){.broker_id = isr[i], .broker_epoch = -1};
-    struct alter_partition_request_partition_data data = {.partition_index = index,
-                                                          .leader_epoch = now->leader_epoch,
-                                                          .new_isr_with_epochs = {states, (int32_t)count},
-                                                          .partition_epoch = now->zk_version};
-    struct alter_partition_request_topic_data said = {.topic_id = topic->id, .partitions = {&data, 1}};
-    struct alter_partition_request request = {
-        .broker_id = now->leader,
-        .broker_epoch = controller_broker_epoch(world->brokers[now->leader]->controller),
-        .topics = {&said, 1}};
+    struct test_proposal proposal;
+    test_propose(controller, name, index, isr, count, &proposal);
     struct test_call call;
-    test_submit(controller, &call, 56, 3, &request);
+    test_submit(controller, &call, 56, 3, &proposal.request);
     settle(controller, &call);
     enum error err = !call.done ? ERR_AGAIN : call.call.err;
     if (err == OK) err = error_from_kafka(call.response.isr.error_code);
-    if (err == OK) err = error_from_kafka(call.response.isr.topics.items[0].partitions.items[0].error_code);
+    if (err == OK) err = error_from_kafka(test_proposal_code(&call));
     test_call_free(&call);
     return err;
 }

@@ -83,6 +83,21 @@ enum error test_delete(struct test_broker *broker, const char *name);
 /* A topic whose partitions have these replicas, `replication` each. */
 enum error test_create_at(struct test_broker *broker, const char *name, const int32_t *replicas,
                           int32_t partitions, int16_t replication);
+/* An AlterPartition by which the partition's leader asks for an ISR of these brokers, of whatever life, as all is known at `broker`. Change
+ * in it what a test wants to be wrong, and test_submit `request` as 56, version 3. Points into itself. */
+struct test_proposal {
+    struct alter_partition_request_broker_state states[8];
+    struct alter_partition_request_partition_data data;
+    struct alter_partition_request_topic_data topic;
+    struct alter_partition_request request;
+};
+void test_propose(struct test_broker *broker, const char *name, int32_t index, const int32_t *isr,
+                  size_t count, struct test_proposal *proposal);
+/* What the answer says of the one partition. */
+static inline int16_t test_proposal_code(const struct test_call *call)
+{
+    return call->response.isr.topics.items[0].partitions.items[0].error_code;
+}
 /* The controller is asked by the partition's leader for this ISR. */
 enum error test_alter_isr(struct test_world *world, const char *name, int32_t index, const int32_t *isr,
                           size_t count);

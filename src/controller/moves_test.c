@@ -182,28 +182,16 @@ static bool move_with_a_crash_after(int steps)
     for (int p = 0; p < 2 && c && call.done && left > 0; p++) {
         /* All that have a replica are in sync now, says the leader. */
         const struct image_partition *now = shown(w, "t", p);
-        struct alter_partition_request_broker_state states[4];
-        int32_t count = 0;
-        for (int32_t r = 0; r < now->replica_count; r++)
-            states[count++] = (struct alter_partition_request_broker_state){now->replicas[r], -1, {0}};
-        struct alter_partition_request_partition_data data = {.partition_index = p,
-                                                              .leader_epoch = now->leader_epoch,
-                                                              .new_isr_with_epochs = {states, count},
-                                                              .partition_epoch = now->zk_version};
-        struct alter_partition_request_topic_data said = {
-            .topic_id = image_topic(metadata_image(c->metadata), SLICE("t"))->id, .partitions = {&data, 1}};
-        struct alter_partition_request isr = {
-            .broker_id = now->leader,
-            .broker_epoch = controller_broker_epoch(w->brokers[now->leader]->controller),
-            .topics = {&said, 1}};
-        struct test_call proposal;
-        test_submit(c, &proposal, 56, 3, &isr);
+        struct test_proposal proposal;
+        test_propose(c, "t", p, now->replicas, (size_t)now->replica_count, &proposal);
+        struct test_call proposed;
+        test_submit(c, &proposed, 56, 3, &proposal.request);
         while (left > 0 && fake_keeper_step(w->fake)) left--;
-        if (!proposal.done) { /* it dies now: the request must live until it has answered */
+        if (!proposed.done) { /* it dies now: the request must live until it has answered */
             fake_keeper_expire(w->fake, test_broker_kill(w, 0));
             c = NULL;
         }
-        test_call_free(&proposal);
+        test_call_free(&proposed);
     }
     bool is_over = left > 0;
     if (c) fake_keeper_expire(w->fake, test_broker_kill(w, 0));
