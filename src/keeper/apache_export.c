@@ -126,8 +126,8 @@ static enum error on_apply(void *context, uint64_t index, uint64_t term, struct 
     return machine_apply(context, entry);
 }
 
-static enum error read_machine(struct disk *disk, const char *data_dir, bool locks, uint64_t last_index,
-                               struct machine *machine)
+enum error apache_read_ours(struct disk *disk, const char *data_dir, bool locks, uint64_t last_index,
+                            struct machine *machine)
 {
     static const struct quorum_machine callbacks = {on_restore, on_restored, on_apply};
     machine_init(machine, 1);
@@ -139,7 +139,7 @@ enum error apache_export(struct disk *disk, const char *data_dir, bool locks, ui
                          enum error (*write)(void *context, struct slice bytes), void *context, int64_t *zxid)
 {
     struct machine machine;
-    enum error err = read_machine(disk, data_dir, locks, last_index, &machine);
+    enum error err = apache_read_ours(disk, data_dir, locks, last_index, &machine);
     if (err == OK) {
         *zxid = machine.zxid;
         err = apache_write(&machine, write, context);
@@ -200,7 +200,7 @@ enum error apache_export_to(struct disk *disk, const char *data_dir, const char 
         return err;
     }
     struct machine machine;
-    err = read_machine(disk, data_dir, true, UINT64_MAX, &machine);
+    err = apache_read_ours(disk, data_dir, true, UINT64_MAX, &machine);
     if (err != OK) diag_error("cannot read a keeper's files in \"%s\": %s", data_dir, error_text(err));
     if (err == OK) err = write_snapshot(disk, dir, &machine);
     report->last_zxid = report->next_zxid = machine.zxid;

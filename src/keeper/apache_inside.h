@@ -118,3 +118,9 @@ MUST_USE enum error apache_replay(struct apache_state *state, const struct apach
                                   bool *digest_given, uint64_t *digest);
 /* The znode and what is below it. */
 void apache_remove(struct apache_state *state, struct znode *top, int64_t zxid);
+
+/* --- apache_export.c --- */
+/* What a keeper of ours holds in `data_dir`, up to entry `last_index`. Inits the machine; machine_free it in any case. locks: while it is
+ * read no keeper may have it. */
+MUST_USE enum error apache_read_ours(struct disk *disk, const char *data_dir, bool locks, uint64_t last_index,
+                                     struct machine *machine);

@@ -7,7 +7,6 @@
 #include "keeper/apache_inside.h"
 #include "keeper/jute.h"
 #include "loop/sim.h"
-#include "quorum/offline.h"
 
 enum { TIME_MS = 1000, NO_DIGEST = 0 };
 #define SESSION ((int64_t)0x100012345670003)
@@ -71,33 +70,17 @@ static void put(struct desk *desk, const char *name, struct slice bytes)
     file_release(&file);
 }
 
-static enum error on_restore(void *context, struct slice chunk)
-{
-    return machine_restore(context, chunk);
-}
-static enum error on_restored(void *context, uint64_t index)
-{
-    return machine_restored(context);
-}
-static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
-{
-    return machine_apply(context, entry);
-}
-
 /* The directory as it is now; what comes of it is in desk->machine. */
 static enum error import(struct desk *desk, bool forces)
 {
-    static const struct quorum_machine callbacks = {on_restore, on_restored, on_apply};
     forget(desk);
     if (disk_exists(desk->disk, "/to")) assert_int_equal(disk_remove_tree(desk->disk, "/to"), OK);
     desk->said[0] = 0;
     struct apache_import wanted = {.from = "/from", .to = "/to", .forces = forces};
     enum error err = apache_import(desk->disk, &wanted, &desk->report);
     if (err != OK) return err;
-    machine_init(&desk->machine, 1);
     desk->has_machine = true;
-    assert_int_equal(
-        quorum_offline_read(desk->disk, "/to", "keeper-", true, UINT64_MAX, &callbacks, &desk->machine), OK);
+    assert_int_equal(apache_read_ours(desk->disk, "/to", true, UINT64_MAX, &desk->machine), OK);
     return OK;
 }
 

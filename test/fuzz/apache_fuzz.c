@@ -10,7 +10,6 @@
 #include "fuzz.h"
 #include "keeper/apache_inside.h"
 #include "loop/sim.h"
-#include "quorum/offline.h"
 
 enum { HAS_SNAPSHOT = 1, HAS_DIGEST = 2, FORCES = 4, HAS_END = 8, IS_RAW = 16 };
 
@@ -32,28 +31,10 @@ static void seal(struct text *text)
     text_add(text, SLICE("\0\0\0\1/"));
 }
 
-static enum error on_restore(void *context, struct slice chunk)
-{
-    return machine_restore(context, chunk);
-}
-
-static enum error on_restored(void *context, uint64_t index)
-{
-    return machine_restored(context);
-}
-
-static enum error on_apply(void *context, uint64_t index, uint64_t term, struct slice entry)
-{
-    return machine_apply(context, entry);
-}
-
-static const struct quorum_machine callbacks = {on_restore, on_restored, on_apply};
-
 static void check_saved(struct disk *disk, const struct apache_report *report)
 {
     struct machine machine, again;
-    machine_init(&machine, 1);
-    CHECK(quorum_offline_read(disk, "/to", "keeper-", true, UINT64_MAX, &callbacks, &machine) == OK);
+    CHECK(apache_read_ours(disk, "/to", true, UINT64_MAX, &machine) == OK);
     CHECK(machine.zxid == report->next_zxid && machine.tree.count == report->znode_count);
 
     struct apache_report exported;
@@ -62,8 +43,7 @@ static void check_saved(struct disk *disk, const struct apache_report *report)
     struct apache_report imported;
     CHECK(apache_import(disk, &import, &imported) == OK);
     CHECK(imported.verified_zxid == machine.zxid && imported.orphan_count == 0);
-    machine_init(&again, 1);
-    CHECK(quorum_offline_read(disk, "/again", "keeper-", true, UINT64_MAX, &callbacks, &again) == OK);
+    CHECK(apache_read_ours(disk, "/again", true, UINT64_MAX, &again) == OK);
     CHECK(again.tree.digest == machine.tree.digest && again.tree.count == machine.tree.count);
     CHECK(again.sessions.count == machine.sessions.count && again.tree.acls.count == machine.tree.acls.count);
     machine_free(&again);
