@@ -291,6 +291,7 @@ static void serve(struct conn *conn, int32_t xid, int32_t op, struct slice body,
     }
     conn_reply(conn, op == OP_PING ? XID_PING : xid, zxid, error_zk_code(err), text_slice(out));
     note_latency(conn, xid, op, zxid, begun_us);
+    if (err != OK && op_is_write(op)) conn->last_op = 0;
     if (out->capacity > OUT_PAUSE_BYTES) text_free(out);
     if (is_unknown) conn_finish(conn);
 }
@@ -323,6 +324,7 @@ static void answer_write(struct keeper *keeper, struct request *request)
         conn_reply(conn, request->xid, outcome->zxid, error_zk_code(outcome->err),
                    text_slice(&outcome->body));
         note_latency(conn, request->xid, request->op, outcome->zxid, request->begun_us);
+        if (outcome->err != OK) conn->last_op = 0; /* ZooKeeper does not say which write it was that failed */
     }
     if (request->op == OP_CLOSE_SESSION && outcome->err == OK) session_closed(keeper, outcome->session, conn);
     if (conn) request_drain(conn);

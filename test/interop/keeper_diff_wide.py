@@ -12,35 +12,36 @@ import re
 import socket
 import struct
 
-from keeper_diff import OPS, WORLD, Connection, Script, Side, acl, map_answer, ustring, vector
+from keeper_diff import CREATIONS, OPS, WORLD, Connection, Script, Side, acl, map_answer, ustring, vector
 from wire_keeper import word
 
 USERS = {"alice": "secret", "bob": "other"}
 JAAS = "Server { org.apache.zookeeper.server.auth.DigestLoginModule required " + " ".join(f'user_{u}="{p}"' for u, p in USERS.items()) + "; };\n"
 PROVIDERS = "org.apache.zookeeper.server.auth."
 WORDS = ["ruok", "isro", "gtmk", "srvr", "stat", "cons", "conf", "dump", "wchs", "wchc", "wchp", "mntr", "hash", "crst", "srst", "stmk"]
-FIGURES = ("server_state znode_count watch_count ephemerals_count global_sessions local_sessions num_alive_connections outstanding_requests "
+FIGURES = ("server_state znode_count watch_count ephemerals_count global_sessions local_sessions num_alive_connections "
            "packets_received connection_rejected stale_sessions_expired").split()
 
 
 class Settings:
     """lines of zoo.cfg; properties for Java; what a script must know of them."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, of_ensemble=False):
         r = random.Random(f"settings {seed}")
         maybe = lambda chance: r.random() < chance
-        self.enforces = seed % 3 == 0
+        self.enforces, self.may_restart = seed % 3 == 0, seed % 4 == 1 and not of_ensemble
         self.has_words, self.has_sasl, self.required = maybe(0.75), maybe(0.4), None
         self.names_ensemble = r.choice([None, None, "", "one", "one,two"])
         self.lines = [f"enforceQuota={'true' if self.enforces else 'false'}", f"extendedTypesEnabled={'true' if maybe(0.8) else 'false'}",
-                      f"4lw.commands.whitelist={'*' if self.has_words else ' ruok, stat,wchs ,'}", "maxSessionTimeout=60000"]
+                      f"4lw.commands.whitelist={'*' if self.has_words else ' ruok, stat,wchs ,'}", "maxSessionTimeout=60000",
+                      "DigestAuthenticationProvider.superDigest=super:lK75jTNcA+U9vtVEw5vB51mj/w4="]  # super:secret
         self.properties = {"znode.container.checkIntervalMs": "3600000"}
         providers = [("SASLAuthenticationProvider", self.has_sasl and maybe(0.8)), ("X509AuthenticationProvider", maybe(0.2)),
                      ("EnsembleAuthenticationProvider", self.names_ensemble is not None)]
         self.lines += [f"authProvider.{i}={PROVIDERS}{name}" for i, (name, is_on) in enumerate(providers, 1) if is_on]
         if self.names_ensemble:
             self.lines.append(f"ensembleAuthName={self.names_ensemble}")
-        if maybe(0.3):
+        if maybe(0.3) and not of_ensemble:  # members who change are for keeper_reconfig.py
             self.lines.append("reconfigEnabled=true")
         if maybe(0.1):
             self.lines.append("skipACL=yes")
@@ -52,20 +53,21 @@ class Settings:
             self.required = "sasl" if self.has_sasl else "digest"
             self.lines += r.choice([["sessionRequireClientSASLAuth=true"], ["enforce.auth.enabled=true", "enforce.auth.schemes=sasl"]]) if self.has_sasl \
                 else ["enforce.auth.enabled=true", "enforce.auth.schemes=digest"]
-        self.frame = 0xfffff
+            self.lines.append("minSessionTimeout=30000")  # what may not even be closed stays
+        self.of_ensemble, self.frame = of_ensemble, 0xfffff
         if maybe(0.1):
             self.frame = r.choice([4096, 20000])
             self.properties["jute.maxbuffer"] = str(self.frame)
 
-    def give(self, keeper):
-        """To a Keeper that has not started."""
+    def give(self, kind, keeper):
+        """To a Keeper, or a Member of an ensemble, that has not started."""
         directory = keeper.directory
         lines, properties = list(self.lines), dict(self.properties)
         if self.has_sasl:
             (directory / "jaas.conf").write_text(JAAS)
             properties["java.security.auth.login.config"] = str(directory / "jaas.conf")
             properties["zookeeper.fips-mode"] = "false"
-        if keeper.kind == "apache":
+        if kind == "apache":
             keeper.command[1:1] = [f"-D{key}={value}" for key, value in properties.items()]
         else:
             lines += [f"{key}={value}" for key, value in properties.items() if key != "zookeeper.fips-mode"]
@@ -115,7 +117,7 @@ def read_token(frame):
 
 class WideSide(Side):
     def __init__(self, address, settings, keeper=None):
-        self.settings, self.keeper, self.gone = settings, keeper, []
+        self.settings, self.keeper, self.gone, self.was_restarted = settings, keeper, [], False
         self.has_counts = settings.has_words  # what was asked of it while it started does not count, once they are reset
         super().__init__(address)
         if self.has_counts:
@@ -156,12 +158,19 @@ class WideSide(Side):
         known = lambda m: str(self.sessions.get(struct.unpack(">q", struct.pack(">Q", int(m[1], 16)))[0], "other" if len(m[1]) == 15 else m[0]))
         text = re.sub(r"0x([0-9a-f]+)", known, text.decode())
         text = re.sub(r"/127\.0\.0\.1:(\d+)", lambda m: f"/{ports.get(int(m[1]), 'other')}", text)
-        lines = [line for line in text.splitlines() if not re.match(r"Zookeeper version|Latency|zk_version|data|clientPort=|\d+ expire at|Session Sets|Connections Sets|Sent:|.*/other", line)]
+        lines = [line for line in text.splitlines() if not re.match(r"Zookeeper version|Latency|zk_version|data|clientPort=|\d+ expire at|Session Sets|Connections Sets|Sent:|Outstanding:|.*/other", line)]
+        if self.settings.required:  # who is cut for asking too early is gone at once there, when the client hangs up here
+            lines = [line for line in lines if not re.match(r"Connections:|zk_num_alive", line)]
+        lines = [re.sub(r"\t\d+ms$", "", line) for line in lines]
         if not self.has_counts:
             lines = [re.sub(r"^(Received|Sent): .*|recved=.*", "", line) for line in lines]
         lines = [re.sub(r"est=\d+|queued=\d+|l?resp=-?\d+|(llat|minlat|avglat|maxlat)=\d+", "", line) for line in lines]
         if what == "mntr":
             lines = [line for line in lines if line.split("\t")[0].removeprefix("zk_") in FIGURES]
+        if self.was_restarted:  # what ZooKeeper's server forgets then
+            lines = [line for line in lines if what != "hash" and not re.match(r"\d+:$|Sessions with", line)]
+        if self.settings.of_ensemble:  # ports, and what docs/keeper.md lists of /zookeeper/config
+            lines = [line for line in lines if not re.match(r"serverId|electionPort|quorumPort|server\.\d|version=|1?00000000$", line.split(":")[0])]
         if what == "hash":
             lines = [line.split(":")[0] for line in lines]
             lines = [line for line, before in zip(lines, [None, *lines]) if line != before]
@@ -202,7 +211,8 @@ class WideSide(Side):
     def attach(self, index, timeout, password, ahead, read_only, who):
         """A session comes back: this connection's own, or one that is gone."""
         old = self.connections[index]
-        session, right = (old.session, old.password) if who == "own" or not self.gone else self.gone[-1]
+        who = who if self.gone else "own"
+        session, right = (old.session, old.password) if who == "own" else self.gone[-1]
         if who == "own":
             old.socket.close()
         given = {"right": right, "wrong": b"\1" * 16, "short": right[:15], "long": right + b"x", "none": b"", "null": None}[password]
@@ -270,6 +280,7 @@ class WideSide(Side):
     def come_back(self):
         """The server is killed and starts again; everybody comes back."""
         self.keeper.restart()
+        self.was_restarted = True
         if self.has_counts:
             self.word("srst", b"")
         return [self.reattach(index) for index in range(len(self.connections))]
@@ -294,7 +305,7 @@ class WideSide(Side):
                     return out
                 if name == "children2" and answer[2] == 0:
                     todo += [(path if path != "/" else "") + "/" + child.decode() for child in answer[3]]
-        return out
+        return [answer for answer in out if answer[0] != "/zookeeper/config" or not self.settings.of_ensemble]
 
     def run(self, step):
         kind, index, xid, _, body = step
@@ -319,16 +330,90 @@ class WideSide(Side):
 
 # --- steps ---
 
+class Reader:
+    """A body as far as it can be read; IndexError where it cannot."""
+
+    def __init__(self, body):
+        self.body, self.at = body, 0
+
+    def take(self, size):
+        if size < 0 or self.at + size > len(self.body):
+            raise IndexError
+        self.at += size
+        return self.body[self.at - size:self.at]
+
+    def number(self):
+        return struct.unpack(">i", self.take(4))[0]
+
+    def bytes(self, may_be_null=False):
+        size = self.number()
+        return None if size == -1 and may_be_null else self.take(size)
+
+    def acl(self):
+        count = self.number()
+        if count < 0 or count > 100:
+            raise IndexError
+        for _ in range(count):
+            self.number(), self.bytes(True), self.bytes(True)
+
+    def write(self, op):
+        self.bytes()
+        if op in CREATIONS:
+            self.bytes(True), self.acl()
+            flags = self.number()
+            if op == OPS["ttl"]:
+                self.take(8)
+            return flags
+        if op == OPS["set"]:
+            self.bytes(True)
+        if op == OPS["setacl"]:
+            self.acl()
+        if op != OPS["deletecontainer"]:
+            self.number()
+        return 0
+
+    def multi(self):
+        while True:
+            op, done, _ = struct.unpack(">ibi", self.take(9))
+            if done:
+                return
+            flags = self.write(op)
+            if op not in (OPS["create"], OPS["create2"], OPS["container"], OPS["delete"], OPS["set"], OPS["check"]) or not 0 <= flags <= 4:
+                raise IndexError
+
+
+def is_whole(op, body):
+    """A write that Apache's follower takes to its leader and hears of again: of one that cannot be read its client never hears."""
+    reader = Reader(body)
+    try:
+        if op == OPS["multi"]:
+            reader.multi()
+        elif op in CREATIONS or op in (OPS["set"], OPS["setacl"], OPS["delete"], OPS["deletecontainer"]):
+            reader.write(op)
+        elif op == OPS["reconfig"]:
+            reader.bytes(True), reader.bytes(True), reader.bytes(True), reader.take(8)
+    except IndexError:
+        return False
+    return True
+
+
 class Wide(Script):
-    """`settings` are the servers'; without `restarts` they are not killed."""
+    """`settings` are the servers'. Where they may be killed there are no quotas: their figures are counted anew by Apache's server."""
 
     def __init__(self, seed, settings, restarts=0.0):
         super().__init__(seed, more=True, enforces=settings.enforces)
-        self.settings, self.restarts = settings, restarts
+        self.settings, self.restarts = settings, restarts if settings.may_restart else 0
+
+    def quota_step(self):
+        return super().quota_step() if not self.settings.may_restart else ("get", self.body("get"))
 
     def next_xid(self, count=1):
         self.xid += count
         return self.xid - count + 1
+
+    def path(self):
+        path = super().path()
+        return "/zookeeper" if path == "/zookeeper/config" and self.settings.of_ensemble else path
 
     NAMES = ["CN=a", "cn = a, O=b", "CN=a,", "x", "", "CN", "=a", "1.2.3=a", "OID.1.2.3=a", "foo=a", "CN=a+OU=b", 'CN="a,b"', "CN=a\\,b", "CN=a;O=b", "CN=", "CN=a,,O=b",
              "emailAddress=a@b, C=DE", "1.2.=a", "1=a", "a/b@C", "a@b@c", "alice", "a b"]
@@ -450,6 +535,8 @@ class Wide(Script):
         return self.multi_step(index)
 
     def step(self):
-        if self.random.random() < 0.15:
-            return self.wide_step(self.random.randrange(3))
-        return super().step()
+        while True:
+            step = self.wide_step(self.random.randrange(3)) if self.random.random() < 0.15 else super().step()
+            requests = [(step[3], step[4])] if step[0] not in ("burst", "loose") else [request[-2:] for request in step[4]]
+            if not self.settings.of_ensemble or step[0] in ("odd", "missed") or all(is_whole(op, body) for op, body in requests):
+                return step

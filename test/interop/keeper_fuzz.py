@@ -1,35 +1,44 @@
 """keeper_fuzz: random request scripts to Apache ZooKeeper and to our keeper, answers compared byte for byte (keeper_diff.py, keeper_diff_wide.py).
 
-    WORK=$(mktemp -d) BINARY=build/odradek keeper_fuzz.py [--seeds 1:4] [--seconds 30] [--steps 100000] [--each 15] [--restarts 0.001]
+    WORK=$(mktemp -d) BINARY=build/odradek keeper_fuzz.py [--seeds 1:4] [--seconds 30] [--steps 100000] [--each 15] [--restarts 0.001] [--members]
 
-From seed to seed, each on two fresh servers with settings of its own, until the time is up; a seed has `--each` seconds at most. What
+With --members there are two ensembles of three, and a follower of each is asked. From seed to seed, each on two fresh servers with settings of its own, until the time is up; a seed has `--each` seconds at most. What
 differs on purpose is not asked, and listed in docs/keeper.md. The first seed with a difference ends it.
 """
 import argparse
 import shutil
-import signal
 import sys
 import time
 
 from keeper_diff import compare
 from keeper_diff_wide import Settings, Wide, WideSide
-from wire_keeper import Keeper
+from wire_keeper import WORK, Ensemble, Keeper
 
-SUPER = "super:lK75jTNcA+U9vtVEw5vB51mj/w4="  # super:secret
+def alone(seed, settings):
+    """Two that stand alone: who is asked, and what ends."""
+    keepers = [Keeper("apache"), Keeper("ours")]
+    for keeper in keepers:
+        settings.give(keeper.kind, keeper)
+    return keepers, lambda: keepers
+
+
+def ensembles(seed, settings):
+    both = [Ensemble("apache"), Ensemble("ours")]
+    for ensemble in both:
+        for member in ensemble.members:
+            settings.give(ensemble.kind, member)
+    return both, lambda: [next(m for m in ensemble.members if m.mode() == "follower") for ensemble in both]
 
 
 def run(seed, args):
     """How many steps were answered differently, how many were asked, and in how many seconds."""
-    keepers = [Keeper("apache"), Keeper("ours")]
-    settings = Settings(seed)
+    settings = Settings(seed, args.members)
+    keepers, asked = (ensembles if args.members else alone)(seed, settings)
     try:
         for keeper in keepers:
-            settings.give(keeper)
-            with open(keeper.config, "a") as config:
-                config.write(f"DigestAuthenticationProvider.superDigest={SUPER}\n")
             keeper.start()
         began = time.monotonic()
-        sides = [WideSide(f"{k.host}:{k.port}", settings, k) for k in keepers]
+        sides = [WideSide(f"{k.host}:{k.port}", settings, k) for k in asked()]
         script = Wide(seed, settings, args.restarts)
         differences, steps = compare(*sides, script, args.steps, limit=3, seconds=args.each, last=[("walk", 0, 0, 0, b"")])
         if differences:
@@ -40,10 +49,9 @@ def run(seed, args):
         raise
     finally:
         for keeper in keepers:
-            if keeper.process:
-                keeper.process.send_signal(signal.SIGKILL)
-                keeper.process.wait()
-            shutil.rmtree(keeper.directory)
+            keeper.kill()
+        for directory in WORK.iterdir():
+            shutil.rmtree(directory)
 
 
 def main():
@@ -53,6 +61,7 @@ def main():
     parser.add_argument("--steps", type=int, default=100000)
     parser.add_argument("--each", type=float, default=15)
     parser.add_argument("--restarts", type=float, default=0.001, help="how often a step of the wider ones kills both servers")
+    parser.add_argument("--members", action="store_true", help="ensembles of three, a follower of each")
     parser.add_argument("--go-on", action="store_true", help="after a difference, too")
     args = parser.parse_args()
     first, last = map(int, args.seeds.split(":"))

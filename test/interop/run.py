@@ -58,6 +58,7 @@ TESTS = [
     ("keeper_curator", "keeper_curator.py", False, 420, []),
     ("keeper_c", "keeper_c.py", False, 180, []),
     ("keeper_fuzz", "keeper_fuzz.py --seconds 30", False, 120, []),
+    ("keeper_fuzz_members", "keeper_fuzz.py --seconds 30 --members", False, 180, []),
     ("keeper_operators", "keeper_operators.py", False, 240, []),
     ("keeper_ensemble_words", "keeper_ensemble_words.py", False, 240, []),
     ("znodes_apache", "znodes_apache.py", False, 420, []),

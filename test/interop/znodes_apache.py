@@ -134,6 +134,7 @@ def normal(path, data):
     text = re.sub(r'("(?:topic_id|id)":)"[A-Za-z0-9_-]{22}"', r'\1"ID"', text)
     text = re.sub(r"127\.0\.0\.1:\d+", "HOST:PORT", text)
     text = re.sub(r'("port":)\d+', r"\1PORT", text)
+    text = text.replace(',"odradek_shrinks_itself":true', "")  # our brokers' word to a controller of ours, which Apache's does not read
     if path == "/latest_producer_id_block" and text:
         text = re.sub(r'"\d+"', '"N"', text)
     if path.startswith("/config/") and text.startswith("{"):
