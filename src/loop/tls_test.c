@@ -1,5 +1,6 @@
-/* tls_test.c: streams with TLS over real sockets, both ends ours: bytes and files whole and in order, who may not in hears it,
- * names and subjects, plain clients on the same port, moving between loops. Ports are the kernel's choice. */
+/* tls_test.c: streams with TLS over real sockets, both ends ours but where the moment of each word matters: bytes and files whole and
+ * in order, who may not in hears it, names and subjects, plain clients on the same port, moving between loops. Ports are the kernel's
+ * choice. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/text.h"
@@ -583,6 +588,53 @@ static void a_stream_moves_with_its_session(void **state)
     assert_patterned(&world->server, 20);
 }
 
+static void send_all(int fd, BIO *out)
+{
+    char *data;
+    long size = BIO_get_mem_data(out, &data);
+    assert_int_equal(send(fd, data, (size_t)size, 0), size);
+    (void)BIO_reset(out);
+}
+
+/* A client whose words go out when the test says so: the last of the handshake and the first request come together, and our end of
+ * the handshake is the end of a turn that began for another reason. The socket has nothing more to announce then. */
+static void what_comes_with_the_last_word_is_delivered(void **state)
+{
+    struct world *world = *state;
+    world->server_context = context_new(&world->server_identity, NULL, true, TLS_PEER_ANY);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(listener_port(world->listener)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *client = SSL_new(context);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL_set_bio(client, in, out);
+    SSL_set_connect_state(client);
+    while (SSL_do_handshake(client) != 1) {
+        send_all(fd, out);
+        loop_timer_start(world->loop, &world->alarm, 1);
+        loop_run(world->loop);
+        uint8_t answer[16384];
+        ssize_t got = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+        if (got > 0) assert_int_equal(BIO_write(in, answer, (int)got), got);
+    }
+    struct bytes *request = patterned(0, 100);
+    assert_int_equal(SSL_write(client, request->data, 100), 100);
+    bytes_release(&request);
+    send_all(fd, out);
+
+    assert_int_equal(stream_write(world->server.stream, patterned(0, 10), 0, 10), OK);
+    for (int i = 0; i < 100; i++) text_addc(&world->client.got, 0);
+    world->wanted = 100;
+    run(world);
+    assert_patterned(&world->server, 100);
+    SSL_free(client);
+    SSL_CTX_free(context);
+    close(fd);
+}
+
 static void bad_material_is_named(void **state)
 {
     struct world *world = *state;
@@ -634,6 +686,7 @@ int main(void)
         TEST(a_port_may_take_both),
         TEST(garbage_is_refused),
         TEST(a_stream_moves_with_its_session),
+        TEST(what_comes_with_the_last_word_is_delivered),
         TEST(bad_material_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
