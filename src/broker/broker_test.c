@@ -426,6 +426,32 @@ static void connections_wait_at_the_most(void **state)
     world_free(world);
 }
 
+/* Who sent nonsense, takes all answers before it and then stays is closed after CHANNEL_FINISH_MS, whoever else is connected. */
+static void finished_connections_do_not_stay(void **state)
+{
+    static const char *const overrides[] = {"max.connections=2"};
+    struct world *world = world_new(overrides, 1);
+    int idle = dial(world), slow = dial(world), third = dial(world);
+    ask_versions(idle, 0, 1);
+    expect_answer(idle, 1);
+    enum { COUNT = 3000 }; /* more than the kernel takes for one who does not read yet */
+    uint8_t *out = malloc(COUNT * 32 + 4);
+    size_t size = 0;
+    for (int i = 0; i < COUNT; i++) size += frame(out + size, API_VERSIONS, 0, i, NULL, 0);
+    put_be32(out + size, UINT32_MAX);
+    send_all(slow, out, size + 4);
+    free(out);
+    for (int i = 0; i < COUNT; i++) expect_answer(slow, i);
+    uint8_t answer[8192];
+    assert_int_equal(next_answer(slow, answer, sizeof answer, NULL), -1);
+    ask_versions(third, 0, 3);
+    expect_answer(third, 3); /* in its place */
+    close(idle);
+    close(slow);
+    close(third);
+    world_free(world);
+}
+
 static void half_sent_large_frames_do_not_stop_small_ones(void **state)
 {
     static const char *const overrides[] = {"queued.max.request.bytes=1048576"};
@@ -565,6 +591,7 @@ int main(void)
         cmocka_unit_test(stalled_frames_lose_their_connection),
         cmocka_unit_test(addresses_have_a_most),
         cmocka_unit_test(connections_wait_at_the_most),
+        cmocka_unit_test(finished_connections_do_not_stay),
         cmocka_unit_test(half_sent_large_frames_do_not_stop_small_ones),
         cmocka_unit_test(budgets_keep_a_quarter_for_small_frames),
         cmocka_unit_test(fetch_sessions_follow_their_epochs),

@@ -50,6 +50,7 @@ static void touch(struct channel *channel)
 {
     struct broker_loop *home = channel->home;
     channel->last_active_ms = loop_now_ms(home->loop);
+    if (channel->is_finishing) return; /* its place is in front, and its time is set */
     list_remove(&channel->link);
     list_push_back(&home->channels, &channel->link);
 }
