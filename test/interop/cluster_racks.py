@@ -214,5 +214,7 @@ with Cluster(KINDS, KEEPER, {"replica.selector.class": "org.apache.kafka.common.
     consume(kcat, False)
     if "--java" in sys.argv:
         consume(java, True)
+        cluster.nodes[1].start()
+        cluster.wait_in_sync()
     delete_records()
     cluster.stop()

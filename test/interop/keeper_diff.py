@@ -243,7 +243,7 @@ class Side:
         for other, connection in enumerate(self.connections):
             events, pong = connection.ask(-2, OPS["ping"], b"")
             out.append((other, sorted(events), map_answer(OPS["ping"], pong, self.sessions)))
-            if pong is None:
+            if pong is None or pong[12:16] != b"\0\0\0\0":  # it was cut, or will be
                 connection.socket.close()
                 self.reopen(other)
         return out

@@ -41,7 +41,8 @@ class Settings:
         self.lines += [f"authProvider.{i}={PROVIDERS}{name}" for i, (name, is_on) in enumerate(providers, 1) if is_on]
         if self.names_ensemble:
             self.lines.append(f"ensembleAuthName={self.names_ensemble}")
-        if maybe(0.3) and not of_ensemble:  # members who change are for keeper_reconfig.py
+        self.reconfigures = maybe(0.4)
+        if self.reconfigures:
             self.lines.append("reconfigEnabled=true")
         if maybe(0.1):
             self.lines.append("skipACL=yes")
@@ -54,6 +55,8 @@ class Settings:
             self.lines += r.choice([["sessionRequireClientSASLAuth=true"], ["enforce.auth.enabled=true", "enforce.auth.schemes=sasl"]]) if self.has_sasl \
                 else ["enforce.auth.enabled=true", "enforce.auth.schemes=digest"]
             self.lines.append("minSessionTimeout=30000")  # what may not even be closed stays
+        if of_ensemble and self.reconfigures:  # nobody may do it: members who change are for keeper_reconfig.py
+            self.lines = [line for line in self.lines if not line.startswith(("Digest", "skipACL", "superUser"))]
         self.of_ensemble, self.frame = of_ensemble, 0xfffff
         if maybe(0.1):
             self.frame = r.choice([4096, 20000])
@@ -159,8 +162,6 @@ class WideSide(Side):
         text = re.sub(r"0x([0-9a-f]+)", known, text.decode())
         text = re.sub(r"/127\.0\.0\.1:(\d+)", lambda m: f"/{ports.get(int(m[1]), 'other')}", text)
         lines = [line for line in text.splitlines() if not re.match(r"Zookeeper version|Latency|zk_version|data|clientPort=|\d+ expire at|Session Sets|Connections Sets|Sent:|Outstanding:|.*/other", line)]
-        if self.settings.required:  # who is cut for asking too early is gone at once there, when the client hangs up here
-            lines = [line for line in lines if not re.match(r"Connections:|zk_num_alive", line)]
         lines = [re.sub(r"\t\d+ms$", "", line) for line in lines]
         if not self.has_counts:
             lines = [re.sub(r"^(Received|Sent): .*|recved=.*", "", line) for line in lines]
@@ -402,6 +403,7 @@ class Wide(Script):
 
     def __init__(self, seed, settings, restarts=0.0):
         super().__init__(seed, more=True, enforces=settings.enforces)
+        self.reconfig = None
         self.settings, self.restarts = settings, restarts if settings.may_restart else 0
 
     def quota_step(self):
@@ -507,8 +509,22 @@ class Wide(Script):
         ops.insert(r.randrange(len(ops) + 1), (op, r.choice([b"", ustring("/a"), ustring("/a") + b"\0", ustring("/a") + struct.pack(">i", -1)])))
         return ("multi", index, self.next_xid(), OPS["multi"], self.multi(ops))
 
+    def reconfig_step(self, index):
+        """Refused, all of them: for want of members, or of the right to do it."""
+        r = self.random
+        joining = r.choice([None, None, "", "server.2=h:1:2;3", "server.4=127.0.0.1:1:2:observer;3", "server.4=127.0.0.1:1:2", "junk",
+                             "server.300=127.0.0.1:1:2;3", "server.4=127.0.0.1:1:2:leader;3"])
+        leaving = r.choice([None, None, "", "1", "3", "1,2", "1,2,3", "9", "1,1", " 1", "-1", ","])
+        members = r.choice([None, None, None, "junk", "server.1=127.0.0.1:1:2;3\nserver.2=127.0.0.1:4:5;6", "server.1=127.0.0.1:1:2;3,server.2=127.0.0.1:4:5;6",
+                            "server.1=127.0.0.1:1:2", "server.1=junk", "server.1 = 127.0.0.1:1:2;3"])
+        version = r.choice([-1, -1, -1, 0, 5, 0x100000000, 0x100000001, -2])
+        self.reconfig = ustring(joining) + ustring(leaving) + ustring(members) + struct.pack(">q", version)
+        return ("reconfig", index, self.next_xid(), OPS["reconfig"], self.reconfig)
+
     def wide_step(self, index):
         r = self.random
+        if self.settings.reconfigures and r.random() < 0.06:
+            return self.reconfig_step(index)
         kind = r.random()
         if self.restarts and kind < self.restarts:
             return ("restart", 0, 0, 0, b"")
@@ -538,5 +554,7 @@ class Wide(Script):
         while True:
             step = self.wide_step(self.random.randrange(3)) if self.random.random() < 0.15 else super().step()
             requests = [(step[3], step[4])] if step[0] not in ("burst", "loose") else [request[-2:] for request in step[4]]
+            if self.settings.of_ensemble and self.settings.reconfigures and step[0] == "reconfig" and step[4] != self.reconfig:
+                continue
             if not self.settings.of_ensemble or step[0] in ("odd", "missed") or all(is_whole(op, body) for op, body in requests):
                 return step
