@@ -6,7 +6,6 @@ alike; then a snapshot of each is restored into the other, under clients' hands:
 import json
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,13 +14,9 @@ from kazoo.client import KazooClient
 from kazoo.security import ACL, Id, make_digest_acl
 
 from run import free_port
-from wire_keeper import BINARY, HERE, WORK, last_lines, same_on_both, word
+from wire_keeper import ADMIN_JARS, BINARY, WORK, jars, last_lines, same_on_both, word
 
 ROOT = "digest root:secret"
-ADMIN_JARS = ["org.apache.zookeeper:zookeeper:3.9.4", "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.xerial.snappy:snappy-java:1.1.10.5",
-              "org.eclipse.jetty:jetty-server:9.4.57.v20241219", "org.eclipse.jetty:jetty-servlet:9.4.57.v20241219",
-              "com.fasterxml.jackson.core:jackson-databind:2.15.2", "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",
-              "commons-cli:commons-cli:1.5.0"]
 
 
 class Server:
@@ -33,10 +28,7 @@ class Server:
                                f"admin.serverPort={self.admin}\nadmin.serverAddress=127.0.0.1\n" + "".join(line + "\n" for line in lines))
         self.command = [BINARY, "keeper", str(self.config)]
         if kind == "apache":
-            done = subprocess.run([str(HERE / "maven"), "zookeeper-3.9.4-admin", *ADMIN_JARS], stdout=subprocess.PIPE, text=True)
-            if done.returncode:
-                sys.exit(done.returncode)
-            self.command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", done.stdout.strip() + "/*",
+            self.command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", jars("zookeeper-3.9.4-admin", *ADMIN_JARS) + "/*",
                             "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.config)]
         self.start()
 

@@ -15,18 +15,27 @@ from run import free_port
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORK, BINARY = pathlib.Path(os.environ["WORK"]), os.environ["BINARY"]
+# With the admin server.
+ADMIN_JARS = ["org.apache.zookeeper:zookeeper:3.9.4", "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.xerial.snappy:snappy-java:1.1.10.5",
+              "org.eclipse.jetty:jetty-server:9.4.57.v20241219", "org.eclipse.jetty:jetty-servlet:9.4.57.v20241219",
+              "com.fasterxml.jackson.core:jackson-databind:2.15.2", "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",
+              "commons-cli:commons-cli:1.5.0"]
+
+
+def jars(name, *items):
+    """The directory of that name, with these in it; without a way to get them the test is skipped."""
+    done = subprocess.run([str(HERE / "maven"), name, *items], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout.strip()
 
 
 def command_of(kind, config):
     """How a keeper of this kind is started."""
     if kind == "ours":
         return [BINARY, "keeper", str(config)]
-    done = subprocess.run([str(HERE / "maven"), "zookeeper-3.9.4", "org.apache.zookeeper:zookeeper:3.9.4",
-                           "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.xerial.snappy:snappy-java:1.1.10.5"],
-                          stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", done.stdout.strip() + "/*",
+    path = jars("zookeeper-3.9.4", "org.apache.zookeeper:zookeeper:3.9.4", "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.xerial.snappy:snappy-java:1.1.10.5")
+    return ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", path + "/*",
             "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
 
 
