@@ -54,7 +54,7 @@ static struct admin_verdict check_topic(const struct request *request, enum acl_
                             "topics have no default entity; the broker's own settings are their defaults");
     }
     enum error err = topic_name_check(name, &why);
-    if (err != OK) return admin_refuse(err, why);
+    if (err != OK && operation != ACL_ALTER_CONFIGS) return admin_refuse(err, why);
     if (image_topic(request_image(request), name)) return ADMIN_OK;
     return admin_refuse(ERR_UNKNOWN_TOPIC_OR_PARTITION, "there is no such topic");
 }

@@ -116,7 +116,9 @@ static struct admin_verdict judge(struct request *request, const struct change *
     if (is_twice) return admin_refuse(ERR_INVALID_REQUEST, "the request names this resource more than once");
     struct admin_verdict verdict =
         admin_check_resource(request, ACL_ALTER_CONFIGS, change->type, change->name);
-    return verdict.err == OK ? judge_keys(request, change) : verdict;
+    if (verdict.err != OK && verdict.err != ERR_UNKNOWN_TOPIC_OR_PARTITION) return verdict;
+    struct admin_verdict keys = judge_keys(request, change);
+    return keys.err != OK ? keys : verdict;
 }
 
 /* --- the answer --- */

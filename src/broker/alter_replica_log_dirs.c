@@ -40,8 +40,13 @@ static void answer(struct request *request)
             topic = &topics[response.results.count++];
             *topic = (topic_answer){.topic_name = change->topic, .partitions.items = partitions};
         }
+        enum error err = change->err;
+        /* Where it shall live is remembered, should it come to be. */
+        if (err == ERR_REPLICA_NOT_AVAILABLE &&
+            !image_partition(request_image(request), change->topic, change->index))
+            err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         *partitions =
-            (partition_answer){.partition_index = change->index, .error_code = error_kafka_code(change->err)};
+            (partition_answer){.partition_index = change->index, .error_code = error_kafka_code(err)};
         topic->partitions.count++;
     }
     request_answer(request, &response);

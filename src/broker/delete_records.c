@@ -91,10 +91,10 @@ static enum error place(struct delete_records *work, struct entry *entry, struct
 {
     struct request *request = work->by_home.request;
     if (!request_may(request, ACL_DELETE, ACL_TOPIC, topic)) return ERR_TOPIC_AUTHORIZATION_FAILED;
-    if (topic_is_internal(topic)) return ERR_INVALID_TOPIC_EXCEPTION;
     struct partition *partition =
         replicas_find(request_broker(request)->parts.replicas, request->home->loop, topic, index);
     if (!partition) return partition_absence(request_image(request), topic, index);
+    if (topic_is_internal(topic)) return ERR_INVALID_TOPIC_EXCEPTION;
     return by_home_add(&work->by_home, &entry->item, partition) ? OK : ERR_UNKNOWN_SERVER_ERROR;
 }
 

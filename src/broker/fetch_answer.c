@@ -29,8 +29,10 @@ static void fill_answer(const struct fetch *fetch, struct fetch_entry *entry, pa
                            .current_leader = {-1, -1, {0}},
                            .snapshot_id = {-1, -1, {0}},
                            .preferred_read_replica = entry->preferred};
-    answer->aborted_transactions.count = -1;
-    if (fetch->reader == READ_COMMITTED && entry->err == OK) {
+    /* Null where nothing was read; but a partition that was never asked has none, also in Apache's answers. */
+    answer->aborted_transactions.count = entry->part ? -1 : 0;
+    bool was_read = entry->err == OK && entry->diverging.epoch < 0 && entry->preferred < 0;
+    if (fetch->reader == READ_COMMITTED && was_read) {
         answer->aborted_transactions.items = entry->aborted;
         answer->aborted_transactions.count = entry->aborted_count;
     }

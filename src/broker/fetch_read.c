@@ -84,12 +84,12 @@ static enum error judge(struct fetch *fetch, struct fetch_part *part, struct fet
     struct partition *partition = entry->partition;
     if (!partition) return ERR_NOT_LEADER_OR_FOLLOWER;
     bool must_lead = fetch->is_follower || fetch->request->version < 11;
-    enum error err = partition_check(partition, entry->current_leader_epoch, must_lead);
+    int32_t epoch = entry->current_leader_epoch < 0 ? -1 : entry->current_leader_epoch;
+    enum error err = partition_check(partition, epoch, must_lead);
     if (err != OK) return err;
     const struct uuid *id = partition_topic_id(partition);
     if (fetch->uses_ids && !uuid_is_zero(id) && !uuid_equal(id, &entry->topic_id))
         return ERR_INCONSISTENT_TOPIC_ID;
-    if (entry->max_bytes < 0) return ERR_UNKNOWN_SERVER_ERROR;
     return OK;
 }
 
@@ -174,11 +174,14 @@ static enum error read_one(struct fetch *fetch, struct fetch_part *part, struct 
         return count_progress(fetch, part, entry);
     }
 
-    size_t most = (size_t)entry->max_bytes < room ? (size_t)entry->max_bytes : room;
-    struct log_read what = {.offset = entry->fetch_offset,
-                            .limit_offset = partition_read_limit(partition, fetch->reader),
-                            .max_bytes = most,
-                            .min_one_batch = is_first};
+    int64_t limit = partition_read_limit(partition, fetch->reader);
+    size_t most = entry->max_bytes < 0 ? 0 : (size_t)entry->max_bytes;
+    if (most > room) most = room;
+    bool is_within = entry->fetch_offset >= entry->log_start_offset && entry->fetch_offset < limit;
+    if (entry->max_bytes < 0 && is_within)
+        return ERR_UNKNOWN_SERVER_ERROR; /* as Apache, whose reads stumble over it */
+    struct log_read what = {
+        .offset = entry->fetch_offset, .limit_offset = limit, .max_bytes = most, .min_one_batch = is_first};
     err = log_read(log, &what, &entry->slice);
     bool is_cold = err == ERR_AGAIN;
     if (err == OK || is_cold) {

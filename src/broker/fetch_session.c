@@ -227,7 +227,7 @@ static struct fetch_session *session_new(struct fetch_sessions *sessions, struct
                                          const struct fetch_request *request, bool uses_ids, bool is_follower)
 {
     int64_t now_ms = loop_now_ms(loop);
-    if (request->topics.count <= 0 || !take_slot(sessions, is_follower, now_ms)) return NULL;
+    if (!take_slot(sessions, is_follower, now_ms)) return NULL;
     struct fetch_session *session = calloc(1, sizeof *session);
     int32_t id = 0;
     while (session && (id <= 0 || map_get_number(&sessions->by_id, (uint64_t)id))) {
@@ -268,6 +268,10 @@ static enum error increment(struct fetch_sessions *sessions, struct loop *loop,
     enum error err = add_all(session, request);
     if (err != OK) return err;
     forget(session, request);
+    if (session->by_key.count == 0 && session->references == 1) { /* nothing left to tell of: it ends */
+        session_remove(sessions, session);
+        return OK;
+    }
     session->next_epoch = session->next_epoch == INT32_MAX ? 1 : session->next_epoch + 1;
     session->last_used_ms = loop_now_ms(loop);
     list_remove(&session->link);
@@ -295,7 +299,7 @@ enum error fetch_session_begin(struct fetch_sessions *sessions, struct loop *loo
     } else {
         enum error err = increment(sessions, loop, request, uses_ids, &found);
         if (err != OK) return err;
-        *is_increment = true;
+        *is_increment = found != NULL;
     }
     if (found) found->references++;
     *session = found;

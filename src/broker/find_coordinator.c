@@ -36,7 +36,7 @@ static coordinator_answer look_up(struct request *request, int8_t key_type, stru
     const struct image *image = request_image(request);
     int32_t index = group_partition_of(request_broker(request)->parts.groups, key);
     const struct image_partition *partition = index >= 0 ? image_partition(image, GROUPS_TOPIC, index) : NULL;
-    coordinator_answer found = {.key = key};
+    coordinator_answer found = {.key = key, .error_message = request->version >= 4 ? SLICE("") : SLICE_NULL};
     struct slice rack;
     if (!partition || !leader_endpoint(request, image, partition->leader, &found.host, &found.port, &rack)) {
         return failure(key, ERR_COORDINATOR_NOT_AVAILABLE, NULL);

@@ -159,6 +159,10 @@ void handle_init_producer_id(struct request *request, void *body)
             answer(request, -1, ERR_UNSUPPORTED_VERSION);
         return;
     }
+    if (asked->producer_id == -1 ? asked->producer_epoch != -1 : asked->producer_epoch == -1) {
+        answer(request, -1, ERR_INVALID_REQUEST); /* one says a producer, the other says none */
+        return;
+    }
     if (!request_may(request, ACL_IDEMPOTENT_WRITE, ACL_CLUSTER, ACL_CLUSTER_NAME)) {
         answer(request, -1, ERR_CLUSTER_AUTHORIZATION_FAILED);
         return;

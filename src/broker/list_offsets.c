@@ -172,16 +172,21 @@ static void done(struct by_home *by_home)
 
 static bool is_twice(const struct list_offsets *list, const struct entry *entry)
 {
-    for (const struct entry *before = list->entries; before < entry; before++) {
-        if (before->index == entry->index && slice_equal(before->topic, entry->topic)) return true;
+    const struct list_offsets_request *asked = list->asked;
+    int times = 0;
+    for (int32_t t = 0; t < asked->topics.count; t++) {
+        const struct list_offsets_request_list_offsets_topic *topic = &asked->topics.items[t];
+        if (!slice_equal(topic->name, entry->topic)) continue;
+        for (int32_t i = 0; i < topic->partitions.count; i++)
+            times += topic->partitions.items[i].partition_index == entry->index;
     }
-    return false;
+    return times > 1;
 }
 
 static enum error place(struct list_offsets *list, struct entry *entry)
 {
     struct request *request = list->by_home.request;
-    if (is_twice(list, entry)) return ERR_INVALID_REQUEST;
+    if (request->version > 0 && is_twice(list, entry)) return ERR_INVALID_REQUEST;
     enum error err = check_version(request->version, entry->timestamp);
     if (err != OK) return err;
     if (!request_may(request, ACL_DESCRIBE, ACL_TOPIC, entry->topic)) return ERR_TOPIC_AUTHORIZATION_FAILED;

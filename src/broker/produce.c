@@ -309,11 +309,13 @@ static enum error check_batch(const struct request *request, struct entry *entry
         entry->why = "a Produce request takes only one record batch for each partition";
         return ERR_INVALID_RECORD;
     }
-    err = batch_check(batch, &header);
-    if (err != OK) return ERR_CORRUPT_MESSAGE;
-    err = batch_check_produced(&header, &entry->why);
-    if (err != OK) return err;
     if (batch_codec(&header) == CODEC_ZSTD && request->version < 7) return ERR_UNSUPPORTED_COMPRESSION_TYPE;
+    err = batch_check_produced(&header, &entry->why);
+    /* The checksum comes first, as in Apache's answers; it is made once. */
+    bool is_sound = err == OK ? batch_check(batch, &header) == OK : batch_crc_is_right(batch, &header);
+    if (!is_sound) entry->why = NULL;
+    if (!is_sound) return ERR_CORRUPT_MESSAGE;
+    if (err != OK) return err;
     /* Transactions are not served: none can be open that this batch belongs to. */
     if (batch_is_transactional(&header)) return ERR_INVALID_TXN_STATE;
     entry->record_count = header.record_count;
@@ -343,11 +345,13 @@ static enum error admit(struct produce *produce, struct entry *entry, enum error
     struct request *request = produce->request;
     struct loop *here = request->home->loop;
     int16_t acks = produce->asked->acks;
-    if (acks < -1 || acks > 1) return ERR_INVALID_REQUIRED_ACKS;
     if (topic_err != OK) return topic_err;
     entry->partition =
         replicas_find(request_broker(request)->parts.replicas, here, entry->topic, data->index);
     if (!entry->partition) return partition_absence(request_image(request), entry->topic, data->index);
+    if (acks < -1 || acks > 1) return ERR_INVALID_REQUIRED_ACKS;
+    if (topic_is_internal(entry->topic) && !slice_is(request->client_id, "__admin_client"))
+        return ERR_INVALID_TOPIC_EXCEPTION;
 
     struct loop *home = partition_home(entry->partition);
     if (request->channel) channel_count_work(request->channel, home);
@@ -371,8 +375,6 @@ static enum error check_topic(struct request *request, struct slice name, bool i
 {
     if (is_by_id && !name.data) return ERR_UNKNOWN_TOPIC_ID;
     if (!request_may(request, ACL_WRITE, ACL_TOPIC, name)) return ERR_TOPIC_AUTHORIZATION_FAILED;
-    if (topic_is_internal(name) && !slice_is(request->client_id, "__admin_client"))
-        return ERR_INVALID_TOPIC_EXCEPTION;
     return OK;
 }
 
@@ -429,7 +431,9 @@ void handle_produce(struct request *request, void *body)
         int32_t n = asked->topic_data.items[t].partition_data.count;
         count += n > 0 ? (size_t)n : 0;
     }
-    size_t topics = asked->topic_data.count > 0 ? (size_t)asked->topic_data.count : 0;
+    size_t topics = 0; /* those of which something is told */
+    for (int32_t t = 0; t < asked->topic_data.count; t++)
+        topics += asked->topic_data.items[t].partition_data.count > 0;
     partition_answer *answers = request_alloc(request, count, sizeof *answers);
     struct entry *entry = request_alloc(request, count, sizeof *entry);
     struct produce_response_topic_produce_response *topic = request_alloc(request, topics, sizeof *topic);
@@ -445,10 +449,12 @@ void handle_produce(struct request *request, void *body)
     produce->response.responses.items = topic;
     produce->response.responses.count = (int32_t)topics;
 
-    for (size_t t = 0; t < topics; t++) {
-        take_topic(produce, &asked->topic_data.items[t], entry, answers, &topic[t]);
-        entry += topic[t].partition_responses.count;
-        answers += topic[t].partition_responses.count;
+    for (int32_t t = 0; t < asked->topic_data.count; t++) {
+        if (asked->topic_data.items[t].partition_data.count <= 0) continue;
+        take_topic(produce, &asked->topic_data.items[t], entry, answers, topic);
+        entry += topic->partition_responses.count;
+        answers += topic->partition_responses.count;
+        topic++;
     }
     if (produce->parts)
         append_parts(produce);

@@ -124,22 +124,26 @@ static enum error note_known(struct admin_call *admin, struct map *by_fold)
     return err;
 }
 
+static void check_is_new(const struct admin_call *admin, struct admin_item *item)
+{
+    const struct controller *c = admin->c;
+    const struct ctopic *known = context_topic(c, item->name);
+    if (known && known->is_deleting)
+        item_fail(item, ERR_TOPIC_ALREADY_EXISTS, "topic %.*s is still being deleted", SLICE_ARG(item->name));
+    else if (known || image_topic(metadata_image(c->metadata), item->name))
+        item_fail(item, ERR_TOPIC_ALREADY_EXISTS, "there is a topic %.*s already", SLICE_ARG(item->name));
+}
+
 static void check_name(struct admin_call *admin, struct admin_item *item, const struct map *by_fold)
 {
-    struct controller *c = admin->c;
     const char *why;
     if (topic_name_check(item->name, &why) != OK) {
         item_fail(item, ERR_INVALID_TOPIC_EXCEPTION, "%s", why);
         return;
     }
-    const struct ctopic *known = context_topic(c, item->name);
     struct slice folded = fold(admin, item->name);
     const struct slice *like = folded.data ? map_get(by_fold, folded) : NULL;
-    if (known && known->is_deleting)
-        item_fail(item, ERR_TOPIC_ALREADY_EXISTS, "topic %.*s is still being deleted", SLICE_ARG(item->name));
-    else if (known || image_topic(metadata_image(c->metadata), item->name))
-        item_fail(item, ERR_TOPIC_ALREADY_EXISTS, "there is a topic %.*s already", SLICE_ARG(item->name));
-    else if (!folded.data)
+    if (!folded.data)
         item_fail(item, ERR_NOMEM, "%s", "");
     else if (like)
         item_fail(item, ERR_INVALID_TOPIC_EXCEPTION, "differs from topic %.*s only in '.' and '_'",
@@ -328,16 +332,16 @@ void call_create_topics(struct controller *c, struct controller_call *call)
         struct creation *creation = arena_zalloc(&admin->arena, sizeof *creation);
         item->extra = creation;
         if (!creation || noted != OK) item_fail(item, ERR_NOMEM, "%s", "");
-        if (item->err == OK) check_name(admin, item, &by_fold);
+        /* In the order in which Apache looks: numbers before names, names before assignments. */
+        if (item->err == OK) check_is_new(admin, item);
         bool has_assignment = wanted->assignments.count > 0;
         if (item->err == OK && has_assignment &&
             (wanted->num_partitions != -1 || wanted->replication_factor != -1))
             item_fail(item, ERR_INVALID_REQUEST,
                       "with an assignment, partitions and replication factor must be -1");
-        if (item->err == OK && has_assignment)
-            take_assignment(admin, item, wanted, &creation->assignment);
-        else if (item->err == OK)
-            place_topic(admin, item, wanted, &creation->assignment);
+        if (item->err == OK && !has_assignment) place_topic(admin, item, wanted, &creation->assignment);
+        if (item->err == OK) check_name(admin, item, &by_fold);
+        if (item->err == OK && has_assignment) take_assignment(admin, item, wanted, &creation->assignment);
         if (item->err == OK) check_topic_config(admin, item, wanted, creation);
         if (item->err == OK) noted = note_folded(admin, &by_fold, &item->name);
         if (item->err != OK || request->validate_only) continue;

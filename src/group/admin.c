@@ -75,7 +75,7 @@ static bool names(const struct slice *filter, int32_t count, const char *name)
 bool group_shard_list(struct group_shard *shard, const struct list_groups_request *request,
                       struct arena *arena, struct group_listing *listing)
 {
-    if (!names(request->types_filter.items, request->types_filter.count, "Classic")) return true;
+    if (!names(request->types_filter.items, request->types_filter.count, "classic")) return true;
     size_t position = 0;
     struct map_slot *slot;
     while ((slot = map_next(&shard->groups, &position))) {
@@ -98,7 +98,7 @@ bool group_shard_list(struct group_shard *shard, const struct list_groups_reques
         listed->group_id = arena_copy(arena, group->id);
         listed->protocol_type = arena_copy(arena, type);
         listed->group_state = slice_of(group_state_name(group->state));
-        listed->group_type = SLICE("Classic");
+        listed->group_type = SLICE("classic");
         if (!listed->group_id.data || !listed->protocol_type.data) return false;
     }
     return true;

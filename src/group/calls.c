@@ -76,6 +76,13 @@ void group_sync(struct group_coordinators *coordinators, struct group_call *call
                                          .group_id = sync_group_id,
                                          .run = group_shard_sync,
                                          .refuse = group_sync_error};
+    /* From version 5 on both must be said, right or wrong. */
+    if (call->version >= 5 && (!request->protocol_type.data || !request->protocol_name.data)) {
+        call->response = NULL;
+        group_sync_error(call, ERR_INCONSISTENT_GROUP_PROTOCOL);
+        call->done(call);
+        return;
+    }
     group_call_start(coordinators, call, &api, request);
 }
 

@@ -352,8 +352,11 @@ static bool delete_offsets(struct group_write *write, struct group_call *call)
             __auto_type answer = &topic->partitions.items[topic->partitions.count++];
             memset(answer, 0, sizeof *answer);
             answer->partition_index = asked->partitions.items[j].partition_index;
-            answer->error_code = error_kafka_code(err);
-            if (err != OK) continue;
+            bool is_known =
+                answer->partition_index >= 0 && answer->partition_index < checks[i].topic.partition_count;
+            answer->error_code =
+                error_kafka_code(err == OK && !is_known ? ERR_UNKNOWN_TOPIC_OR_PARTITION : err);
+            if (answer->error_code != 0) continue;
             struct offset_entry *entry = offsets_find(group, asked->name, answer->partition_index);
             if (!entry) continue; /* nothing to delete is deleted */
             if (!group_write_offset_tombstone(write, entry)) return false;

@@ -272,7 +272,7 @@ void partition_wait_cancel(struct partition_waiter *waiter)
 enum error partition_check(const struct partition *partition, int32_t current_leader_epoch, bool must_lead)
 {
     if (!partition->log || log_is_offline(partition->log)) return ERR_KAFKA_STORAGE_ERROR;
-    if (current_leader_epoch >= 0) {
+    if (current_leader_epoch != -1) { /* any other number is an epoch, however odd */
         if (current_leader_epoch < partition->leader_epoch) return ERR_FENCED_LEADER_EPOCH;
         if (current_leader_epoch > partition->leader_epoch) return ERR_UNKNOWN_LEADER_EPOCH;
     }

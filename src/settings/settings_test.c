@@ -385,6 +385,14 @@ static void topics_take_from_the_broker_what_they_do_not_say(void **state)
     assert_int_equal(config.timestamp_after_max_ms, 3600000);
     assert_true(config.min_cleanable_dirty_ratio == 0.5);
 
+    /* The older key of record times counts where the newer ones stand at their defaults. */
+    struct setting_pair times[] = {{SLICE("message.timestamp.difference.max.ms"), SLICE("1000")},
+                                   {SLICE("message.timestamp.before.max.ms"), SLICE("5000")}};
+    topic_config_resolve(NULL, times, 1, &config);
+    assert_true(config.timestamp_before_max_ms == 1000 && config.timestamp_after_max_ms == 1000);
+    topic_config_resolve(NULL, times, 2, &config);
+    assert_true(config.timestamp_before_max_ms == 5000 && config.timestamp_after_max_ms == 1000);
+
     struct settings *settings =
         load("log.retention.minutes=2\nlog.roll.hours=3\nlog.cleanup.policy=compact\n"
              "log.flush.scheduler.interval.ms=77\nlog.message.timestamp.type=LogAppendTime\n",

@@ -22,6 +22,8 @@ static const struct setting_spec SPECS[TOPIC_SETTING_COUNT] = {
 #undef SETTING
 };
 
+enum { TIMESTAMP_AFTER_DEFAULT_MS = 3600000 };
+
 static const struct setting_table TABLE = {SPECS, TOPIC_SETTING_COUNT};
 
 static const int SYNONYM[TOPIC_SETTING_COUNT] = {
@@ -131,6 +133,13 @@ void topic_config_resolve(const struct settings *settings, const struct setting_
         text_free(&why);
     }
 #define NUMBER(key) values[TOPIC_##key].number
+    /* The older key says both, where the newer ones stand at their defaults. */
+    int64_t before_ms = NUMBER(MESSAGE_TIMESTAMP_BEFORE_MAX_MS),
+            after_ms = NUMBER(MESSAGE_TIMESTAMP_AFTER_MAX_MS);
+    int64_t difference_ms = NUMBER(MESSAGE_TIMESTAMP_DIFFERENCE_MAX_MS);
+    if (before_ms == INT64_MAX) before_ms = difference_ms;
+    if (difference_ms < INT64_MAX && (after_ms == INT64_MAX || after_ms == TIMESTAMP_AFTER_DEFAULT_MS))
+        after_ms = difference_ms;
     *config = (struct topic_config){
         .retention_ms = NUMBER(RETENTION_MS),
         .retention_bytes = NUMBER(RETENTION_BYTES),
@@ -148,8 +157,8 @@ void topic_config_resolve(const struct settings *settings, const struct setting_
         .min_compaction_lag_ms = NUMBER(MIN_COMPACTION_LAG_MS),
         .max_compaction_lag_ms = NUMBER(MAX_COMPACTION_LAG_MS),
         .min_cleanable_dirty_ratio = values[TOPIC_MIN_CLEANABLE_DIRTY_RATIO].real,
-        .timestamp_before_max_ms = NUMBER(MESSAGE_TIMESTAMP_BEFORE_MAX_MS),
-        .timestamp_after_max_ms = NUMBER(MESSAGE_TIMESTAMP_AFTER_MAX_MS),
+        .timestamp_before_max_ms = before_ms,
+        .timestamp_after_max_ms = after_ms,
         .compression = compression_number(values[TOPIC_COMPRESSION_TYPE].text),
         .gzip_level = (int)NUMBER(COMPRESSION_GZIP_LEVEL),
         .lz4_level = (int)NUMBER(COMPRESSION_LZ4_LEVEL),

@@ -106,6 +106,11 @@ enum error batch_header_read(struct slice in, struct batch_header *header)
     return OK;
 }
 
+bool batch_crc_is_right(struct slice batch, const struct batch_header *header)
+{
+    return crc32c(0, batch.data + AT_ATTRIBUTES, batch.size - AT_ATTRIBUTES) == header->crc;
+}
+
 enum error batch_check(struct slice batch, struct batch_header *header)
 {
     struct batch_header own, *read = header ? header : &own;
@@ -123,8 +128,7 @@ enum error batch_check(struct slice batch, struct batch_header *header)
         bool is_crowded = read->record_count > (int64_t)read->last_offset_delta + 1;
         bool is_small = batch_codec(read) == CODEC_NONE &&
                         (read->size_bytes - BATCH_HEADER_SIZE) / RECORD_SIZE_MIN < (size_t)read->record_count;
-        uint32_t crc = crc32c(0, batch.data + AT_ATTRIBUTES, batch.size - AT_ATTRIBUTES);
-        if (is_crowded || is_small || crc != read->crc) err = ERR_CORRUPT;
+        if (is_crowded || is_small || !batch_crc_is_right(batch, read)) err = ERR_CORRUPT;
     }
     return err;
 }

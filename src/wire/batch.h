@@ -117,6 +117,9 @@ static inline int32_t batch_last_sequence(const struct batch_header *header)
     return sequence_add(header->base_sequence, header->last_offset_delta);
 }
 
+/* Of a whole batch of magic 2. */
+bool batch_crc_is_right(struct slice batch, const struct batch_header *header);
+
 /* One whole batch, exactly: its size, checksum and (magic 2) that its counts do not contradict its size. Any
  * magic. Records are not looked at. ERR_CORRUPT is all it says, except ERR_TRUNCATED when `batch` is cut off.
  */
