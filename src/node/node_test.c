@@ -202,7 +202,8 @@ static void records_come_out(void **state)
         assert_int_equal(got->high_watermark, rows[i].high_watermark);
         assert_int_equal(got->log_start_offset, rows[i].high_watermark < 0 ? -1 : 0);
         bool has_aborted = rows[i].isolation == 1 && rows[i].err == OK;
-        if (rows[i].err == ERR_UNKNOWN_TOPIC_OR_PARTITION) has_aborted = true; /* none, not null, as in Apache's */
+        if (rows[i].err == ERR_UNKNOWN_TOPIC_OR_PARTITION)
+            has_aborted = true; /* none, not null, as in Apache's */
         assert_int_equal(got->aborted_transactions.count, has_aborted ? 0 : -1);
     }
     close(fd);
