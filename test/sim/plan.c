@@ -26,6 +26,8 @@ static void draw_cluster(struct world *world)
     plan->deletes_records =
         world_chance(world, 3) && (plan->is_durable || (is_replicated && !plan->has_blackouts));
     /* Enough for three that catch up with producers who do not wait for them. */
+    plan->move_bytes =
+        plan->data_dirs > 1 && world_chance(world, 2) ? (int)world_between(world, 20000, 500000) : 0;
     plan->throttle_bytes =
         is_replicated && world_chance(world, 4) ? (int)world_between(world, 500000, 1500000) : 0;
 }
@@ -45,11 +47,11 @@ static void say(struct world *world)
         world_note(
             world,
             "plan: %d brokers of %d loops, replicas %d, min ISR %d, sessions %d ms, lag %d ms%s%s%s%s, "
-            "throttle %d",
+            "throttle %d, moves %d",
             plan->brokers, plan->loops, plan->replicas, plan->min_isr, plan->keeper_session_ms, plan->lag_ms,
             plan->has_blackouts ? ", blackouts" : "", plan->loose_producers > 0 ? ", acks=1" : "",
             plan->has_racks ? ", racks" : "", plan->deletes_records ? ", DeleteRecords" : "",
-            plan->throttle_bytes);
+            plan->throttle_bytes, plan->move_bytes);
     }
 }
 
@@ -126,6 +128,8 @@ void plan_settings(const struct world *world, int broker_id, struct text *out)
                   "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n",
                   broker_id % PLAN_RACKS);
     }
+    if (plan->move_bytes > 0)
+        text_addf(out, "replica.alter.log.dirs.io.max.bytes.per.second=%d\n", plan->move_bytes);
     if (plan->throttle_bytes > 0) {
         text_addf(out, "leader.replication.throttled.rate=%d\nfollower.replication.throttled.rate=%d\n",
                   plan->throttle_bytes, plan->throttle_bytes);

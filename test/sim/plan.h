@@ -30,6 +30,7 @@ struct plan {
     /* where no power cut may take the end of a log: else nobody knows where it begins */
     bool deletes_records;
     int throttle_bytes; /* a second between replicas; 0 = none */
+    int move_bytes;     /* a second between log directories */
     int topics, partitions_per_topic, offsets_partitions;
     int replicas, min_isr;
     int segment_bytes, roll_ms, index_interval_bytes, checkpoint_ms, session_ms;

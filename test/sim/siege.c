@@ -348,11 +348,47 @@ static const struct history_partition *some_partition(struct siege *siege)
     return &history->partitions[world_between(siege->world, 0, (int64_t)history->partition_count - 1)];
 }
 
+struct target {
+    const char *topic; /* until the loop runs again */
+    int32_t index;
+};
+
+/* The one that is deleted next, perhaps while this goes on. */
+static bool doomed(struct siege *siege, struct target *target)
+{
+    const struct history *history = &siege->world->history;
+    for (size_t i = 0; i < history->topic_count; i++) {
+        const struct history_topic *topic = &history->topics[i];
+        bool is_kept = history_find_partition(history, slice_of(topic->name), 0) != SIZE_MAX;
+        if (is_kept || topic->is_deleted || topic->partitions < 1) continue;
+        *target =
+            (struct target){topic->name, (int32_t)world_between(siege->world, 0, topic->partitions - 1)};
+        return true;
+    }
+    return false;
+}
+
+/* A partition that producers write to, or the coordinators, or of a topic that goes soon. */
+static bool some_target(struct siege *siege, struct target *target)
+{
+    struct world *world = siege->world;
+    int64_t kind = world_between(world, 0, 9);
+    if (kind < 2) {
+        *target = (struct target){"__consumer_offsets",
+                                  (int32_t)world_between(world, 0, world->plan.offsets_partitions - 1)};
+        return true;
+    }
+    if (kind < 4 && doomed(siege, target)) return true;
+    const struct history_partition *partition = some_partition(siege);
+    if (partition) *target = (struct target){partition->topic, partition->index};
+    return partition != NULL;
+}
+
 static void move_partition(struct siege *siege)
 {
     struct world *world = siege->world;
-    const struct history_partition *partition = some_partition(siege);
-    if (!partition || !plan_is_replicated(&world->plan)) return;
+    struct target target;
+    if (!plan_is_replicated(&world->plan) || !some_target(siege, &target)) return;
     int32_t brokers[WORLD_MAX_SERVERS];
     for (int i = 0; i < world->server_count; i++) brokers[i] = i;
     for (int i = world->server_count - 1; i > 0; i--) {
@@ -361,27 +397,35 @@ static void move_partition(struct siege *siege)
         brokers[i] = brokers[other];
         brokers[other] = swapped;
     }
-    shell_reassign(siege->shell, partition->topic, partition->index, brokers, world->plan.replicas);
+    shell_reassign(siege->shell, target.topic, target.index, brokers, world->plan.replicas);
 }
 
 static void prefer_leader(struct siege *siege)
 {
-    const struct history_partition *partition = some_partition(siege);
-    if (partition) shell_elect_preferred(siege->shell, partition->topic, partition->index);
+    struct target target;
+    if (some_target(siege, &target)) shell_elect_preferred(siege->shell, target.topic, target.index);
 }
 
 /* From one of its log directories to the other. */
-static void move_dir(struct siege *siege)
+static void move_dir(struct siege *siege, const struct target *target)
 {
     struct world *world = siege->world;
-    const struct history_partition *partition = some_partition(siege);
-    if (!partition || world->plan.data_dirs < 2) return;
+    if (world->plan.data_dirs < 2) return;
     int32_t ids[WORLD_MAX_SERVERS + 1];
-    int count = witness_isr(world->witness, partition->topic, partition->index, ids);
+    int count = witness_isr(world->witness, target->topic, target->index, ids);
     if (count == 0) return;
-    tools_move_dir(siege->tools, ids[world_between(world, 0, count - 1)],
-                   (size_t)(partition - world->history.partitions),
+    tools_move_dir(siege->tools, ids[world_between(world, 0, count - 1)], target->topic, target->index,
                    world_chance(world, 2) ? "/data/a" : "/data/b");
+}
+
+/* So that there is something to copy, and to delete. */
+static void fill(struct siege *siege, const struct target *target)
+{
+    struct world *world = siege->world;
+    int32_t ids[WORLD_MAX_SERVERS + 1];
+    if (witness_isr(world->witness, target->topic, target->index, ids) == 0) return;
+    int64_t most = world->plan.segment_bytes < 500000 ? world->plan.segment_bytes / 2 : 250000;
+    tools_fill(siege->tools, ids[0], target->topic, target->index, (size_t)world_between(world, 100, most));
 }
 
 static void delete_records(struct siege *siege)
@@ -430,10 +474,16 @@ static void tear(struct siege *siege)
 /* No blows, but they may fall in the middle of one. */
 static void use_tools(struct siege *siege)
 {
-    if (world_chance(siege->world, 2))
-        move_dir(siege);
-    else
+    struct target target;
+    int64_t what = world_between(siege->world, 0, 5);
+    if (what < 2 && some_target(siege, &target))
+        move_dir(siege, &target);
+    else if (what < 4)
         delete_records(siege);
+    else if (what == 4 && doomed(siege, &target))
+        fill(siege, &target);
+    else if (what == 5 && doomed(siege, &target))
+        move_dir(siege, &target);
 }
 
 /* --- the schedule --- */

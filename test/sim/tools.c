@@ -5,12 +5,17 @@
 
 #include "peer.h"
 #include "wire/messages.h"
+#include "wire/record.h"
 
 enum {
+    API_PRODUCE = 0,
+    PRODUCE_VERSION = 12, /* the last with topic names */
     API_DELETE_RECORDS = 21,
     API_ALTER_REPLICA_LOG_DIRS = 34,
     CALL_MS = 4000,
 };
+
+enum tool { TOOL_MOVE, TOOL_DELETE, TOOL_FILL };
 
 struct tools {
     struct world *world;
@@ -18,24 +23,22 @@ struct tools {
     struct call call;
     bool is_waiting, is_calling; /* for a connection to `broker`; for its answer */
     int broker;
-    size_t partition;
-    const char *dir; /* NULL: records are to be deleted, up to */
+    char topic[HISTORY_NAME];
+    int32_t index;
+    enum tool tool;
+    const char *dir;
+    size_t partition; /* of the history, where records are deleted, up to */
     int64_t offset;
+    size_t size; /* of what fills it */
 };
-
-static const struct history_partition *partition_of(const struct tools *tools)
-{
-    return &tools->world->history.partitions[tools->partition];
-}
 
 /* --- answers --- */
 
 static void say(struct tools *tools, const char *what, enum error err, int16_t code)
 {
-    const struct history_partition *partition = partition_of(tools);
     if (err == OK && code != 0) err = error_from_kafka(code);
-    world_note(tools->world, "%s of %s-%d on broker %d: %s", what, partition->topic, partition->index,
-               tools->broker, error_name(err));
+    world_note(tools->world, "%s of %s-%d on broker %d: %s", what, tools->topic, tools->index, tools->broker,
+               error_name(err));
 }
 
 static void moved(struct call *call, enum error err, int16_t version, const void *response)
@@ -56,7 +59,6 @@ static void deleted(struct call *call, enum error err, int16_t version, const vo
     (void)version;
     struct tools *tools = call->context;
     const struct delete_records_response *answer = response;
-    const struct history_partition *partition = partition_of(tools);
     tools->is_calling = false;
     bool has_code = err == OK && answer->topics.count == 1 && answer->topics.items[0].partitions.count == 1;
     if (!has_code) return;
@@ -68,25 +70,37 @@ static void deleted(struct call *call, enum error err, int16_t version, const vo
     if (!is_low) return;
     history_fail(&tools->world->history,
                  "%s-%d: records below %" PRId64 " are deleted, and the low watermark is %" PRId64,
-                 partition->topic, partition->index, tools->offset, result->low_watermark);
+                 tools->topic, tools->index, tools->offset, result->low_watermark);
+}
+
+static void filled(struct call *call, enum error err, int16_t version, const void *response)
+{
+    (void)version;
+    struct tools *tools = call->context;
+    const struct produce_response *answer = response;
+    tools->is_calling = false;
+    bool has_code = err == OK && answer->responses.count == 1 &&
+                    answer->responses.items[0].partition_responses.count == 1;
+    say(tools, "Produce", err,
+        has_code ? answer->responses.items[0].partition_responses.items[0].error_code : 0);
 }
 
 /* --- requests --- */
 
-static void send(struct tools *tools, int16_t api_key, const void *request,
+static void send(struct tools *tools, int16_t api_key, const void *request, int16_t max_version,
                  void (*done)(struct call *call, enum error err, int16_t version, const void *response))
 {
-    tools->call = (struct call){.done = done, .context = tools, .max_version = -1, .timeout_ms = CALL_MS};
+    tools->call =
+        (struct call){.done = done, .context = tools, .max_version = max_version, .timeout_ms = CALL_MS};
     tools->is_calling = peer_send(&tools->peer, api_key, request, &tools->call) == OK;
 }
 
 static void move(struct tools *tools)
 {
-    int32_t index = partition_of(tools)->index;
     struct alter_replica_log_dirs_request_alter_replica_log_dir_topic topic;
     alter_replica_log_dirs_request_alter_replica_log_dir_topic_init(&topic);
-    topic.name = slice_of(partition_of(tools)->topic);
-    topic.partitions.items = &index;
+    topic.name = slice_of(tools->topic);
+    topic.partitions.items = &tools->index;
     topic.partitions.count = 1;
     struct alter_replica_log_dirs_request_alter_replica_log_dir dir;
     alter_replica_log_dirs_request_alter_replica_log_dir_init(&dir);
@@ -97,7 +111,7 @@ static void move(struct tools *tools)
     alter_replica_log_dirs_request_init(&request);
     request.dirs.items = &dir;
     request.dirs.count = 1;
-    send(tools, API_ALTER_REPLICA_LOG_DIRS, &request, moved);
+    send(tools, API_ALTER_REPLICA_LOG_DIRS, &request, -1, moved);
 }
 
 static void delete (struct tools *tools)
@@ -118,7 +132,42 @@ static void delete (struct tools *tools)
     request.topics.count = 1;
     request.timeout_ms = CALL_MS / 2;
     if (tools->offset > partition->asked_start) partition->asked_start = tools->offset;
-    send(tools, API_DELETE_RECORDS, &request, deleted);
+    send(tools, API_DELETE_RECORDS, &request, -1, deleted);
+}
+
+static void fill(struct tools *tools)
+{
+    struct batch_builder builder = {0};
+    struct batch_options options = BATCH_OPTIONS_DEFAULT;
+    struct text value = {0};
+    struct slice built = {0};
+    for (size_t i = 0; i < tools->size; i++) text_addc(&value, (char)('a' + i % 26));
+    enum error err = value.failed ? ERR_NOMEM : OK;
+    batch_builder_start(&builder, &options);
+    if (err == OK)
+        err = batch_builder_add(&builder, loop_wall_ms(tools->world->loop), SLICE_NULL, text_slice(&value),
+                                NULL, 0);
+    if (err == OK) err = batch_builder_finish(&builder, &built);
+    if (err != OK) abort();
+    struct produce_request_partition_produce_data partition;
+    produce_request_partition_produce_data_init(&partition);
+    partition.index = tools->index;
+    partition.records = (struct records_field){.data = built.data, .size = (int32_t)built.size};
+    struct produce_request_topic_produce_data topic;
+    produce_request_topic_produce_data_init(&topic);
+    topic.name = slice_of(tools->topic);
+    topic.partition_data.items = &partition;
+    topic.partition_data.count = 1;
+    struct produce_request request;
+    produce_request_init(&request);
+    request.transactional_id = SLICE_NULL;
+    request.acks = 1;
+    request.timeout_ms = CALL_MS / 2;
+    request.topic_data.items = &topic;
+    request.topic_data.count = 1;
+    send(tools, API_PRODUCE, &request, PRODUCE_VERSION, filled);
+    batch_builder_free(&builder);
+    text_free(&value);
 }
 
 static void opened(struct peer *peer)
@@ -127,31 +176,42 @@ static void opened(struct peer *peer)
     if (!tools->is_waiting) return;
     tools->is_waiting = false;
     if (peer->server != tools->broker) return; /* it could not be reached */
-    if (tools->dir)
-        move(tools);
-    else
-        delete (tools);
+    switch (tools->tool) {
+    case TOOL_MOVE: move(tools); break;
+    case TOOL_DELETE: delete (tools); break;
+    case TOOL_FILL: fill(tools); break;
+    }
 }
 
-static void ask(struct tools *tools, int broker, size_t partition, const char *dir, int64_t offset)
+/* False when something else is being asked. */
+static bool ask(struct tools *tools, enum tool tool, int broker, const char *topic, int32_t index)
 {
-    if (tools->is_waiting || tools->is_calling || broker < 0) return;
+    if (tools->is_waiting || tools->is_calling || broker < 0) return false;
+    tools->tool = tool;
     tools->broker = broker;
-    tools->partition = partition;
-    tools->dir = dir;
-    tools->offset = offset;
+    slice_text(slice_of(topic), tools->topic, sizeof tools->topic);
+    tools->index = index;
     tools->is_waiting = true;
     peer_move(&tools->peer, broker);
+    return true;
 }
 
-void tools_move_dir(struct tools *tools, int broker, size_t partition, const char *dir)
+void tools_move_dir(struct tools *tools, int broker, const char *topic, int32_t index, const char *dir)
 {
-    ask(tools, broker, partition, dir, 0);
+    if (ask(tools, TOOL_MOVE, broker, topic, index)) tools->dir = dir;
+}
+
+void tools_fill(struct tools *tools, int leader, const char *topic, int32_t index, size_t size)
+{
+    if (ask(tools, TOOL_FILL, leader, topic, index)) tools->size = size;
 }
 
 void tools_delete_records(struct tools *tools, int leader, size_t partition, int64_t offset)
 {
-    ask(tools, leader, partition, NULL, offset);
+    const struct history_partition *asked = &tools->world->history.partitions[partition];
+    if (!ask(tools, TOOL_DELETE, leader, asked->topic, asked->index)) return;
+    tools->partition = partition;
+    tools->offset = offset;
 }
 
 struct tools *tools_new(struct world *world)
