@@ -156,7 +156,24 @@ static void start(struct world *world)
     }
 }
 
-void adversary_live(struct world *world)
+/* No blow, but blows may fall in the middle of it. */
+static void use_tools(struct world *world, struct tools *tools)
+{
+    struct tools_target target;
+    int64_t what = world_between(world, 0, 3);
+    int64_t most = world->plan.segment_bytes < 500000 ? world->plan.segment_bytes / 2 : 250000;
+    const char *dir = world_chance(world, 2) ? "/data/a" : "/data/b";
+    if (what == 3) {
+        if (tools_target_doomed(world, &target))
+            tools_fill(tools, 0, target.topic, target.index, (size_t)world_between(world, 100, most));
+    } else if (what == 2) {
+        if (tools_target_doomed(world, &target)) tools_move_dir(tools, 0, target.topic, target.index, dir);
+    } else if (tools_target_draw(world, &target)) {
+        tools_move_dir(tools, 0, target.topic, target.index, dir);
+    }
+}
+
+void adversary_live(struct world *world, struct tools *tools)
 {
     for (int i = 0; i < world->plan.steps && !world_has_failed(world); i++) {
         if (server_of(world)->state == SERVER_DOWN) {
@@ -164,6 +181,10 @@ void adversary_live(struct world *world)
             start(world);
         }
         wait(world, 5, world_chance(world, 3) ? 3000 : 600);
+        if (world->plan.data_dirs > 1) {
+            use_tools(world, tools);
+            if (world_chance(world, 2)) wait(world, 0, 300);
+        }
         if (server_of(world)->state != SERVER_DOWN && !world_has_failed(world)) strike(world);
     }
     adversary_heal(world);

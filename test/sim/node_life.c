@@ -4,13 +4,15 @@
 #include "life.h"
 #include "people.h"
 #include "seeds.h"
+#include "tools.h"
 
 static void live_in(struct world *world)
 {
     world_bring_up(world);
     struct people people;
     people_come(&people, world);
-    adversary_live(world);
+    struct tools *tools = tools_new(world);
+    adversary_live(world, tools);
     if (!world_has_failed(world)) people_settle(&people);
     people_go(&people);
     for (int i = 0; i < 2 && !world_has_failed(world); i++) {
@@ -18,6 +20,7 @@ static void live_in(struct world *world)
         if (!world_has_failed(world)) people_read_all(world);
     }
     if (!world_has_failed(world)) world_stop_all(world);
+    tools_free(&tools);
 }
 
 static void live(uint64_t seed, int forced, void (*line)(void *context, const char *text), void *context,

@@ -26,8 +26,6 @@ static void draw_cluster(struct world *world)
     plan->deletes_records =
         world_chance(world, 3) && (plan->is_durable || (is_replicated && !plan->has_blackouts));
     /* Enough for three that catch up with producers who do not wait for them. */
-    plan->move_bytes =
-        plan->data_dirs > 1 && world_chance(world, 2) ? (int)world_between(world, 20000, 500000) : 0;
     plan->throttle_bytes =
         is_replicated && world_chance(world, 4) ? (int)world_between(world, 500000, 1500000) : 0;
 }
@@ -78,6 +76,8 @@ void plan_draw(struct world *world, enum plan_kind plan_kind)
     plan->checkpoint_ms = (int)world_between(world, 100, 5000);
     plan->session_ms = (int)world_between(world, 800, 3000);
     plan->steps = (int)world_between(world, 6, 14);
+    plan->move_bytes =
+        plan->data_dirs > 1 && world_chance(world, 2) ? (int)world_between(world, 20000, 500000) : 0;
     if (plan_kind == PLAN_CLUSTER) draw_cluster(world);
     world->history.is_durable = plan->is_durable;
     say(world);
@@ -107,6 +107,8 @@ void plan_settings(const struct world *world, int broker_id, struct text *out)
               plan->offsets_partitions, plan->replicas, plan->segment_bytes, plan->roll_ms,
               plan->index_interval_bytes, plan->checkpoint_ms, plan->checkpoint_ms);
     if (plan->is_durable) text_addz(out, "log.flush.interval.messages=1\n");
+    if (plan->move_bytes > 0)
+        text_addf(out, "replica.alter.log.dirs.io.max.bytes.per.second=%d\n", plan->move_bytes);
     if (plan->brokers == 1) {
         text_addz(out, "keeper.client.port=0\n");
         return;
@@ -128,8 +130,6 @@ void plan_settings(const struct world *world, int broker_id, struct text *out)
                   "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n",
                   broker_id % PLAN_RACKS);
     }
-    if (plan->move_bytes > 0)
-        text_addf(out, "replica.alter.log.dirs.io.max.bytes.per.second=%d\n", plan->move_bytes);
     if (plan->throttle_bytes > 0) {
         text_addf(out, "leader.replication.throttled.rate=%d\nfollower.replication.throttled.rate=%d\n",
                   plan->throttle_bytes, plan->throttle_bytes);

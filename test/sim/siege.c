@@ -348,47 +348,11 @@ static const struct history_partition *some_partition(struct siege *siege)
     return &history->partitions[world_between(siege->world, 0, (int64_t)history->partition_count - 1)];
 }
 
-struct target {
-    const char *topic; /* until the loop runs again */
-    int32_t index;
-};
-
-/* The one that is deleted next, perhaps while this goes on. */
-static bool doomed(struct siege *siege, struct target *target)
-{
-    const struct history *history = &siege->world->history;
-    for (size_t i = 0; i < history->topic_count; i++) {
-        const struct history_topic *topic = &history->topics[i];
-        bool is_kept = history_find_partition(history, slice_of(topic->name), 0) != SIZE_MAX;
-        if (is_kept || topic->is_deleted || topic->partitions < 1) continue;
-        *target =
-            (struct target){topic->name, (int32_t)world_between(siege->world, 0, topic->partitions - 1)};
-        return true;
-    }
-    return false;
-}
-
-/* A partition that producers write to, or the coordinators, or of a topic that goes soon. */
-static bool some_target(struct siege *siege, struct target *target)
-{
-    struct world *world = siege->world;
-    int64_t kind = world_between(world, 0, 9);
-    if (kind < 2) {
-        *target = (struct target){"__consumer_offsets",
-                                  (int32_t)world_between(world, 0, world->plan.offsets_partitions - 1)};
-        return true;
-    }
-    if (kind < 4 && doomed(siege, target)) return true;
-    const struct history_partition *partition = some_partition(siege);
-    if (partition) *target = (struct target){partition->topic, partition->index};
-    return partition != NULL;
-}
-
 static void move_partition(struct siege *siege)
 {
     struct world *world = siege->world;
-    struct target target;
-    if (!plan_is_replicated(&world->plan) || !some_target(siege, &target)) return;
+    struct tools_target target;
+    if (!plan_is_replicated(&world->plan) || !tools_target_draw(world, &target)) return;
     int32_t brokers[WORLD_MAX_SERVERS];
     for (int i = 0; i < world->server_count; i++) brokers[i] = i;
     for (int i = world->server_count - 1; i > 0; i--) {
@@ -402,12 +366,13 @@ static void move_partition(struct siege *siege)
 
 static void prefer_leader(struct siege *siege)
 {
-    struct target target;
-    if (some_target(siege, &target)) shell_elect_preferred(siege->shell, target.topic, target.index);
+    struct tools_target target;
+    if (tools_target_draw(siege->world, &target))
+        shell_elect_preferred(siege->shell, target.topic, target.index);
 }
 
 /* From one of its log directories to the other. */
-static void move_dir(struct siege *siege, const struct target *target)
+static void move_dir(struct siege *siege, const struct tools_target *target)
 {
     struct world *world = siege->world;
     if (world->plan.data_dirs < 2) return;
@@ -419,7 +384,7 @@ static void move_dir(struct siege *siege, const struct target *target)
 }
 
 /* So that there is something to copy, and to delete. */
-static void fill(struct siege *siege, const struct target *target)
+static void fill(struct siege *siege, const struct tools_target *target)
 {
     struct world *world = siege->world;
     int32_t ids[WORLD_MAX_SERVERS + 1];
@@ -474,15 +439,15 @@ static void tear(struct siege *siege)
 /* No blows, but they may fall in the middle of one. */
 static void use_tools(struct siege *siege)
 {
-    struct target target;
+    struct tools_target target;
     int64_t what = world_between(siege->world, 0, 5);
-    if (what < 2 && some_target(siege, &target))
+    if (what < 2 && tools_target_draw(siege->world, &target))
         move_dir(siege, &target);
     else if (what < 4)
         delete_records(siege);
-    else if (what == 4 && doomed(siege, &target))
+    else if (what == 4 && tools_target_doomed(siege->world, &target))
         fill(siege, &target);
-    else if (what == 5 && doomed(siege, &target))
+    else if (what == 5 && tools_target_doomed(siege->world, &target))
         move_dir(siege, &target);
 }
 

@@ -32,6 +32,38 @@ struct tools {
     size_t size; /* of what fills it */
 };
 
+/* --- with what --- */
+
+bool tools_target_doomed(struct world *world, struct tools_target *target)
+{
+    const struct history *history = &world->history;
+    for (size_t i = 0; i < history->topic_count; i++) {
+        const struct history_topic *topic = &history->topics[i];
+        bool is_kept = history_find_partition(history, slice_of(topic->name), 0) != SIZE_MAX;
+        if (is_kept || topic->is_deleted || topic->partitions < 1) continue;
+        *target = (struct tools_target){topic->name, (int32_t)world_between(world, 0, topic->partitions - 1)};
+        return true;
+    }
+    return false;
+}
+
+bool tools_target_draw(struct world *world, struct tools_target *target)
+{
+    const struct history *history = &world->history;
+    int64_t kind = world_between(world, 0, 9);
+    if (kind < 2) {
+        int64_t last = world->plan.offsets_partitions - 1;
+        *target = (struct tools_target){"__consumer_offsets", (int32_t)world_between(world, 0, last)};
+        return true;
+    }
+    if (kind < 4 && tools_target_doomed(world, target)) return true;
+    if (history->partition_count == 0) return false;
+    const struct history_partition *partition =
+        &history->partitions[world_between(world, 0, (int64_t)history->partition_count - 1)];
+    *target = (struct tools_target){partition->topic, partition->index};
+    return true;
+}
+
 /* --- answers --- */
 
 static void say(struct tools *tools, const char *what, enum error err, int16_t code)

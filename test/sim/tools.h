@@ -4,6 +4,16 @@
 
 struct tools;
 
+struct tools_target {
+    const char *topic; /* until the loop runs again */
+    int32_t index;
+};
+
+/* A partition that producers write to, or the coordinators, or of a topic that goes soon. */
+bool tools_target_draw(struct world *world, struct tools_target *target);
+/* Of the one that is deleted next, perhaps while something goes on with it. */
+bool tools_target_doomed(struct world *world, struct tools_target *target);
+
 struct tools *tools_new(struct world *world);
 void tools_free(struct tools **tools);
 /* The broker's replica is to live in that log directory (kafka-reassign-partitions with log_dirs). */
