@@ -220,7 +220,10 @@ static enum error read_here(struct move *move, const struct log_read *what)
 
 static enum error finish(struct move *move)
 {
-    if (!move->is_marked) return mark_by_worker(move);
+    if (!move->is_marked) {
+        log_flush(move->future); /* on its lane, so that the swap finds little left to sync */
+        return mark_by_worker(move);
+    }
     struct partition *partition = move->partition;
     struct log *old = partition->log, *now = move->future;
     enum error err = log_move_swap(old, now);

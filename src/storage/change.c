@@ -53,6 +53,7 @@ enum error log_sync_names(struct log *log)
 static void move_end(struct log *log, int64_t end_offset)
 {
     publish(&log->end_offset, end_offset);
+    if (log->recovered_end > end_offset) log->recovered_end = end_offset;
     log->generation++;
     log->unsynced_records = 0;
     if (log->recovery_point > end_offset) publish(&log->recovery_point, end_offset);

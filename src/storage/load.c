@@ -424,6 +424,7 @@ static enum error load_segments(const struct log_load_request *request, struct l
     if (err != OK) return err;
     if (epoch_cache_cut_start(&log->epochs, log->start_offset)) log->epochs_unsaved = true;
     if (!was_clean) {
+        log->recovered_end = log->end_offset;
         log_prune_snapshots(log, true);
         return OK; /* recovery knows the producers already */
     }

@@ -195,8 +195,10 @@ enum error log_move_swap(struct log *current, struct log *future)
     if (current->end_offset != future->end_offset || future->flush_job || !future->has_moved_mark)
         return ERR_AGAIN;
     enum error err = OK;
-    /* What was promised of the one must hold for the other. */
-    if (log_synced_end_offset(future) < log_synced_end_offset(current)) err = log_flush_now(future);
+    /* What was promised of the one must hold for the other, also by an earlier life that nobody remembers. */
+    int64_t promised = log_synced_end_offset(current);
+    if (promised < current->recovered_end) promised = current->recovered_end;
+    if (log_synced_end_offset(future) < promised) err = log_flush_now(future);
     struct epoch_cache epochs = {0};
     if (err == OK) err = copy_epochs(current, future, &epochs);
     if (err == OK && !uuid_is_zero(&current->topic_id)) err = log_set_topic_id(future, &current->topic_id);

@@ -36,6 +36,7 @@ struct world {
     /* the model: which epoch wrote the record at each offset */
     int32_t *epochs, epoch;
     int64_t start, end, high_watermark;
+    int64_t promised; /* by any life: below, all was synced at some time */
     int swaps;
 #ifdef LOOP_IS_SIMULATED
     struct sim *sim;
@@ -168,6 +169,7 @@ static enum error cut(struct world *world)
     int64_t offset = world->high_watermark + (int64_t)below(world, (uint64_t)span + 1);
     world->epoch++;
     world->end = offset;
+    if (world->promised > offset) world->promised = offset;
     return log_truncate_to(world->log, offset);
 }
 
@@ -302,6 +304,7 @@ static void check_records(struct world *world, int64_t sure)
 #ifdef LOOP_IS_SIMULATED
 static void after_crash(struct world *world, int64_t sure)
 {
+    if (sure < world->promised) sure = world->promised;
     log_store_abandon(world->store, true);
     store_open(world);
     CHECK(world, world->log != NULL);
@@ -356,6 +359,13 @@ static void live(uint64_t seed, int steps)
             continue;
         }
 #ifdef LOOP_IS_SIMULATED
+        int64_t promised = log_synced_end_offset(world.log);
+        if (world.promised < promised) world.promised = promised;
+        if (what == 4) {
+            sim_machine_kill(world.machine);
+            after_crash(&world, world.end);
+            continue;
+        }
         if (what < 4) {
             int64_t sure = log_synced_end_offset(world.log);
             int crashes = sim_machine_crashes(world.machine);
