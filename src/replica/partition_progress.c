@@ -264,6 +264,8 @@ void partition_swap_log(struct partition *partition, struct log *log)
     partition->log = log;
     log_on_synced(log, synced, partition);
     if (partition_must_sync(partition)) log_flush(log);
+    /* It may be on disk already where the other was not yet, and told nobody. */
+    synced(partition, log);
 }
 
 static enum error take_assignment(struct partition *partition, const struct partition_assignment *assignment,

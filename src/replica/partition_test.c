@@ -379,6 +379,40 @@ static void the_last_replica_standing_syncs(void **state)
     drop(world, partition);
 }
 
+static void append_to(struct log *log)
+{
+    struct batch_builder builder = {0};
+    batch_builder_start(&builder, &BATCH_OPTIONS_DEFAULT);
+    struct slice batch;
+    assert_int_equal(batch_builder_add(&builder, 1000, SLICE("k"), SLICE("v"), NULL, 0), OK);
+    assert_int_equal(batch_builder_finish(&builder, &batch), OK);
+    uint8_t copy[200];
+    memcpy(copy, batch.data, batch.size);
+    struct log_append how = {.origin = APPEND_CLIENT, .now_ms = 1000};
+    struct log_appended appended;
+    assert_int_equal(log_append(log, copy, batch.size, &how, &appended), OK);
+    batch_builder_free(&builder);
+}
+
+/* The sync that a waiter waits for was the copy's, and came before the two were exchanged. */
+static void a_copy_may_be_on_disk_before_what_it_is_of(void **state)
+{
+    struct world *world = *state;
+    struct partition *partition = make(world), *other = make(world);
+    assert_int_equal(lead(partition, 0, three, 3, three, 1), OK);
+    struct log *copy = other->log;
+    append_to(partition->log);
+    append_to(copy);
+    assert_int_equal(log_flush_now(copy), OK);
+    assert_int_equal(log_synced_end_offset(partition->log), 0);
+    assert_int_equal(partition_high_watermark(partition), 0);
+    partition_set_log(other, NULL);
+    partition_swap_log(partition, copy);
+    assert_int_equal(partition_high_watermark(partition), 1);
+    drop(world, partition);
+    drop(world, other);
+}
+
 /* Ten records, of which the first eight are committed. The rows follow one another. */
 static void the_beginning_is_forgotten_up_to_the_high_watermark(void **state)
 {
@@ -555,6 +589,7 @@ int main(void)
         cmocka_unit_test(waiters_hear_of_the_high_watermark_after_the_call),
         cmocka_unit_test(a_wait_ends_with_the_epoch_it_began_in),
         cmocka_unit_test(who_is_left_alone_syncs_before_it_says_so),
+        cmocka_unit_test(a_copy_may_be_on_disk_before_what_it_is_of),
         cmocka_unit_test(too_small_an_isr_takes_nothing_and_moves_nothing),
         cmocka_unit_test(a_reader_is_sent_to_who_has_what_it_asks_for),
         cmocka_unit_test(the_last_replica_standing_syncs),
