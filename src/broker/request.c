@@ -116,8 +116,6 @@ enum error request_read_header(struct request *request, struct decode_fault *fau
     request->security = (struct security_context){.principal = PRINCIPAL_ANONYMOUS,
                                                   .host = slice_of(channel->peer.host),
                                                   .listener = channel->listener->name};
-    request->quota_user = request->security.principal.name;
-    request->quota_client = request->client_id;
     return OK;
 }
 

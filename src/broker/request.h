@@ -41,7 +41,6 @@ struct request {
     int32_t correlation_id;
     struct slice client_id; /* "" when null */
     struct security_context security;
-    struct slice quota_user, quota_client; /* whom quotas count this to */
 
     struct arena arena;
     uint8_t *frame; /* what was read, without the length */

@@ -102,7 +102,6 @@ struct conn {
     bool is_counted, is_revalidation_counted; /* its ConnectRequest, which may have to be looked at again */
     int64_t throttled_ms; /* since then a write waits for request_throttle_max; 0: none does */
     int64_t asked_session, begun_ms, received, sent;
-    int32_t asked_timeout_ms;
     int32_t last_op, last_xid;
     int64_t last_zxid, last_answer_ms;
     int64_t latency_count, latency_min_us, latency_max_us, latency_sum_us, latency_last_us;

@@ -80,8 +80,8 @@ static void tick(struct loop_timer *timer)
     struct clockwork *clockwork = ticker->clockwork;
     ticker->fired++;
     if (loop_now_ms(clockwork->world.loop) < ticker->due_ms) clockwork->is_early = true;
-    if (ticker->due_ms < clockwork->last_due_ms) clockwork->is_disordered = true;
-    clockwork->last_due_ms = ticker->due_ms;
+    if (timer->due_ms < clockwork->last_due_ms) clockwork->is_disordered = true;
+    clockwork->last_due_ms = timer->due_ms;
     assert_false(loop_timer_running(timer));
 }
 
@@ -107,6 +107,7 @@ static void timers_fire_once_in_order_and_never_early(void **state)
     run_ms(&clockwork.world, 200);
     for (int i = 0; i < TIMERS; i++) assert_int_equal(clockwork.tickers[i].fired, i != 7);
     assert_false(clockwork.is_early);
+    assert_false(clockwork.is_disordered);
     world_close(&clockwork.world);
 }
 

@@ -120,7 +120,6 @@ struct ensemble {
     size_t memory_bytes; /* of them, where nobody needs them */
     struct log_mark *marks;
     size_t mark_count, mark_capacity;
-    int64_t marked_position; /* of the last mark */
 
     uint64_t submitted;   /* below or at it: the core knows */
     uint64_t written;     /* below or at it: in the files */

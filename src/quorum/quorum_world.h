@@ -62,7 +62,7 @@ struct world {
     uint64_t acknowledged; /* of them: applied where they were appended */
     uint64_t next_value, said;
     int32_t leaders[TERMS_MAX];
-    int offices, snapshots, installs, changes, crashed, wiped, failures, hurries;
+    int offices, snapshots, installs, changes, crashed, wiped, failures;
 };
 
 static struct {

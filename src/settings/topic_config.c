@@ -153,7 +153,6 @@ void topic_config_resolve(const struct settings *settings, const struct setting_
         .flush_messages = NUMBER(FLUSH_MESSAGES),
         .flush_ms = NUMBER(FLUSH_MS),
         .file_delete_delay_ms = NUMBER(FILE_DELETE_DELAY_MS),
-        .delete_retention_ms = NUMBER(DELETE_RETENTION_MS),
         .min_compaction_lag_ms = NUMBER(MIN_COMPACTION_LAG_MS),
         .max_compaction_lag_ms = NUMBER(MAX_COMPACTION_LAG_MS),
         .min_cleanable_dirty_ratio = values[TOPIC_MIN_CLEANABLE_DIRTY_RATIO].real,

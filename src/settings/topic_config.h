@@ -40,7 +40,7 @@ struct topic_config {
     int32_t max_message_bytes;
     int32_t min_insync_replicas;
     int64_t flush_messages, flush_ms;
-    int64_t file_delete_delay_ms, delete_retention_ms;
+    int64_t file_delete_delay_ms;
     int64_t min_compaction_lag_ms, max_compaction_lag_ms;
     double min_cleanable_dirty_ratio;
     int64_t timestamp_before_max_ms, timestamp_after_max_ms;

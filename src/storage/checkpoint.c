@@ -57,7 +57,8 @@ enum error checkpoint_lines(struct slice text, size_t field_count,
 
     for (int64_t i = 0; i < count; i++) {
         if (!line_next(&text, &line)) return ERR_CORRUPT;
-        if (text.data[-1] != '\n') return ERR_CORRUPT; /* the power went: of its last number some digits may be missing */
+        if (text.data[-1] != '\n')
+            return ERR_CORRUPT; /* the power went: of its last number some digits may be missing */
         if (!fields_split(line, fields, field_count)) return ERR_CORRUPT;
         enum error err = each(context, fields);
         if (err != OK) return err;
