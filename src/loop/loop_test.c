@@ -216,7 +216,7 @@ struct task {
 struct tasks {
     struct loop *loop;
     struct task each[JOBS];
-    int done, expected; /* `expected` only with one thread */
+    int done;
     bool is_ordered;
     int at_work, most_at_work; /* __atomic */
 };

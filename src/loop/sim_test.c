@@ -103,7 +103,6 @@ static void server_close(struct server *server)
 
 struct caller {
     struct loop *loop;
-    const char *host;
     struct connecting *connecting;
     struct stream *stream;
     enum error connected, closed;

@@ -212,7 +212,6 @@ struct reader {
     struct metadata_view *view;
     int64_t last;
     bool is_wrong;
-    struct hop *hop;
 };
 
 struct hop {

@@ -25,7 +25,7 @@ struct member_life {
     struct lane *lane;
     struct keeper *keeper;
     struct tenant *tenant;
-    bool was_ready, has_ended;
+    bool has_ended;
     struct loop_message start, stop;
 };
 
@@ -160,7 +160,6 @@ static void keeper_ready(void *context, enum error err)
         return;
     }
     keepers_note(member->keepers, "%s: ready", member->host);
-    life->was_ready = true;
     if (member->state == MEMBER_STARTING) member->state = MEMBER_READY;
     if (member->keepers->plan.has_tenants) life->tenant = tenant_new(member, life->loop, life->keeper);
 }
@@ -234,7 +233,6 @@ void member_start(struct member *member)
     keepers_trouble(keepers, 0);
     member->life = life;
     member->state = MEMBER_STARTING;
-    member->started_ms = keepers_now_ms(keepers);
     member->was_sick = member->is_disk_sick;
     member->was_starved = member->is_full;
     member->looked_index = 0;

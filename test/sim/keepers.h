@@ -50,7 +50,7 @@ struct member {
     int deaths_seen;
     bool is_full, is_disk_sick, was_starved;
     bool was_sick; /* syncs failed in this life: it may end */
-    int64_t skew_ms, started_ms;
+    int64_t skew_ms;
     int64_t up_ms, well_ms; /* the adversary's: when to start it again, when its disk has room */
     uint64_t looked_index;
 };

@@ -26,7 +26,7 @@ struct server_life {
     struct node *node; /* or */
     struct keeper *keeper;
     struct lane *lane; /* the keeper's */
-    bool has_ended, was_ready;
+    bool has_ended;
     struct loop_message start, stop;
 };
 
@@ -136,7 +136,6 @@ static void is_ready(struct server_life *life, const char *line)
 {
     struct server *server = life->server;
     note(server, line);
-    life->was_ready = true;
     if (server->state == SERVER_STARTING) {
         server->state = SERVER_READY;
         server->ready_ms = world_now_ms(server->world);

@@ -10,7 +10,6 @@
 enum { ZK_NODE_EXISTS = -110 };
 
 struct tenant {
-    struct member *member;
     struct keepers *keepers;
     struct loop *loop;
     struct keeper *keeper;
@@ -118,8 +117,7 @@ struct tenant *tenant_new(struct member *member, struct loop *loop, struct keepe
 {
     struct tenant *tenant = calloc(1, sizeof *tenant);
     if (!tenant) abort();
-    *tenant = (struct tenant){
-        .member = member, .keepers = member->keepers, .loop = loop, .keeper = keeper, .think.run = think};
+    *tenant = (struct tenant){.keepers = member->keepers, .loop = loop, .keeper = keeper, .think.run = think};
     snprintf(tenant->path, sizeof tenant->path, "/t%d", member->number);
     if (tree_find(&keeper->machine.tree, slice_of(tenant->path)))
         keepers_fail(member->keepers, "member %d is ready, and %s of its last life is there", member->number,

@@ -32,7 +32,6 @@ struct bench {
 
 struct heard {
     struct bench *bench;
-    struct coord *coord;
     struct coord_listener listener;
     char log[64]; /* C connected, D disconnected, E expired, N new session */
 };
@@ -148,7 +147,7 @@ static struct coord *open_coord(struct bench *bench, struct heard *heard, const 
         must_ok(coord_open_wire(bench->loop, bench->disk, bench->connect, session_file ? path : NULL,
                                 &options, &coord),
                 "wire door");
-    *heard = (struct heard){.bench = bench, .coord = coord, .listener = {note_state, heard, NULL}};
+    *heard = (struct heard){.bench = bench, .listener = {note_state, heard, NULL}};
     coord_listen(coord, &heard->listener);
     await(bench, 1, PATIENCE_MS);
     if (!coord_is_connected(coord)) {
