@@ -2,6 +2,8 @@
  *
  * A timestamp is looked up by a worker, for indexes and batches of old segments come from the disk.
  * Source: facts/api-versions.md 2.1, facts/storage.md 8; KIP-79, KIP-207, KIP-734. */
+#include <stdlib.h>
+
 #include "broker/by_home.h"
 #include "broker/handlers.h"
 #include "broker/leaders.h"
@@ -170,23 +172,33 @@ static void done(struct by_home *by_home)
     request_answer(by_home->request, &list->response);
 }
 
-static bool is_twice(const struct list_offsets *list, const struct entry *entry)
+static int by_place(const void *a, const void *b)
 {
-    const struct list_offsets_request *asked = list->asked;
-    int times = 0;
-    for (int32_t t = 0; t < asked->topics.count; t++) {
-        const struct list_offsets_request_list_offsets_topic *topic = &asked->topics.items[t];
-        if (!slice_equal(topic->name, entry->topic)) continue;
-        for (int32_t i = 0; i < topic->partitions.count; i++)
-            times += topic->partitions.items[i].partition_index == entry->index;
+    const struct entry *left = *(struct entry *const *)a, *right = *(struct entry *const *)b;
+    int order = slice_compare(left->topic, right->topic);
+    return order != 0 ? order : (left->index > right->index) - (left->index < right->index);
+}
+
+/* Of a partition that is named more than once nothing is told. False without memory. */
+static bool mark_twice(struct list_offsets *list)
+{
+    size_t count = list->entry_count;
+    if (count < 2) return true;
+    struct entry **sorted = request_alloc(list->by_home.request, count, sizeof *sorted);
+    if (!sorted) return false;
+    for (size_t i = 0; i < count; i++) sorted[i] = &list->entries[i];
+    qsort(sorted, count, sizeof *sorted, by_place);
+    for (size_t i = 1; i < count; i++) {
+        if (by_place(&sorted[i - 1], &sorted[i]) == 0)
+            sorted[i - 1]->err = sorted[i]->err = ERR_INVALID_REQUEST;
     }
-    return times > 1;
+    return true;
 }
 
 static enum error place(struct list_offsets *list, struct entry *entry)
 {
     struct request *request = list->by_home.request;
-    if (request->version > 0 && is_twice(list, entry)) return ERR_INVALID_REQUEST;
+    if (entry->err != OK) return entry->err;
     enum error err = check_version(request->version, entry->timestamp);
     if (err != OK) return err;
     if (!request_may(request, ACL_DESCRIBE, ACL_TOPIC, entry->topic)) return ERR_TOPIC_AUTHORIZATION_FAILED;
@@ -240,8 +252,12 @@ void handle_list_offsets(struct request *request, void *body)
             entry->timestamp = from->partitions.items[i].timestamp;
             entry->asks_for_offsets = from->partitions.items[i].max_num_offsets > 0;
             found(entry, -1, -1, -1);
-            entry->err = place(list, entry);
         }
     }
+    if (request->version > 0 && !mark_twice(list)) {
+        request_close(request);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) list->entries[i].err = place(list, &list->entries[i]);
     by_home_start(&list->by_home);
 }
