@@ -233,7 +233,7 @@ class Side:
         if answer[1] is not None:
             self.zxid = max(self.zxid, struct.unpack(">q", answer[1][4:12])[0])
         out = [sorted(answer[0]), map_answer(op, answer[1], self.sessions)]
-        is_refused = out[1][2:3] in ((-115,), (-124,)) or (out[1][2:3] == (-6,) and op not in CREATIONS)
+        is_refused = out[1][2:3] in ((-115,), (-124,)) or (out[1][2:3] == (-6,) and op not in CREATIONS | {OPS["reconfig"]})
         if answer[1] is None or op == OPS["close"] or is_refused:
             if answer[1] is not None and op != OPS["close"]:  # is it cut?
                 out.append(self.is_cut(index))
