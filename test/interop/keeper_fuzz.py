@@ -16,7 +16,7 @@ import urllib.request
 from keeper_diff import OPS, WORLD, acl, compare, ustring
 from keeper_diff_wide import Settings, Wide, WideSide
 from run import free_port
-from wire_keeper import ADMIN_JARS, WORK, Ensemble, Keeper, jars
+from wire_keeper import ADMIN_JARS, Ensemble, Keeper, jars
 
 def alone(seed, settings):
     """Two that stand alone: who is asked, and what ends."""
@@ -98,8 +98,8 @@ def run(seed, args):
     finally:
         for keeper in keepers:
             keeper.kill()
-        for directory in WORK.iterdir():
-            shutil.rmtree(directory)
+            for part in getattr(keeper, "members", [keeper]):
+                shutil.rmtree(part.directory)
 
 
 def main():
