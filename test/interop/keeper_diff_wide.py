@@ -163,6 +163,8 @@ class WideSide(Side):
         text = re.sub(r"/127\.0\.0\.1:(\d+)", lambda m: f"/{ports.get(int(m[1]), 'other')}", text)
         lines = [line for line in text.splitlines() if not re.match(r"Zookeeper version|Latency|zk_version|data|clientPort=|\d+ expire at|Session Sets|Connections Sets|Sent:|Outstanding:|.*/other", line)]
         lines = [re.sub(r"\t\d+ms$", "", line) for line in lines]
+        living = {f"\tip: /{i} sessionId: {self.sessions.get(c.session)}" for i, c in enumerate(self.connections)}
+        lines = [line for line in lines if not line.startswith("\tip:") or line in living]  # Apache's may still name who had the port before
         if not self.has_counts:
             lines = [re.sub(r"^(Received|Sent): .*|recved=.*", "", line) for line in lines]
         lines = [re.sub(r"est=\d+|queued=\d+|l?resp=-?\d+|(llat|minlat|avglat|maxlat)=\d+", "", line) for line in lines]
