@@ -515,7 +515,7 @@ class Wide(Script):
         """Refused, all of them: for want of members, or of the right to do it."""
         r = self.random
         joining = r.choice([None, None, "", "server.2=h:1:2;3", "server.4=127.0.0.1:1:2:observer;3", "server.4=127.0.0.1:1:2", "junk",
-                             "server.300=127.0.0.1:1:2;3", "server.4=127.0.0.1:1:2:leader;3"])
+                             "server.4=127.0.0.1:1:2:leader;3"])
         leaving = r.choice([None, None, "", "1", "3", "1,2", "1,2,3", "9", "1,1", " 1", "-1", ","])
         members = r.choice([None, None, None, "junk", "server.1=127.0.0.1:1:2;3\nserver.2=127.0.0.1:4:5;6", "server.1=127.0.0.1:1:2;3,server.2=127.0.0.1:4:5;6",
                             "server.1=127.0.0.1:1:2", "server.1=junk", "server.1 = 127.0.0.1:1:2;3"])
