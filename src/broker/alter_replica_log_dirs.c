@@ -42,7 +42,7 @@ static void answer(struct request *request)
         }
         enum error err = change->err;
         /* Where it shall live is remembered, should it come to be. */
-        if (err == ERR_REPLICA_NOT_AVAILABLE &&
+        if ((err == ERR_REPLICA_NOT_AVAILABLE || err == ERR_INVALID_TOPIC_EXCEPTION) &&
             !image_partition(request_image(request), change->topic, change->index))
             err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         *partitions =

@@ -120,6 +120,8 @@ static void fill_asked(struct request *request, const struct image *image, const
             err = may_come || is_early(request, image) ? ERR_LEADER_NOT_AVAILABLE
                                                        : ERR_UNKNOWN_TOPIC_OR_PARTITION;
         *answer = topic_error(name, &asked->topic_id, err);
+        if (request->version >= 8 && work->asked->include_topic_authorized_operations)
+            answer->topic_authorized_operations = authorized_operations(&request->security, ACL_TOPIC, name);
     }
 }
 

@@ -171,14 +171,15 @@ class Script(Admin):
         elif wrong == 5:
             made.update(records=[], count=0, last_delta=0)
         elif wrong == 6:
-            made["base"] = self.pick(1, -1, 7, 1 << 40)
+            made["base"] = self.pick(1, 7, 1 << 40)
         elif wrong == 7:
             made["codec"] = made["attributes"]
             made["attributes"] |= self.pick(8, 8, 64, 128)
         elif wrong == 8:
             made["first"] = made["largest"] = self.pick(-1, -2, 0, 1 << 50, (1 << 63) - 1)
         elif wrong == 9:
-            made["largest"] += self.pick(0, 1)
+            made["first"] = made["largest"] = BASE + 5000
+            made["records"] = made["records"][:1]
         elif wrong == 10:
             made["producer_epoch"] = self.pick(1, 5, 32767)
         elif wrong == 11:
@@ -249,7 +250,7 @@ class Script(Admin):
         topics = self.some(topic)
         if not self.version:
             for item in topics:
-                item["Partitions"] = [{**p, "Timestamp": self.pick(-1, -2)} for p in self.apart(item["Partitions"], "PartitionIndex")]
+                item["Partitions"] = [{**p, "Timestamp": self.pick(-1, -2), "MaxNumOffsets": 1} for p in self.apart(item["Partitions"], "PartitionIndex")]
         return {"ReplicaId": self.pick(-1, -1, -1, -2, -3, 0, 7) if self.odd(0.2) else -1, "IsolationLevel": self.pick(0, 0, 1), "Topics": topics,
                 "TimeoutMs": 1000}
 
@@ -278,12 +279,10 @@ class Script(Admin):
         def topic():
             if self.version >= 12 and self.odd(0.4):
                 return {"TopicId": self.topic_id(), "Name": None}
-            if self.version >= 10 and self.odd(0.05):
-                return {"TopicId": self.topic_id(), "Name": self.topic()}
             return {"Name": self.topic()}
 
         if self.odd(0.2):
             self.topics.append(self.topics.pop(0))
-        return {"Topics": self.apart(self.some(topic), "Name", "TopicId"), "AllowAutoTopicCreation": self.odd(0.3),
+        return {"Topics": self.apart(self.some(topic, 3) if self.odd(0.5) else [topic()], "Name") if self.version < 12 else self.some(topic, 1), "AllowAutoTopicCreation": self.odd(0.3),
                 "IncludeClusterAuthorizedOperations": self.odd(0.2), "IncludeTopicAuthorizedOperations": self.odd(0.2)}
 

@@ -10,18 +10,19 @@ CONFIGS = {
     "unclean.leader.election.enable": ("true", "TRUE", "yes", ""), "leader.replication.throttled.replicas": ("0:0", "*", "none", "0:0,1:0", "x:y", ""),
     "index.interval.bytes": ("0", "-1", "4096"), "message.downconversion.enable": ("false", "maybe"), "preallocate": ("true", "false"),
     "delete.retention.ms": ("0", "-1", "100"), "segment.ms": ("0", "1", "100000"), "min.compaction.lag.ms": ("10", "0"), "max.compaction.lag.ms": ("5", "0", "100"),
-    "message.format.version": ("3.0", "2.8", "0.11", "9.9"), "remote.storage.enable": ("false", "true"), "retention.bytes": ("-1", "100", "x"),
+    "remote.storage.enable": ("false", "true"), "retention.bytes": ("-1", "100", "x"),
     "local.retention.ms": ("-2", "5", "-3"), "file.delete.delay.ms": ("60000", "-1", "0"), "segment.jitter.ms": ("0", "-1"),
-    "segment.index.bytes": ("4", "3", "1000"), "flush.ms": ("1000", "-1"), "follower.replication.throttled.replicas": ("*", "0"),
+    "segment.index.bytes": ("3", "1000"), "flush.ms": ("1000", "-1"), "follower.replication.throttled.replicas": ("*", "0"),
 }
 BROKER_CONFIGS = {
     "log.cleaner.threads": ("2", "0", "x"), "background.threads": ("5", "100", "1", "0"), "log.retention.hours": ("5",), "log.retention.ms": ("-1", "5000000000", "0"),
-    "message.max.bytes": ("20000", "-1"), "num.io.threads": ("4", "0", "8"), "broker.id": ("1",), "no.such": ("1",), "max.connections": ("1000", "-1"),
-    "log.segment.bytes": ("1000000", "1"), "follower.replication.throttled.rate": ("1000000", "-1", "0"), "listeners": ("x",), "auto.create.topics.enable": ("false",),
+    "message.max.bytes": ("20000", "-1"), "num.io.threads": ("4", "0", "8"), "broker.id": ("1",), "max.connections": ("1000", "-1"),
+    "log.segment.bytes": ("1000000", "1"), "follower.replication.throttled.rate": ("1000000", "-1", "0"), "auto.create.topics.enable": ("false",),
     "compression.type": ("producer", "zip"), "log.cleanup.policy": ("delete",), "ssl.keystore.password": ("secret",), "min.insync.replicas": ("1", "0"),
     "leader.replication.throttled.rate": ("5000", ""), "max.connections.per.ip.overrides": ("127.0.0.1:1000", "x"), "log.message.timestamp.type": ("CreateTime", "z"),
     "unclean.leader.election.enable": ("false",), "log.cleaner.io.buffer.load.factor": ("0.9",), "metric.reporters": ("", "x.Y"), "zookeeper.connect": ("a:1",),
 }
+OFFSETS_ONLY = ("@o", "@o2")  # groups that nobody joins
 PROTOCOLS = (("range", b"\0\1one"), ("sticky", b"\0\1two"), ("range", b""), ("other", b"x"))
 
 
@@ -42,15 +43,18 @@ class Admin:
     def instance(self, slot):
         return f"@i{slot[-1]}" if slot[-1] == "2" and not self.odd(0.05) else self.pick("@i2", "@none", "", "bad id") if self.odd(0.03) else None
 
+    def apart_names(self, protocols):
+        return [*{name: (name, data) for name, data in protocols}.values()]
+
     def JoinGroup(self):
         group = self.group()
         self.slot, member = self.member(group)
         if self.odd(0.2):
             member = self.pick("", "nobody", {"$": f"member {group}/1", "else": ""})
         self.conn = 10 + int(self.slot[-1])
-        protocols = self.rng.sample(PROTOCOLS, self.rng.randint(1, 3)) if self.odd(0.3) else list(PROTOCOLS[:2])
+        protocols = self.apart_names(self.rng.sample(PROTOCOLS, self.rng.randint(1, 3))) if self.odd(0.3) else list(PROTOCOLS[:2])
         if self.odd(0.04):
-            protocols = self.pick([], [("", b"")], list(PROTOCOLS[3:]))
+            protocols = self.pick([], [("", b"")], [PROTOCOLS[3]])
         return {"GroupId": group, "SessionTimeoutMs": self.pick(0, 999, 1800001, -1) if self.odd(0.04) else 60000,
                 "RebalanceTimeoutMs": self.pick(-1, 0) if self.odd(0.03) else 60000, "MemberId": member, "GroupInstanceId": self.instance(self.slot),
                 "ProtocolType": self.pick("", "connect") if self.odd(0.04) else "consumer",
@@ -82,9 +86,9 @@ class Admin:
         return {"GroupId": group, "MemberId": self.member(group)[1], "Members": self.some(identity)}
 
     def OffsetCommit(self):
-        group = self.group()
-        slot, member = self.member(group)
         is_simple = self.odd(0.5)
+        group = self.pick(*OFFSETS_ONLY, self.group()) if is_simple else self.group()
+        slot, member = self.member(group)
 
         def partition():
             return {"PartitionIndex": self.partition(), "CommittedOffset": self.offset(), "CommittedLeaderEpoch": self.epoch(),
@@ -101,7 +105,7 @@ class Admin:
             return self.topics_of(lambda: {"PartitionIndexes": [*{*self.some(self.partition)}]}, "Name", 10)
 
         def group():
-            name = self.group()
+            name = self.pick(*OFFSETS_ONLY, self.group())
             return {"GroupId": name, "MemberId": self.pick(None, None, "", self.member(name)[1]), "MemberEpoch": self.pick(-1, -1, 0, 3), "Topics": topics()}
 
         return {"GroupId": self.group(), "Topics": topics(), "Groups": self.apart(self.some(group) or [group()], "GroupId"), "RequireStable": self.odd(0.2)}
@@ -117,7 +121,7 @@ class Admin:
         return {"GroupsNames": sorted({*self.some(self.group)})}
 
     def OffsetDelete(self):
-        return {"GroupId": self.group(), "Topics": self.topics_of(lambda: {"Partitions": self.apart(self.some(lambda: {"PartitionIndex": self.partition()}), "PartitionIndex")}, "Name")}
+        return {"GroupId": self.pick(*OFFSETS_ONLY, "@nogroup"), "Topics": self.topics_of(lambda: {"Partitions": self.apart(self.some(lambda: {"PartitionIndex": self.partition()}), "PartitionIndex")}, "Name")}
 
     def FindCoordinator(self):
         return {"Key": self.group(), "KeyType": self.pick(0, 0, 0, -1), "CoordinatorKeys": self.some(self.group)}
@@ -148,7 +152,7 @@ class Admin:
         def state():
             return {"Name": None, "TopicId": self.topic_id()} if self.odd(0.4) else {"Name": f"@n{self.rng.randrange(6)}" if self.odd(0.6) else self.topic()}
 
-        return {"Topics": self.some(state), "TopicNames": self.some(lambda: f"@n{self.rng.randrange(6)}" if self.odd(0.6) else self.topic()), "TimeoutMs": 15000}
+        return {"Topics": self.some(state, 1), "TopicNames": sorted({*self.some(lambda: f"@n{self.rng.randrange(6)}" if self.odd(0.6) else self.topic())}), "TimeoutMs": 15000}
 
     def CreatePartitions(self):
         def topic():
@@ -175,7 +179,7 @@ class Admin:
     def resource(self):
         kind = self.pick(2, 2, 4)
         if kind == 4:
-            return {"ResourceType": 4, "ResourceName": self.pick("0", "0", "", "1", "x", "-1", "00")}
+            return {"ResourceType": 4, "ResourceName": self.pick("0", "0", "", "1", "x", "-1")}
         if kind == 8:
             return {"ResourceType": 8, "ResourceName": self.pick("0", "1", "")}
         return {"ResourceType": kind, "ResourceName": self.topic()}
@@ -187,7 +191,7 @@ class Admin:
         def resource():
             item = self.resource()
             known = [*self.keys_for(item)]
-            return {**item, "ConfigurationKeys": None if self.odd(0.2) else self.rng.sample(known, self.rng.randint(0, 4))}
+            return {**item, "ConfigurationKeys": None if self.odd(0.2) and item["ResourceType"] == 2 else self.rng.sample(known, self.rng.randint(1, 4))}
 
         return {"Resources": self.apart(self.some(resource), "ResourceType", "ResourceName"), "IncludeSynonyms": self.odd(0.5), "IncludeDocumentation": False}
 
