@@ -2,7 +2,8 @@
  *
  *     topics --> states of what it has beside others --> in an ISR of several? --every LOOK_MS--> no longer: done
  *                                                              |
- *                         all others of that ISR return too: done; none of it for `patience_ms`: done, and said
+ *                         all others of that ISR return too: done; none of it for `patience_ms`: done, and said. While the
+ *                         leader is registered that time does not count: it will take us out, once it has synced.
  *
  * Nothing but absence is needed to leave an ISR: the controller, Apache's or ours, takes a broker out that is not registered. Only who
  * is there may be elected, so the others of the ISR have their chance first. /odradek/returning/N, ephemeral, tells other brokers of
@@ -18,6 +19,7 @@ enum { LOOK_MS = 100, STALL_MS = 2000 };
 struct counted { /* a partition whose ISR counts on us */
     char *path;
     struct int32_list isr;
+    int32_t leader;
     bool is_counted;
 };
 
@@ -29,7 +31,8 @@ struct returning {
     struct arena arena; /* of one answer */
     struct counted *partitions;
     size_t count, capacity;
-    struct int32_list others; /* that return as well; owned */
+    struct int32_list others;     /* that return as well; owned */
+    struct int32_list registered; /* owned */
     int asked;
     bool has_failed;     /* in this look */
     bool has_listed;     /* the partitions are known */
@@ -53,6 +56,7 @@ static void returning_free(struct returning *r)
     forget_partitions(r);
     free(r->partitions);
     free((void *)r->others.items);
+    free((void *)r->registered.items);
     arena_free(&r->arena);
     free(r);
 }
@@ -103,8 +107,11 @@ static void judge(struct returning *r)
     size_t waited = 0;
     const struct counted *first = NULL;
     for (size_t i = 0; i < r->count; i++) {
-        if (!is_waited_for(r, &r->partitions[i])) continue;
-        if (waited++ == 0) first = &r->partitions[i];
+        const struct counted *partition = &r->partitions[i];
+        if (!is_waited_for(r, partition)) continue;
+        if (waited++ == 0) first = partition;
+        bool is_led = partition->leader != r->options.broker_id && ids_have(r->registered, partition->leader);
+        if (is_led) r->deadline_ms = now_ms + r->options.patience_ms;
     }
     if (!r->has_failed && waited == 0) {
         finish(r);
@@ -167,6 +174,7 @@ static void state_read(void *context, const struct coord_reply *reply)
     struct znode_fault fault;
     free((void *)partition->isr.items);
     partition->isr = (struct int32_list){0};
+    partition->leader = -1;
     partition->is_counted = false;
     arena_reset(&r->arena);
     /* One that cannot be read counts on nobody: the controller leaves it without a leader. */
@@ -176,6 +184,7 @@ static void state_read(void *context, const struct coord_reply *reply)
         int32_t *ids = need(malloc((state.isr.count + 1) * sizeof *ids));
         memcpy(ids, state.isr.items, state.isr.count * sizeof *ids);
         partition->isr = (struct int32_list){ids, state.isr.count};
+        partition->leader = state.leader;
         partition->is_counted = state.isr.count > 1;
     } else if (reply->err != OK && reply->err != ERR_ZK_NO_NODE) {
         partition->is_counted = true; /* as far as we know */
@@ -241,19 +250,29 @@ static void topics_listed(void *context, const struct coord_reply *reply)
     took(r, reply->err);
 }
 
-static void others_listed(void *context, const struct coord_reply *reply)
+static void take_ids(struct returning *r, const struct coord_reply *reply, struct int32_list *list)
 {
-    struct returning *r = context;
-    if (!answered(r)) return;
     int32_t *ids = need(calloc(reply->child_count + 1, sizeof *ids));
     size_t count = 0;
     for (size_t i = 0; reply->err == OK && i < reply->child_count; i++) {
         int64_t id;
         if (slice_to_int64(reply->children[i], 0, INT32_MAX, &id)) ids[count++] = (int32_t)id;
     }
-    free((void *)r->others.items);
-    r->others = (struct int32_list){ids, count};
+    free((void *)list->items);
+    *list = (struct int32_list){ids, count};
     took(r, reply->err);
+}
+
+static void others_listed(void *context, const struct coord_reply *reply)
+{
+    struct returning *r = context;
+    if (answered(r)) take_ids(r, reply, &r->others);
+}
+
+static void registered_listed(void *context, const struct coord_reply *reply)
+{
+    struct returning *r = context;
+    if (answered(r)) take_ids(r, reply, &r->registered);
 }
 
 static void announced(void *context, const struct coord_reply *reply)
@@ -280,6 +299,8 @@ static void look(struct returning *r)
     coord_create(r->coord, slice_of(path), SLICE_NULL, COORD_EPHEMERAL, COORD_ACL_OPEN, announced, r);
     ask(r);
     coord_children(r->coord, SLICE(RETURNING), others_listed, r);
+    ask(r);
+    coord_children(r->coord, SLICE("/brokers/ids"), registered_listed, r);
     if (r->has_listed) {
         for (size_t i = 0; i < r->count; i++)
             if (r->partitions[i].is_counted) ask_state(r, i);

@@ -34,15 +34,20 @@ static void done(void *context)
     world->done++;
 }
 
-static void put_state(struct world *world, const char *partition, const char *isr)
+static void put_led_state(struct world *world, const char *partition, int leader, const char *isr)
 {
     struct text path = {0}, data = {0};
     text_addf(&path, "/brokers/topics/%s/state", partition);
-    text_addf(&data, "{\"controller_epoch\":1,\"leader\":-1,\"version\":1,\"leader_epoch\":3,\"isr\":[%s]}",
-              isr);
+    text_addf(&data, "{\"controller_epoch\":1,\"leader\":%d,\"version\":1,\"leader_epoch\":3,\"isr\":[%s]}",
+              leader, isr);
     fake_keeper_put(world->fake, path.data, text_slice(&data), 0);
     text_free(&path);
     text_free(&data);
+}
+
+static void put_state(struct world *world, const char *partition, const char *isr)
+{
+    put_led_state(world, partition, -1, isr);
 }
 
 static void world_open(struct world *world)
@@ -163,6 +168,25 @@ static void patience_ends(void **state)
     world_close(&world);
 }
 
+/* A leader that is there takes it out when it has synced what it has, which may take long. */
+static void a_leader_that_is_there_is_waited_for(void **state)
+{
+    struct world world;
+    world_open(&world);
+    put_led_state(&world, "t/partitions/0", 2, "1,2");
+    fake_keeper_put(world.fake, "/brokers/ids/2", SLICE_NULL, 0);
+    begin(&world);
+    pass(&world, 3 * PATIENCE_MS);
+    assert_int_equal(world.done, 0);
+    fake_keeper_remove(world.fake, "/brokers/ids/2");
+    pass(&world, PATIENCE_MS - 1000);
+    assert_int_equal(world.done, 0);
+    pass(&world, 5000);
+    assert_int_equal(world.done, 1);
+    assert_int_equal(world.errors, 1);
+    world_close(&world);
+}
+
 static void it_may_be_cancelled_at_any_time(void **state)
 {
     for (int ms = 0; ms < 400; ms += 20) {
@@ -185,6 +209,7 @@ int main(void)
         cmocka_unit_test(it_waits_until_it_is_out_of_every_isr),
         cmocka_unit_test(who_returns_with_it_is_not_waited_for),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(a_leader_that_is_there_is_waited_for),
         cmocka_unit_test(it_may_be_cancelled_at_any_time),
     };
     return cmocka_run_group_tests_name("returning", tests, NULL, NULL);
