@@ -180,7 +180,7 @@ static void full_request(struct world *world, int loop, const struct asking *ask
     const struct fetch_request *request = &asking->request;
     struct model_session *named = model_find(world, loop, request->session_id);
     if (named) named->loop = -1;
-    bool wants = request->session_epoch == FETCH_EPOCH_INITIAL && request->topics.count > 0;
+    bool wants = request->session_epoch == FETCH_EPOCH_INITIAL;
     struct model_session *victim =
         wants && model_used(world) == SLOTS ? model_victim(world, loop, is_follower) : NULL;
     bool gets = wants && (model_used(world) < SLOTS || victim);
@@ -205,6 +205,21 @@ static void full_request(struct world *world, int loop, const struct asking *ask
     world->running[world->running_count++] = session;
 }
 
+static bool is_running(const struct world *world, const struct fetch_session *session)
+{
+    for (size_t i = 0; i < world->running_count; i++)
+        if (world->running[i] == session) return true;
+    return false;
+}
+
+/* Nothing is asked for any more. */
+static bool model_is_empty(const struct model_session *m)
+{
+    for (int i = 0; i < TOPICS * INDEXES; i++)
+        if (m->offsets[i] != NOT_ASKED) return false;
+    return true;
+}
+
 static void increment(struct world *world, int loop, const struct asking *asking, bool uses_ids)
 {
     const struct fetch_request *request = &asking->request;
@@ -220,13 +235,21 @@ static void increment(struct world *world, int loop, const struct asking *asking
     bool is_increment = false;
     CHECK(fetch_session_begin(world->sessions[loop], world->loop, request, uses_ids, false, &session,
                               &is_increment) == want);
-    CHECK((session != NULL) == (want == OK));
-    if (want != OK) return;
-    CHECK(is_increment && session == m->session);
-    m->next_epoch++;
+    CHECK(is_increment == (session != NULL));
+    if (want != OK) {
+        CHECK(!session);
+        return;
+    }
     model_take(world, m, asking);
     for (int32_t i = 0; i < request->forgotten_topics_data.count; i++)
         m->offsets[asking->forgotten_places[i]] = NOT_ASKED;
+    if (model_is_empty(m) && !is_running(world, m->session)) { /* it ends, unless an answer still needs it */
+        CHECK(!session);
+        m->loop = -1;
+        return;
+    }
+    CHECK(session == m->session);
+    m->next_epoch++;
     compare(m);
     world->running[world->running_count++] = session;
 }
@@ -266,13 +289,6 @@ static void end_answer(struct world *world, struct script *script)
     }
     fetch_session_release(&session);
     world->running[at] = world->running[--world->running_count];
-}
-
-static bool is_running(const struct world *world, const struct fetch_session *session)
-{
-    for (size_t i = 0; i < world->running_count; i++)
-        if (world->running[i] == session) return true;
-    return false;
 }
 
 static void move(struct world *world, struct script *script)
