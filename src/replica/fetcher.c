@@ -314,6 +314,7 @@ enum error fetchers_follow(struct fetchers *fetchers, struct partition *partitio
         }
         if (err != OK) follower_pause(&followed->brain, now_ms(followed->fetcher));
     }
+    fetcher_await_sync(followed); /* of what another leader sent, or we ourselves wrote */
     fetcher_note(followed);
     pump(followed->fetcher);
     return OK;

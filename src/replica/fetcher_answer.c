@@ -94,7 +94,7 @@ static void obey(struct followed *followed, struct follower_step step, int64_t l
         went(followed, partition_start_at(followed->partition, step.offset), "start anew as");
 }
 
-static void await_sync(struct followed *followed)
+void fetcher_await_sync(struct followed *followed)
 {
     struct partition *partition = followed->partition;
     if (!partition->sync_before_ack || followed->is_syncing) return;
@@ -138,7 +138,7 @@ static void take_partition(struct followed *followed, const partition_answer *da
     bool is_good = answer.err == OK && step.act != FOLLOWER_CUT && followed->brain.pause_ms == 0;
     if (!is_good || followed->brain.state != FOLLOWER_FETCHING) return;
     partition_follow_offsets(partition, data->high_watermark, data->log_start_offset);
-    await_sync(followed);
+    fetcher_await_sync(followed);
     if (step.act != FOLLOWER_APPEND) return;
     slow_down(followed, records.size, data->high_watermark);
     /* Others first, where the leader keeps no session for us. */

@@ -77,4 +77,6 @@ struct followed *fetcher_find(const struct fetcher *fetcher, const struct uuid *
                               int32_t index);
 /* Its brain moved: the next fetch says so. */
 void fetcher_note(struct followed *followed);
+/* Where only what is on disk counts, nothing is asked of the leader until all there is has been synced: asking tells it that we have it. */
+void fetcher_await_sync(struct followed *followed);
 struct follower_log followed_log(const struct followed *followed);
