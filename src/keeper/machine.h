@@ -210,8 +210,8 @@ struct read_request {
     int64_t session;
     struct auth_ids ids;
     bool skips_acl;
-    bool
-        knows_sasl; /* authProvider.N: SASLAuthenticationProvider; whoAmI names no user of an unknown scheme */
+    /* authProvider.N: SASLAuthenticationProvider; whoAmI names no user of an unknown scheme. */
+    bool knows_sasl;
     struct slice body;
     /* The reader wants to hear of this path from now on; also when the answer is an error (exists). The path is a loan from
      * the body. */

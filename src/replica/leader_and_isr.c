@@ -248,8 +248,8 @@ static void apply(const struct change_later *asked)
     const struct leader_and_isr_request *request = asked->request;
     struct leader_and_isr_response *response = asked->response;
     size_t count = 0;
-    if (late_roles_is_void(&replicas->late,
-                           request)) { /* the controller spoke while it waited for its turn */
+    /* The controller may have spoken while it waited for its turn. */
+    if (late_roles_is_void(&replicas->late, request)) {
         asked->done(asked->done_context);
         return;
     }

@@ -141,19 +141,28 @@ static void fetched(struct partition *partition, int32_t broker_id, int64_t offs
     assert_int_equal(partition_follower_fetched(partition, &fetch, now_ms), OK);
 }
 
-static enum error append(struct partition *partition, int16_t acks, struct log_appended *appended)
+enum { BATCH_SIZE = 200 };
+
+/* A batch of one record, to be stamped; its size. */
+static size_t make_batch(uint8_t bytes[BATCH_SIZE])
 {
     struct batch_builder builder = {0};
     batch_builder_start(&builder, &BATCH_OPTIONS_DEFAULT);
     struct slice batch;
     assert_int_equal(batch_builder_add(&builder, 1000, SLICE("k"), SLICE("v"), NULL, 0), OK);
     assert_int_equal(batch_builder_finish(&builder, &batch), OK);
-    uint8_t copy[200];
-    assert_true(batch.size <= sizeof copy);
-    memcpy(copy, batch.data, batch.size);
-    enum error err = partition_append(partition, copy, batch.size, acks, APPEND_CLIENT, 1000, appended);
+    assert_true(batch.size <= BATCH_SIZE);
+    size_t size = batch.size;
+    memcpy(bytes, batch.data, size);
     batch_builder_free(&builder);
-    return err;
+    return size;
+}
+
+static enum error append(struct partition *partition, int16_t acks, struct log_appended *appended)
+{
+    uint8_t bytes[BATCH_SIZE];
+    size_t size = make_batch(bytes);
+    return partition_append(partition, bytes, size, acks, APPEND_CLIENT, 1000, appended);
 }
 
 struct watcher {
@@ -381,17 +390,11 @@ static void the_last_replica_standing_syncs(void **state)
 
 static void append_to(struct log *log)
 {
-    struct batch_builder builder = {0};
-    batch_builder_start(&builder, &BATCH_OPTIONS_DEFAULT);
-    struct slice batch;
-    assert_int_equal(batch_builder_add(&builder, 1000, SLICE("k"), SLICE("v"), NULL, 0), OK);
-    assert_int_equal(batch_builder_finish(&builder, &batch), OK);
-    uint8_t copy[200];
-    memcpy(copy, batch.data, batch.size);
+    uint8_t bytes[BATCH_SIZE];
+    size_t size = make_batch(bytes);
     struct log_append how = {.origin = APPEND_CLIENT, .now_ms = 1000};
     struct log_appended appended;
-    assert_int_equal(log_append(log, copy, batch.size, &how, &appended), OK);
-    batch_builder_free(&builder);
+    assert_int_equal(log_append(log, bytes, size, &how, &appended), OK);
 }
 
 /* The sync that a waiter waits for was the copy's, and came before the two were exchanged. */

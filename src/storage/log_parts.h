@@ -116,8 +116,8 @@ struct log {
     int64_t start_offset, end_offset, recovery_point;
     /* what the checkpoint may say: the recovery point, or the first segment that owes its indexes */
     int64_t trusted_point;
-    int64_t
-        recovered_end; /* after an unclean stop; an earlier life may have promised that it is synced up to here */
+    /* After an unclean stop; an earlier life may have promised that it is synced up to here. */
+    int64_t recovered_end;
     int64_t closed_synced; /* segments that end at or below this are on disk with their indexes */
     int64_t first_offset;  /* of the first segment, for those threads */
     int64_t high_watermark;
